@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks import plots, table
+from benchmarks.connecting import Lost
 from benchmarks.contestants import ALL, Stage
 from benchmarks.machine import describe
 from benchmarks.plan import FULL, QUICK, TINY, Plan
@@ -22,6 +23,7 @@ MEASURES = (
     "many_topics",
     "publish",
     "fanout",
+    "fair",
     "latency",
     "handshakes",
     "idle",
@@ -29,6 +31,7 @@ MEASURES = (
     "secure",
     "topics",
     "history",
+    "start",
 )
 RESULTS = Path(__file__).parent / "results"
 
@@ -42,12 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     raise_file_limit()
     plan: Plan = FULL if options.full else TINY if options.tiny else QUICK
     modules = {name: import_module(f".measures.{name}", __package__) for name in options.only or MEASURES}
-    machine, samples, report = describe(), Samples(), ""
+    machine, samples, report, incomplete = describe(), Samples(), "", False
     with tempfile.TemporaryDirectory(dir=options.disk) as disk, Stage(Path(disk), options.contestants) as stage:
         for name, module in modules.items():
             start = time.monotonic()
-            for sample in module.measure(stage, plan):
-                samples.add(sample)
+            try:
+                for sample in module.measure(stage, plan):
+                    samples.add(sample)
+            except Lost as lost:
+                _say(f"{name} is incomplete: {lost}")
+                incomplete = True
             _say(f"{name}: {time.monotonic() - start:.0f} s")
             # Written after each measure, so that an interrupted run keeps its results.
             headings = {each: table.Heading.of(one.COUNTED, one.REFERENCES) for each, one in modules.items()}
@@ -55,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _write(options.to, report, samples, machine, plan)
             plots.draw(samples, headings, options.to)
     print(report)
-    return int(any(sample.values.get("refused") or sample.values.get("lost") for sample in samples.samples))
+    return int(incomplete or samples.faulty)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,8 @@ class Plan:
     """Messages published at once."""
     idle: int = 5000
     """Idle subscribers."""
+    idle_tls: int = 500
+    """Idle subscribers with TLS."""
     handshakes: int = 1000
     """Handshakes in each round."""
     many_topics: int = 9_500
@@ -44,6 +46,7 @@ TINY = Plan(
     listeners=3,
     burst=3,
     idle=10,
+    idle_tls=4,
     handshakes=10,
     topics=50,
     many_topics=20,

@@ -129,15 +129,15 @@ class JetStream(Nats):
 
     def publishing(self, connection: int) -> Dialogue:
         stream = b'{"name":"bench","subjects":["bench.>"],"storage":"file"}'
-        hello = b'CONNECT {"verbose":false}\r\nSUB _INBOX.stream 1\r\nSUB _INBOX.%06d 2\r\n' % connection
-        create = b"PUB $JS.API.STREAM.CREATE.bench _INBOX.stream %d\r\n%b\r\n" % (len(stream), stream)
-        return [(hello + create, b"stream_create_response")]
+        inbox = b"_INBOX.%d" % connection
+        create = b"PUB $JS.API.STREAM.CREATE.bench %b %d\r\n%b\r\n" % (inbox, len(stream), stream)
+        return [(b'CONNECT {"verbose":false}\r\nSUB %b 1\r\n%b' % (inbox, create), b"stream_create_response")]
 
     def publish(self, topic: str, body: bytes, number: int) -> bytes:
         return b"PUB %b %b %d\r\n%b\r\n" % (subject(topic), self.inbox, len(body), body)
 
     def sent_on(self, connection: int, request: bytearray) -> bytearray:
-        return request.replace(self.inbox, b"_INBOX.%06d" % connection, 1)
+        return request.replace(self.inbox, b"_INBOX.%d" % connection, 1)
 
 
 @cache

@@ -59,6 +59,11 @@ class Samples:
         """Add a sample."""
         self.samples.append(sample)
 
+    @property
+    def faulty(self) -> bool:
+        """True if a message was lost or refused."""
+        return any(sample.values.get("refused") or sample.values.get("lost") for sample in self.samples)
+
     def cells(self) -> list[Cell]:
         """Cells that have samples, in the order in which they were measured."""
         return list(dict.fromkeys(sample.cell for sample in self.samples))

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 from benchmarks.contestants import DURABLE, FORGETS, HOOKBOT, QUART, STARLETTE, Contestant, Stage, hub
+from benchmarks.flat_out import flat_out
 from benchmarks.github import MOST_PER_S, TOPIC, deliveries
 from benchmarks.plan import Plan
-from benchmarks.processes import Meter, Process, settle
 from benchmarks.room import Room
-from benchmarks.samples import Cell, Sample, Values
-from benchmarks.supply import Supply
+from benchmarks.samples import Cell, Sample
 
 ROUTERS = (
     Contestant(DURABLE.name, hub("--router", "github")),
@@ -31,22 +30,6 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
                 Room(process.port, one.protocol, [TOPIC], counts_messages=True) as room,
                 room.publishers(connections),
             ):
-                values = received(process, room, supplies[one], plan.seconds)
+                run = flat_out(process, room, supplies[one], plan.seconds, most_per_s=MOST_PER_S)
+            values = {"deliveries/s": run.per_s, "µs of CPU per delivery": run.cpu_us, **run.load}
             yield Sample(Cell("deliveries", CASE, connections, one.name), round, values)
-
-
-def received(process: Process, room: Room, supply: Supply, seconds: float) -> Values:
-    """Publish for `seconds`, and wait until the listener has received everything and the contestant is idle."""
-    room.publish_for(seconds / 10, supply)
-    supply.prepare(seconds, MOST_PER_S)
-    meter, refused = Meter(process), room.refused
-    published = room.publish_for(seconds, supply)
-    wall_s, generator = meter.wall_s, meter.generator
-    # What the contestant does later belongs to the cost, such as remembering what was routed.
-    settle([process])
-    return {
-        "deliveries/s": published.messages / wall_s,
-        "µs of CPU per delivery": meter.cpu_s / published.messages * 1e6,
-        "generator": generator,
-        "refused": room.refused - refused,
-    }

@@ -4,14 +4,26 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from benchmarks.connecting import Lost
-from benchmarks.contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
+from benchmarks.contestants import (
+    ANCESTOR,
+    BARE,
+    DURABLE,
+    HOOKBOT,
+    JETSTREAM,
+    NATS,
+    NO_DOOR,
+    QUART,
+    STARLETTE,
+    WEBSOCKETS,
+    Stage,
+)
 from benchmarks.plan import Plan
 from benchmarks.processes import Meter, Process
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
 from benchmarks.supply import Supply, plain
 
-CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
+CONTESTANTS = (HOOKBOT, DURABLE, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, JETSTREAM, ANCESTOR, BARE)
 REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": BARE}
 COUNTED = "subscribers"
 TOPIC = "bench/fanout"
@@ -25,11 +37,12 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
                 one: stack.enter_context(Room(stage.start(one).port, one.protocol, [TOPIC] * subscribers))
                 for one in stage.present(CONTESTANTS)
             }
+            supplies = {(one, size): plain(one.protocol, [TOPIC], size) for one in rooms for size in plan.sizes}
             for round in range(plan.rounds):
                 for size in plan.sizes:
                     for case, messages in cases(size, plan):
                         for one, room in rooms.items():
-                            supply = plain(one.protocol, [TOPIC], size)
+                            supply = supplies[one, size]
                             values = deliveries(stage.start(one), room, supply, subscribers, messages, plan.seconds)
                             yield Sample(Cell("fanout", case, subscribers, one.name), round, values)
         stage.settle()
@@ -47,6 +60,7 @@ def deliveries(process: Process, room: Room, supply: Supply, subscribers: int, m
         with room.publishers(messages):
             # A first message to warm up, and to make sure that all are subscribed.
             room.deliver(supply, 1)
+            supply.prepare(seconds)
             meter = Meter(process)
             published = 0
             while meter.wall_s < seconds:

@@ -3,10 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
-
-import trio
 
 from benchmarks.connecting import PATIENCE_S, Lost
 from benchmarks.contestants import Contestant, Stage, hub
@@ -15,9 +12,8 @@ from benchmarks.processes import Meter, Process, settle
 from benchmarks.protocols import frame_size
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
+from benchmarks.stored import fill
 from benchmarks.supply import plain
-from hookbot.log.sqlite import open_sqlite_log
-from hookbot.protocol.message import Draft, Message
 
 KEEPS = Contestant("hookbot, durable", hub("--keep-bytes", "16GiB"))
 REFERENCES = {
@@ -33,8 +29,6 @@ BEHIND = "behind: a subscriber who takes nothing of so many"
 TOPIC = "bench/history"
 BODY = bytes(1000)
 FRAME = frame_size(len(BODY))
-# Messages in one commit, as a hub writes them under load.
-BATCH = 1000
 PUBLISHERS = 64
 PUBLISHING_S = 0.1
 # Enough for the average to be independent of single allocations.
@@ -44,8 +38,8 @@ STALLED = 10
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     """Measure a hub with a long log, and for comparison one whose log holds a single message."""
     long, short = stage.directory / "long", stage.directory / "short"
-    ids = trio.run(fill, long, plan.history)
-    trio.run(fill, short, 1)
+    ids = fill(long, plan.history, TOPIC, BODY)
+    fill(short, 1, TOPIC, BODY)
     with stage.fresh(KEEPS, long) as process, stage.fresh(KEEPS, short) as other:
         for round in range(plan.rounds):
             for n, one, since in ((1, other, "all"), (plan.history, process, ids[int(plan.history * 0.99)])):
@@ -129,17 +123,6 @@ def resuming(process: Process, plan: Plan, since: str) -> Values:
             "generator": meter.generator,
             "refused": room.refused,
         }
-
-
-async def fill(directory: Path, count: int) -> list[str]:
-    """Create a log with `count` messages, and return their ids."""
-    directory.mkdir(mode=0o700)
-    ids: list[str] = []
-    async with open_sqlite_log(directory) as log:
-        while len(ids) < count:
-            outcomes = await log.append([Draft(TOPIC, BODY)] * min(BATCH, count - len(ids)))
-            ids += [outcome.id for outcome in outcomes if isinstance(outcome, Message)]
-    return ids
 
 
 def _sample(case: str, n: int, round: int, values: Values) -> Sample:

@@ -1,8 +1,9 @@
 """Memory of an idle subscriber."""
 
+import ssl
 from collections.abc import Iterator
 
-from benchmarks.contestants import ANCESTOR, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
+from benchmarks.contestants import ANCESTOR, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Contestant, Stage
 from benchmarks.plan import Plan
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample
@@ -15,10 +16,14 @@ FIRST = 50
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """Measure a new process of each contestant, whose memory no other measure has used before."""
+    """Measure the contestants one after the other."""
     for one in stage.present(CONTESTANTS):
-        with stage.fresh(one) as process, Room(process.port, one.protocol, ["bench/idle"] * FIRST):
-            before = process.rss_bytes
-            with Room(process.port, one.protocol, ["bench/idle"] * plan.idle):
-                each = (process.rss_bytes - before) / plan.idle
-        yield Sample(Cell("idle", "RSS", plan.idle, one.name), 0, {"kB each": each / 1000})
+        yield Sample(Cell("idle", "RSS", plan.idle, one.name), 0, {"kB each": kb_each(stage, one, plan.idle)})
+
+
+def kb_each(stage: Stage, one: Contestant, subscribers: int, tls: ssl.SSLContext | None = None) -> float:
+    """Memory of an idle subscriber in a new process, whose memory no other measure has used before."""
+    with stage.fresh(one) as process, Room(process.port, one.protocol, ["bench/idle"] * FIRST, tls=tls):
+        before = process.rss_bytes
+        with Room(process.port, one.protocol, ["bench/idle"] * subscribers, tls=tls):
+            return (process.rss_bytes - before) / subscribers / 1000

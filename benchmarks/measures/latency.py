@@ -1,23 +1,35 @@
-"""Latency from publishing to receiving, at half of each contestant's capacity and at low load."""
+"""Latency from publishing to receiving, at half of each contestant's capacity and at fixed rates."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from statistics import quantiles
 
-from benchmarks.contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
+from benchmarks.contestants import (
+    ANCESTOR,
+    BARE,
+    DURABLE,
+    HOOKBOT,
+    JETSTREAM,
+    NATS,
+    NO_DOOR,
+    QUART,
+    STARLETTE,
+    WEBSOCKETS,
+    Stage,
+)
+from benchmarks.flat_out import percentiles
 from benchmarks.measures.fanout import deliveries
 from benchmarks.plan import Plan
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
 from benchmarks.supply import Supply, plain
 
-CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
+CONTESTANTS = (HOOKBOT, DURABLE, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, JETSTREAM, ANCESTOR, BARE)
 REFERENCES = {"ms, p50": QUART, "ms, p99": QUART, "messages/s": None}
 COUNTED = "subscribers"
 SIZE = 200
 TOPIC = "bench/latency"
-# Messages per second that no contestant has trouble with.
-LITTLE = 20
+# Fixed rates, in messages per second, measured where they are less than half of what a contestant delivers.
+RATES = (20, 200)
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -33,7 +45,8 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
                 supply = plain(one.protocol, [TOPIC], SIZE)
                 most = deliveries(stage.start(one), room, supply, subscribers, plan.burst, plan.seconds)
                 half = most.get("deliveries/s", 0) / subscribers / 2
-                for case, rate in (("at half of saturation", half), (f"{LITTLE} messages/s", LITTLE)):
+                fixed = [(f"{rate} messages/s", rate) for rate in RATES if rate <= half]
+                for case, rate in (("at half of saturation", half), *fixed):
                     values = delays(room, supply, rate, plan) if rate else most
                     yield Sample(Cell("latency", f"{SIZE} B, {case}", subscribers, one.name), round, values)
     stage.settle()
@@ -42,5 +55,5 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
 def delays(room: Room, supply: Supply, rate: float, plan: Plan) -> Values:
     """Latency at a rate of messages per second."""
     with room.publishers(plan.burst):
-        cuts = quantiles(room.pace(rate, plan.seconds, supply).delivered_s, n=100, method="inclusive")
-    return {"ms, p50": cuts[49] * 1e3, "ms, p99": cuts[98] * 1e3, "messages/s": rate}
+        published = room.pace(rate, plan.seconds, supply)
+    return {**percentiles(published.delivered_s), "messages/s": rate}

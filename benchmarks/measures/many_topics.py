@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from statistics import quantiles
 
 from benchmarks.contestants import DURABLE, HOOKBOT, NATS, Contestant, Stage
+from benchmarks.flat_out import flat_out
 from benchmarks.plan import Plan
-from benchmarks.processes import Meter, Process, settle
+from benchmarks.processes import Process
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
 from benchmarks.supply import plain
@@ -47,22 +47,6 @@ def topics(count: int) -> list[str]:
 
 def spread(process: Process, one: Contestant, room: Room, count: int, seconds: float, *, last: float = 1.0) -> Values:
     """Publish to the topics in turn, as fast as all publishers can; latencies are those of the `last` part."""
-    supply = plain(one.protocol, topics(count), SIZE)
     with room.publishers(PUBLISHERS):
-        room.publish_for(seconds / 10, supply)
-        supply.prepare(seconds)
-        meter, refused = Meter(process), room.refused
-        published = room.publish_for(seconds, supply, sampled=True)
-        wall_s, generator = meter.wall_s, meter.generator
-        settle([process])
-        cpu_s = meter.cpu_s
-    delays = published.delivered_s[-max(2, int(len(published.delivered_s) * last)) :]
-    cuts = quantiles(delays, n=100, method="inclusive")
-    return {
-        "µs of CPU per publish": cpu_s / published.messages * 1e6,
-        "publishes/s": published.messages / wall_s,
-        "ms, p50": cuts[49] * 1e3,
-        "ms, p99": cuts[98] * 1e3,
-        "generator": generator,
-        "refused": room.refused - refused,
-    }
+        run = flat_out(process, room, plain(one.protocol, topics(count), SIZE), seconds, sampled=True)
+    return {"µs of CPU per publish": run.cpu_us, "publishes/s": run.per_s, **run.latencies(last), **run.load}

@@ -7,14 +7,16 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.contestants import ANCESTOR, BARE, DURABLE, HOOKBOT, JETSTREAM, NATS, NO_DOOR, QUART, STARLETTE, Stage
+from benchmarks.flat_out import flat_out
 from benchmarks.plan import Plan
-from benchmarks.processes import Meter, Process
+from benchmarks.processes import Process
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
 from benchmarks.supply import Supply, plain
 
+ANSWER = "ms, p50 of the answer"
 CONTESTANTS = (DURABLE, HOOKBOT, NO_DOOR, QUART, STARLETTE, NATS, JETSTREAM, ANCESTOR, BARE)
-REFERENCES = {"publishes/s": QUART, "µs of CPU per publish": QUART, "ms, p50 of the answer": None}
+REFERENCES = {"publishes/s": QUART, "µs of CPU per publish": QUART, ANSWER: None}
 COUNTED = "connections"
 CASE = "1 KB"
 SIZE = 1000
@@ -32,25 +34,14 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
                 with Room(process.port, one.protocol, []) as room, room.publishers(connections):
                     values = publishes(process, room, plain(one.protocol, [TOPIC], SIZE), plan.seconds)
                 yield Sample(Cell("publish", CASE, connections, one.name), round, values)
-            yield Sample(
-                Cell("publish", CASE, 1, DISK), round, {"ms, p50 of the answer": sync_s(stage.directory) * 1e3}
-            )
+            yield Sample(Cell("publish", CASE, 1, DISK), round, {ANSWER: sync_s(stage.directory) * 1e3})
 
 
 def publishes(process: Process, room: Room, supply: Supply, seconds: float) -> Values:
     """Publish for `seconds`, as fast as all connections allow."""
-    # Warm up.
-    room.publish_for(seconds / 10, supply)
-    supply.prepare(seconds)
-    meter, refused = Meter(process), room.refused
-    published = room.publish_for(seconds, supply)
-    return {
-        "publishes/s": published.messages / meter.wall_s,
-        "µs of CPU per publish": meter.cpu_s / published.messages * 1e6,
-        "ms, p50 of the answer": median(published.answered_s) * 1e3,
-        "generator": meter.generator,
-        "refused": room.refused - refused,
-    }
+    run = flat_out(process, room, supply, seconds)
+    answer_ms = median(run.published.answered_s) * 1e3
+    return {"publishes/s": run.per_s, "µs of CPU per publish": run.cpu_us, ANSWER: answer_ms, **run.load}
 
 
 def sync_s(directory: Path) -> float:
