@@ -119,7 +119,10 @@ def running(tmp_path: Path, *options: Any, files: int | None = None) -> Iterator
         try:
             assert process.stdout
             line = process.stdout.readline()
-            yield Hub(process, int(line.strip().rpartition(":")[2]))
+            hub = Hub(process, int(line.strip().rpartition(":")[2]))
+            # Answered by the app: importing it uses time, memory and files, too.
+            assert hub.ask(b"GET /status HTTP/1.1\r\nHost: hub\r\n\r\n").startswith(b"HTTP/1.1 200")
+            yield hub
         finally:
             process.kill()
 

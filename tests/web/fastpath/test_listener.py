@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from hookbot.web.fastpath import listener
 from hookbot.web.fastpath.listener import open_fast_path as open_listening
 from hookbot.web.limits import ConnectionLimits
 from hookbot.web.unauthenticated import UnauthenticatedConnections
@@ -51,6 +52,25 @@ async def test_running_out_of_files_is_waited_out(caplog: pytest.LogCaptureFixtu
         assert answer.status == 200
         assert caplog.text.count("no connection can be accepted for now: Too many open files") == 1
         assert not sock.errors
+
+
+async def test_the_last_files_are_left_to_the_import_of_the_app(
+    monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
+    # More than any process may open: each connection has one of the last files.
+    monkeypatch.setattr(listener, "SPARED_FILES", 1 << 31)
+    app_made = trio.Event()
+    sock = FailingSocket()
+    async with open_fast_path(app_made=app_made) as hub:
+        hub.fast_path.listen(sock, pause_s=10)
+        async with await connect(sock.getsockname()[1]), await connect(sock.getsockname()[1]):
+            await settled(lambda: len(hub.fast_path) > 0)
+            await wait_all_tasks_blocked()
+            assert len(hub.fast_path) == 1
+
+            app_made.set()
+            mock_clock.jump(11)
+            await settled(lambda: len(hub.fast_path) == 2)
 
 
 async def test_a_listener_that_is_closed_while_it_waits_for_files_stays_closed(mock_clock: MockClock) -> None:

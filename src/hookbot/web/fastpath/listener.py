@@ -1,6 +1,7 @@
 """The fast path's listener: accepts plain connections into the epoll loop, and enforces their deadlines."""
 
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,9 @@ from .fanout import Fanout
 
 # A reconnect storm must not keep the established connections waiting.
 ACCEPTS_PER_ROUND = 64
+
+# Files left to the import of the app, which fails without one; meanwhile a connection more is accepted at each pause.
+SPARED_FILES = 32
 
 logger = logging.getLogger(__package__)
 
@@ -137,6 +141,7 @@ class _Listener:
         self._pause_s = pause_s
         self._open = True
         self._full = False
+        self._spared_from = os.sysconf("SC_OPEN_MAX") - SPARED_FILES
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             # Accepted sockets inherit it: one system call here instead of one per connection.
@@ -154,6 +159,9 @@ class _Listener:
                 # IPv4 clients of a dual-stack socket; a Unix socket has no address.
                 peer = address[0].removeprefix("::ffff:") if address else ""
                 self._accept(sock, peer)
+                if sock.fileno() >= self._spared_from and not self._context.app_made.is_set():
+                    self._pause("the last files are left to the import of the app")
+                    return
                 self._full = False
             except BlockingIOError:
                 return
