@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import trio
 
@@ -18,6 +19,9 @@ from ..protocol.topics import TopicFilter, patterns_of
 from ..threads import hub_threads
 from .frame_cache import FrameCache, Frames
 from .limits import BrokerLimits
+
+# Topics whose channels are remembered: as many as the window has messages. Their names take 10 MB at most.
+MAX_TOPICS = 10_000
 
 Encode = Callable[[Message], bytes]
 
@@ -119,24 +123,30 @@ class Channels:
         self._by_pattern: dict[str, list[Channel]] = {}
         self._window: deque[tuple[Entry, int]] = deque()
         self._window_bytes = 0
+        # Until a channel comes or goes.
+        self._channels_of = lru_cache(MAX_TOPICS)(self._find_channels)
 
     def announce(self, messages: Sequence[Message]) -> None:
         """Add newly committed messages to their channels, in order, then wake each subscription once."""
         changed: dict[Channel, None] = {}
         for message in messages:
-            self.head = message.position
             channels = self._channels_of(message.topic)
             if channels:
-                entry = Entry(message, message.position, self._frames)
+                entry, size = Entry(message, message.position, self._frames), message.size
                 for channel in channels:
                     channel.entries.append(entry)
                     changed[channel] = None
-                self._remember(entry)
+                self._window.append((entry, size))
+                self._window_bytes += size
+        if messages:
+            self.head = messages[-1].position
         for channel in changed:
             for wake in channel.wakers:
                 wake()
         for function in self.after_batch:
             function()
+        # Last, because most of what leaves the window has been sent by now.
+        self._shrink_window()
 
     @contextmanager
     def open(self, wanted: TopicFilter) -> Iterator[Channel]:
@@ -154,6 +164,7 @@ class Channels:
             channel = self._channels[wanted] = Channel(wanted, self.head)
             for pattern in wanted.patterns:
                 self._by_pattern.setdefault(pattern, []).append(channel)
+            self._channels_of.cache_clear()
         channel.holders += 1
         return channel
 
@@ -169,20 +180,18 @@ class Channels:
             self._by_pattern[pattern].remove(channel)
             if not self._by_pattern[pattern]:
                 del self._by_pattern[pattern]
+        self._channels_of.cache_clear()
 
-    def _channels_of(self, topic: str) -> Collection[Channel]:
+    def _find_channels(self, topic: str) -> Collection[Channel]:
         channels = self._by_pattern
-        return dict.fromkeys(channel for pattern in patterns_of(topic) for channel in channels.get(pattern, ()))
+        return tuple(
+            dict.fromkeys([channel for pattern in patterns_of(topic) for channel in channels.get(pattern, ())])
+        )
 
-    def _remember(self, entry: Entry) -> None:
-        size = entry.message.size
-        self._window.append((entry, size))
-        self._window_bytes += size
-        while len(self._window) > 1 and self._is_window_full():
-            oldest, size = self._window.popleft()
+    def _shrink_window(self) -> None:
+        window, limits = self._window, self._limits
+        while len(window) > 1 and (self._window_bytes > limits.window_bytes or len(window) > limits.window_messages):
+            oldest, size = window.popleft()
             self._window_bytes -= size
             for channel in self._channels_of(oldest.message.topic):
                 channel.forget(oldest)
-
-    def _is_window_full(self) -> bool:
-        return self._window_bytes > self._limits.window_bytes or len(self._window) > self._limits.window_messages

@@ -61,6 +61,11 @@ class Audience:
             self.queued = True
             self._news.append(self)
 
+    @property
+    def has_more(self) -> bool:
+        """True if a delivery is under way, or newer messages follow it."""
+        return bool(self.waiting) or self.position < self.channel.newest
+
     def begin(self, now: float) -> Send | None:
         """The frames of the delivery that is under way or begins now; None if there are none, or none is prepared.
 
@@ -102,6 +107,9 @@ class Audience:
         `position` must not be below the channel's floor.
         """
         entries = self.channel.after(position)
+        if len(entries) == 1 and not entries[0].is_large:
+            position = entries[0].position
+            return Send(entries[0].frame(self._key, self._encode), position, position)
         send = next(self.sends(entries), None)
         if send is None and entries:
             self.unprepared.add(entries[0].position)

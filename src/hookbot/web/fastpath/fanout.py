@@ -154,6 +154,7 @@ class Fanout:
             send = audience.begin(now)
             if send:
                 left -= self._deliver(audience, send, left)
+            if send and audience.has_more:
                 news.append(audience)
             else:
                 audience.queued = False
