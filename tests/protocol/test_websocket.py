@@ -26,6 +26,7 @@ from hookbot.protocol.websocket import (
     check_handshake,
     close_frame,
     frame,
+    frames,
     is_handshake,
     is_one_control_frame,
 )
@@ -59,10 +60,10 @@ def parsed(data: bytes) -> list[Frame]:
     reader = StreamReader()
     reader.feed_data(data)
     reader.feed_eof()
-    frames = []
+    found = []
     while not result_of(reader.at_eof()):
-        frames.append(result_of(Frame.parse(reader.read_exact, mask=False, max_size=None)))
-    return frames
+        found.append(result_of(Frame.parse(reader.read_exact, mask=False, max_size=None)))
+    return found
 
 
 def result_of(generator: Generator[None, None, T]) -> T:
@@ -73,6 +74,12 @@ def result_of(generator: Generator[None, None, T]) -> T:
         result: T = done.value
         return result
     raise AssertionError("the frame is incomplete")
+
+
+def test_joined_frames_are_the_same_as_each_by_itself() -> None:
+    payloads = [b"", b"a" * 125, b"b" * 126, b"c" * 70_000]
+
+    assert frames(BINARY, payloads) == b"".join(frame(BINARY, payload) for payload in payloads)
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, CLOSE, PING, PONG])

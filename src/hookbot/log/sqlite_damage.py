@@ -19,7 +19,7 @@ from .contract import Page
 from .engine import ScanRange
 from .retention import STEP_ROWS, Partition, RetentionLimits, Row, dense_after
 from .sqlite_errors import GARBLED, raise_unless_damage
-from .sqlite_rows import decode, with_breaks
+from .sqlite_rows import Columns, decode, with_breaks
 
 # A garbled position may make a range as long as can be. One of this length is not divided if nothing is found in it.
 ENDLESS = 1 << 20
@@ -216,8 +216,10 @@ def _find_message(
     row = _find_row(connection, position, partitions)
     if row is None or not wanted.matches(row[1]):
         return None
+    time_us, topic, size = row
     meta, body = connection.execute("SELECT meta, body FROM body WHERE position = ?", (position,)).fetchone()
-    [message] = decode(epoch, [[position, row[0], row[1], len(body), json.loads(meta)]], body)
+    checksum = json.loads(meta).get("crc32")
+    [message] = decode(epoch, Columns([position], [time_us], [topic], [size], [len(body)], [checksum], [meta]), body)
     return message
 
 

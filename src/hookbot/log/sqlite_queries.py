@@ -2,7 +2,7 @@
 
 The `sqlite3` module releases the interpreter's lock for each row that it steps over, and a busy event loop may take
 milliseconds to give it back. So a batch is written with few statements of many rows, and a page is read as one row:
-its messages as one JSON string, their bodies as one blob.
+each column of its messages as one JSON string, their bodies as one blob.
 """
 
 # ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
@@ -25,7 +25,7 @@ from .deduplication import Batch
 from .engine import ScanRange
 from .large_bodies import in_row, is_apart, read_body, write_body
 from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
-from .sqlite_rows import decode, encode_meta, in_runs, insert_rows
+from .sqlite_rows import Columns, decode, encode_meta, in_runs, insert_rows
 
 # Positions that one query scans, in about five milliseconds.
 SCAN_LENGTH = 50_000
@@ -35,6 +35,8 @@ _EPOCH = re.compile("[a-z]{8}")
 _ACCOUNT = [field.name for field in fields(Partition)]
 _IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"
 IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
+# Those of `Columns`, except for `meta`, which is not decoded: without damage, its text has no line feed to join it by.
+_COLUMNS = ("position", "time_us", "topic", "size", "length(body)", "json_extract(meta, '$.crc32')")
 # A row of zeros has a topic of NULL. SQLite takes `topic IS NULL` for impossible, because of the column's NOT NULL.
 _IS_GARBLED = "(topic >= '') IS NOT TRUE"
 
@@ -217,18 +219,18 @@ def _load_messages(
     """The messages of a subquery, to which its last value is the limit; or the one at the position `alone`."""
     joined = "CAST(group_concat(body, '') AS BLOB)" if alone is None else "NULL"
     # CROSS JOIN keeps SQLite from reordering the tables, so messages and bodies come in the order of the subquery.
-    found, bodies = connection.execute(
-        "SELECT json_group_array(json_array(position, time_us, topic, length(body), json(meta))),"
+    *columns, metas, bodies = connection.execute(
+        f"SELECT {', '.join(f'json_group_array({column})' for column in _COLUMNS)}, group_concat(meta, char(10)),"
         f" {joined} FROM {these} CROSS JOIN body USING (position)",
         values,
     ).fetchone()
+    found = Columns(*[*map(json.loads, columns), metas.split("\n") if metas else []])
+    # Retention has deleted the others in between, or damage their bodies: the join omits them silently.
+    if len(found.metas) < values[-1]:
+        raise ValueError(f"{values[-1] - len(found.metas)} messages have no body")
     if alone is not None:
         bodies = read_body(connection, alone)
-    rows = json.loads(found)
-    # Retention has deleted the others in between, or damage their bodies: the join omits them silently.
-    if len(rows) < values[-1]:
-        raise ValueError(f"{values[-1] - len(rows)} messages have no body")
-    return list(decode(epoch, rows, bodies or b""))
+    return list(decode(epoch, found, bodies or b""))
 
 
 def _oldest(connection: sqlite3.Connection, scan: ScanRange, *, unsafe: bool) -> list[Row]:

@@ -1,20 +1,21 @@
 """Rows of the SQLite log: how a message is stored in them and read back, and many are written. It runs in threads."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
 from functools import cache
-from itertools import chain
+from itertools import accumulate, chain, pairwise, repeat
 from time import sleep
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
 from ..protocol.envelope import encode_json
-from ..protocol.message import MAX_TIME_US, Message, Verified, format_id
+from ..protocol.message import MAX_TIME_US, Message
+from .stored_message import Row, StoredMessage, decode_fields
 
 # Rows of one statement. From this number on, the rows dominate its cost.
 ROWS_AT_ONCE = 128
-# Rows between two breaks: decoding them takes half a millisecond.
+# Rows between two breaks: reading them one by one takes half a millisecond.
 ROWS_PER_BREAK = 64
 # The system turns this into about 50 µs, long enough for another thread to take over the interpreter.
 BREAK_S = 1e-6
@@ -44,37 +45,49 @@ def encode_meta(message: Message) -> str:
     return encode_json(meta) if meta else "{}"
 
 
-def decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
-    """Messages from their rows (position, time, topic, length of the body, meta) and their bodies, joined.
+class Columns(NamedTuple):
+    """Rows of messages, column by column."""
 
-    Raises `ValueError` if a body is not the one whose checksum was stored, or a time or a topic cannot be one.
+    positions: Sequence[int]
+    times_us: Sequence[int]
+    topics: Sequence[str]
+    sizes: Sequence[int]
+    lengths: Sequence[int]
+    """Lengths of the bodies."""
+    checksums: Sequence[int | None]
+    """Checksums of the bodies, from `metas`; None of those that are empty or were stored by version 1.0."""
+    metas: Sequence[str]
+
+
+def decode(epoch: str, columns: Columns, bodies: bytes) -> list[Message]:
+    """Messages from their rows and their bodies, joined.
+
+    Raises `ValueError`, `TypeError` or `AttributeError` if a body is not the one whose checksum was stored, or a row is
+    garbled.
     """
-    start = 0
-    for position, time_us, topic, length, meta in with_breaks(rows):
-        body = bodies[start : start + length]
-        # Messages of version 1.0 have none.
-        stored = meta.get("crc32")
-        if stored is not None and stored != crc32(body):
-            raise ValueError(f"the body at position {position} is not what was stored")
-        if not (isinstance(topic, str) and 0 <= time_us <= MAX_TIME_US):
-            raise ValueError(f"the row at position {position} is garbled")
-        yield Message(
-            topic=topic,
-            body=body,
-            headers=tuple(map(tuple, meta.get("headers", ()))),
-            query=meta.get("query", ""),
-            verified=_verified(meta) if "verified" in meta else None,
-            hops=tuple(meta.get("hops", ())),
-            duplicate_of=meta.get("duplicate_of"),
-            id=format_id(epoch, position),
-            time_us=time_us,
-        )
-        start += length
+    positions, times_us, topics, sizes, lengths, checksums, metas = columns
+    rows = list(zip(repeat(epoch), positions, times_us, sizes, metas, strict=False))
+    parts = [bodies[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
+    if len(metas) != len(positions) or set(map(type, topics)) - {str} or not _are_times(times_us):
+        raise ValueError(f"rows from position {positions[0]} are garbled")
+    # All at once, since a page has hundreds.
+    if list(map(crc32, parts)) != checksums:
+        for row, checksum, part in zip(rows, checksums, parts, strict=True):
+            _check(row, checksum, part)
+    sleep(BREAK_S)
+    return list(map(StoredMessage.of, topics, parts, rows))
 
 
-def _verified(meta: Mapping[str, Any]) -> Verified:
-    provider, key, signed_at = meta["verified"]
-    return Verified(provider, key, signed_at, meta.get("source"))
+def _are_times(times_us: Sequence[int]) -> bool:
+    return min(times_us, default=0) >= 0 and max(times_us, default=0) <= MAX_TIME_US
+
+
+def _check(row: Row, checksum: int | None, body: bytes) -> None:
+    if checksum is None:
+        # Nothing vouches for such a row, so it is decoded at once.
+        decode_fields(row)
+    elif checksum != crc32(body):
+        raise ValueError(f"the body at position {row[1]} is not what was stored")
 
 
 def insert_rows(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -4,6 +4,7 @@ Frames from a server are not masked (section 5.1), so the same bytes suit every 
 """
 
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from hashlib import sha1
 
 from ..errors import Refused
@@ -77,6 +78,11 @@ def frame(opcode: int, payload: bytes) -> bytes:
     """One unfragmented, unmasked frame (section 5.2)."""
     # Unlike `+`, bytes.join releases the GIL while it copies a large payload.
     return b"".join((frame_header(opcode, len(payload)), payload))
+
+
+def frames(opcode: int, payloads: Iterable[bytes]) -> bytes:
+    """Many frames like those of `frame`, one after the other."""
+    return b"".join([part for payload in payloads for part in (frame_header(opcode, len(payload)), payload)])
 
 
 def frame_header(opcode: int, size: int) -> bytes:

@@ -54,6 +54,18 @@ def test_what_is_joined_for_one_send_is_bounded() -> None:
     assert [send.reached for send in sends][-1] == 500
 
 
+def test_the_frames_of_a_run_are_joined_once_for_all_who_read_it() -> None:
+    messages = [Message("a/b", bytes(n), id=format_id("somelogs", n)) for n in range(1, 301)]
+    run = [Entry(message, message.position, FrameCache(1 << 20)) for message in messages]
+    audience = Audience(Channel(TopicFilter(("a/",)), 0), Raw(True), lambda _: None)
+
+    data = audience.frames(run)
+
+    assert data == b"".join(frame(BINARY, b"a/b\0" + message.body) for message in messages)
+    assert audience.frames(run) is data
+    assert audience.frames(run[:2]) == b"".join(frame(BINARY, b"a/b\0" + message.body) for message in messages[:2])
+
+
 async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, threads = threading.Event(), []
     original = HookbotV1.message

@@ -10,7 +10,7 @@ from ...protocol.frames import Framing, framing_for
 from ...protocol.message import Message
 from ...protocol.subscribe import SubscribeRequest
 from ...protocol.topics import TopicFilter
-from ...protocol.websocket import BINARY, TEXT, frame, frame_header
+from ...protocol.websocket import BINARY, TEXT, frame, frame_header, frames
 from .subscriber import Subscriber
 
 # Frames are joined for one send until they reach this size: a system call costs as much as copying 16 KiB. The hub
@@ -139,6 +139,10 @@ class Audience:
         if parts:
             yield Send(_join(parts), first, reached)
 
+    def frames(self, entries: Sequence[Entry]) -> bytes:
+        """The frames of entries that are not large, joined, and kept as one for others who read the same page."""
+        return entries[0].frame((self._key, len(entries)), lambda _: self._encode_all(entries))
+
     def _part(self, entry: Entry) -> bytes | None:
         """Bytes to send for an entry: a whole frame, or the payload of a large one; None if that is not prepared."""
         if entry.is_large:
@@ -152,6 +156,9 @@ class Audience:
     async def prepare(self, entry: Entry) -> None:
         """Encode a large entry in a thread, for a caller that holds its cache's lock `encoding` until it is sent."""
         await entry.prepare_now(self.framing.key, self.framing.message)
+
+    def _encode_all(self, entries: Sequence[Entry]) -> bytes:
+        return frames(self._opcode, [self.framing.message(entry.message) for entry in entries])
 
     def _encode(self, message: Message) -> bytes:
         return self.frame(self.framing.message(message))

@@ -1,7 +1,7 @@
 """Catching up: stored messages for subscribers of the fan-out that are behind what is in memory."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import trio
 
@@ -10,7 +10,7 @@ from ...broker.channels import Entry
 from ...protocol.message import Gap
 from ...protocol.websocket import TRY_AGAIN_LATER
 from ..streams import history_lost
-from .audience import Audience
+from .audience import SEND_BYTES, Audience, Send
 from .subscriber import Subscriber
 
 logger = logging.getLogger(__package__)
@@ -37,15 +37,23 @@ class CatchUp:
             if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
                 subscriber.position = gap.position
                 _tell_gap(subscriber, audience, gap)
-            while entries and subscriber.takes:
-                if entries[0].is_large:
-                    async with self._broker.frames.encoding:
-                        await audience.prepare(entries[0])
-                        entries = _send_ready(subscriber, audience, entries)
-                else:
-                    entries = _send_ready(subscriber, audience, entries)
-            if not entries:
+            for run in _runs(entries):
+                await self._send_run(subscriber, audience, run)
+            if not entries or subscriber.position == entries[-1].position:
                 subscriber.position = end
+
+    async def _send_run(self, subscriber: Subscriber, audience: Audience, run: Sequence[Entry]) -> None:
+        if not subscriber.takes:
+            return
+        if run[0].is_large:
+            async with self._broker.frames.encoding:
+                await audience.prepare(run[0])
+                [send] = audience.sends(run)
+                _send(subscriber, send)
+        else:
+            _send(subscriber, Send(audience.frames(run), run[-1].position))
+            # To encode as much in a rich format takes some milliseconds.
+            await trio.lowlevel.checkpoint()
 
 
 def close_at_gap(subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
@@ -63,11 +71,23 @@ def _tell_gap(subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
         subscriber.send(audience.frame(payload))
 
 
-def _send_ready(subscriber: Subscriber, audience: Audience, entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Send the entries up to the first large one that is not prepared, as long as they are taken; return the rest."""
-    for send in audience.sends(entries):
-        if not subscriber.takes:
-            break
+def _runs(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Entries in runs of about `SEND_BYTES`, the same for all who are sent the page; a large one is alone."""
+    start = size = 0
+    for number, entry in enumerate(entries):
+        size += entry.message.size
+        if number > start and (entry.is_large or size > SEND_BYTES):
+            yield entries[start:number]
+            start, size = number, entry.message.size
+        if entry.is_large:
+            yield [entry]
+            start, size = number + 1, 0
+    if start < len(entries):
+        yield entries[start:]
+
+
+def _send(subscriber: Subscriber, send: Send) -> None:
+    # While a large message was encoded, its connection may have ended or stalled.
+    if subscriber.takes:
         subscriber.position = send.reached
         subscriber.send(send.data, send.header)
-    return [entry for entry in entries if entry.position > subscriber.position]

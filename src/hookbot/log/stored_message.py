@@ -1,0 +1,79 @@
+"""Messages as the SQLite log reads them: what only some readers ask for is decoded when they do."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..protocol.message import Message, Verified, format_id
+
+# SQLite takes control characters in strings for JSON, so damage of a header may make some.
+_DECODER = json.JSONDecoder(strict=False)
+
+
+Row = tuple[str, int, int, int, str]
+"""Epoch, position, time, size and meta of a message: JSON text of the fields that have no column of their own."""
+
+
+class StoredMessage(Message):
+    """A message whose id, time, headers and other fields are decoded from its row when one of them is asked for.
+
+    Raw frames need only its topic and its body, and those who catch up are sent thousands of them. To all others it is
+    a `Message`: equal to one with the same fields, and what `dataclasses.replace` makes of it is one.
+    """
+
+    __slots__ = ("_row",)
+
+    _row: Row
+
+    @classmethod
+    def of(cls, topic: str, body: bytes, row: Row) -> "StoredMessage":
+        """The message in a row."""
+        message = cls.__new__(cls)
+        # Frozen, and not made by the constructor, which would need all fields.
+        object.__setattr__(message, "topic", topic)
+        object.__setattr__(message, "body", body)
+        object.__setattr__(message, "_row", row)
+        return message
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Message]:  # type: ignore[override]
+        return Message
+
+    @property
+    def position(self) -> int:
+        return self._row[1]
+
+    @property
+    def size(self) -> int:
+        return self._row[3]
+
+    @property
+    def wrapped(self) -> bool:
+        return "extra-metadata" in self._row[-1] and super().wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        """Field that was not decoded yet. Raises `AttributeError` if there is none of this name."""
+        for field, value in decode_fields(self._row).items():
+            object.__setattr__(self, field, value)
+        return object.__getattribute__(self, name)
+
+
+def decode_fields(row: Row) -> Mapping[str, Any]:
+    """The fields of a message beside its topic and its body. Raises errors of `GARBLED` if they are garbled."""
+    epoch, position, time_us, _, text = row
+    meta = _DECODER.decode(text)
+    return {
+        "headers": tuple(map(tuple, meta.get("headers", ()))),
+        "query": meta.get("query", ""),
+        "verified": _verified(meta) if "verified" in meta else None,
+        "hops": tuple(meta.get("hops", ())),
+        "duplicate_of": meta.get("duplicate_of"),
+        "id": format_id(epoch, position),
+        "time_us": time_us,
+        "redelivered": False,
+    }
+
+
+def _verified(meta: Mapping[str, Any]) -> Verified:
+    provider, key, signed_at = meta["verified"]
+    return Verified(provider, key, signed_at, meta.get("source"))
