@@ -330,11 +330,11 @@ def test_what_could_not_be_written_is_still_there_to_be_thrown_away(coding: Coun
 
 
 def test_an_answer_says_what_becomes_of_the_connection() -> None:
-    answer = Response(b"no\n", 404, (("X", "y"),))
+    answer = Response(b"no\n", 404, (("X", "y"), ("Z", "\xe9")))
 
     kept = encode_response(answer, version="1.1", close=False)
 
     assert kept.startswith(b"HTTP/1.1 404 Not Found\r\nX: y\r\nDate: ")
-    assert kept.endswith(b" GMT\r\nContent-Length: 3\r\n\r\nno\n")
+    assert kept.endswith(b" GMT\r\nContent-Length: 3\r\nZ: \xe9\r\n\r\nno\n")
     assert b"\r\nConnection: close\r\n" in encode_response(answer, version="1.0", close=True)
     assert b"\r\nConnection: keep-alive\r\n" in encode_response(answer, version="1.0", close=False)

@@ -62,17 +62,15 @@ def skip_empty_lines(buffer: bytearray) -> None:
 def head_end(buffer: bytearray) -> int:
     """Length of the request head at the start of the buffer; 0 if it is incomplete.
 
-    Raises `BadRequest` for a line that ends with LF alone or bytes that begin no method, and `HeadersTooLarge`.
+    Raises `HeadersTooLarge`, and for an incomplete one that is malformed `BadRequest`.
     """
     end = buffer.find(b"\r\n\r\n") + 4
-    size = end if end > 3 else len(buffer)
-    # A bare LF is a line end to some parsers and not to others (section 2.2).
-    if buffer.count(b"\n", 0, size) != buffer.count(b"\r\n", 0, size):
-        raise BadRequest("a line of the request ends with LF alone, not with CR LF")
-    if size > MAX_HEAD_BYTES:
+    if (end if end > 3 else len(buffer)) > MAX_HEAD_BYTES:
         raise HeadersTooLarge(f"request line and headers are longer than {MAX_HEAD_BYTES} bytes together")
     if end > 3:
         return end
+    # At once, because another client may never send an empty line that ends with CR LF.
+    _check_line_ends(buffer)
     # At once, because another protocol may never send an empty line. A CR may be half of one before the request.
     if buffer and buffer != b"\r" and not buffer[:1].isupper():
         raise BadRequest("the request does not begin with a method in capital letters")
@@ -125,8 +123,15 @@ class Head:
             raise BadRequest(f"Content-Length has more than {MAX_LENGTH_DIGITS} digits")
 
 
+def _check_line_ends(data: bytes | bytearray) -> None:
+    """Raise `BadRequest` for a bare LF: it is a line end to some parsers and not to others (section 2.2)."""
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise BadRequest("a line of the request ends with LF alone, not with CR LF")
+
+
 def _parse(lines: bytes) -> tuple[Headers, Fields]:
     """The headers of a head, by httptools; raises `BadRequest`."""
+    _check_line_ends(lines)
     parsing = _Parsing()
     parsing.feed(_SHOWN_LINE + lines)
     parsing.release()
@@ -265,17 +270,16 @@ def encode_response(response: Response, *, version: str, close: bool) -> bytes:
 
     `version` is that of the request. `close`: the connection is closed after the response.
     """
-    lines = [f"HTTP/1.1 {response.status} {responses[response.status]}"]
-    lines += [f"{name}: {value}" for name, value in response.headers]
-    lines += [f"Date: {_date(int(time()))}", f"Content-Length: {len(response.body)}"]
-    if close:
-        lines.append("Connection: close")
-    elif version == "1.0":
-        lines.append("Connection: keep-alive")
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + response.body
+    options = "close" if close else "keep-alive" if version == "1.0" else ""
+    start = _start(response.status, response.headers[:-1], len(response.body), options, int(time()))
+    # The last header of most is the id of a message; everything before it is the same for many responses.
+    last = "".join([f"{name}: {value}\r\n" for name, value in response.headers[-1:]])
+    return f"{start}{last}\r\n".encode("latin-1") + response.body
 
 
-# Formatting takes longer than the rest of a response, and the text changes once a second.
-@lru_cache(maxsize=1)
-def _date(now_s: int) -> str:
-    return formatdate(now_s, usegmt=True)
+# The text of the date changes once a second, and formatting it takes longer than the rest of a response.
+@lru_cache(maxsize=64)
+def _start(status: int, headers: Headers, length: int, options: str, now_s: int) -> str:
+    lines = [f"HTTP/1.1 {status} {responses[status]}", *(f"{name}: {value}" for name, value in headers)]
+    lines += [f"Date: {formatdate(now_s, usegmt=True)}", f"Content-Length: {length}"]
+    return "".join(f"{line}\r\n" for line in (*lines, *([f"Connection: {options}"] if options else ())))

@@ -101,15 +101,16 @@ class BodyBudget:
 
 
 class IncomingBody:
-    """A request body that is being received; its chunks are collected in one buffer.
+    """A request body that is being received: whole, or in chunks that are collected in one buffer.
 
-    It has to go on: the `deadline` moves with every `ConnectionLimits.min_body_bytes`, not with every byte.
+    What comes in chunks has to go on: the `deadline` moves with every `ConnectionLimits.min_body_bytes`, not with every
+    byte.
     """
 
     __slots__ = (
         "_begun_at",
         "_budget",
-        "_buffer",
+        "_chunks",
         "_max_bytes",
         "_network",
         "_progress",
@@ -122,14 +123,20 @@ class IncomingBody:
         self._max_bytes = max_bytes
         self._standing = standing
         self._network = network
-        self._buffer = BytesIO()
         self._size = 0
-        self._progress = UploadProgress(budget.limits.min_body_bytes)
+        self._chunks: BytesIO | None = None
+        """Buffer for the chunks; None before `begin`, and once it is closed."""
+
+    def begin(self) -> BytesIO:
+        """Wait for chunks from now on; the buffer for them."""
+        self._chunks = BytesIO()
+        self._progress = UploadProgress(self._budget.limits.min_body_bytes)
         self._begun_at = self._progress.made_at
+        return self._chunks
 
     @property
     def moved_at(self) -> float:
-        """Time at which it began, or last made progress."""
+        """Time at which its chunks began, or last made progress."""
         return self._progress.made_at
 
     @property
@@ -138,18 +145,23 @@ class IncomingBody:
         limits = self._budget.limits
         return min(self._begun_at + limits.body_s, self.moved_at + limits.slow_s)
 
-    def write(self, chunk: bytes | bytearray) -> None:
-        """Append a chunk. Raises `BodyTooLarge`, and the errors of `BodyBudget.hold`."""
-        size = len(chunk)
+    def hold(self, size: int) -> None:
+        """Count bytes of a body that is there, whole or in part. Raises `BodyTooLarge`, and as `BodyBudget.hold`."""
         if self._size + size > self._max_bytes:
             raise BodyTooLarge.than(self._max_bytes)
         self._budget.hold(size, self._standing, self._network)
         self._size += size
-        self._buffer.write(chunk)
-        self._progress.count(size)
+
+    def write(self, chunk: bytes | bytearray) -> None:
+        """Append a chunk; raises as `hold`."""
+        chunks = self._chunks or self.begin()
+        self.hold(len(chunk))
+        chunks.write(chunk)
+        self._progress.count(len(chunk))
 
     async def receive(self, chunks: AsyncIterable[bytes]) -> bytes:
         """Append all chunks, and return the whole body. Raises `RequestTimeout` if they come too slowly."""
+        self.begin()
         with trio.CancelScope(deadline=self.deadline) as patience:
             async for chunk in chunks:
                 self.write(chunk)
@@ -164,14 +176,14 @@ class IncomingBody:
         return self._budget.refusal("slow", self._network, error)
 
     def whole(self) -> bytes:
-        """The whole body, not copied. It counts until it is closed."""
-        return self._buffer.getvalue()
+        """All chunks, not copied. They count until the body is closed."""
+        return self._chunks.getvalue() if self._chunks else b""
 
     def close(self) -> None:
         """Forget the body, which no longer counts. May be called again."""
         self._budget.release(self._size, self._standing, self._network)
         self._size = 0
-        self._buffer = BytesIO()
+        self._chunks = None
 
     def __enter__(self) -> "IncomingBody":
         return self

@@ -24,11 +24,13 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class FastPathConnection(HttpConnection):
     """A connection that publishes messages, until it becomes a subscriber or is handed over to the app."""
 
-    __slots__ = ("_peer",)
+    __slots__ = ("_authenticated", "_peer")
 
     def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
         super().__init__(context, sock)
         self._peer = peer
+        self._authenticated = False
+        """True once it has shown a good token or signature."""
         context.services.unauthenticated.add(self, peer, CONNECTION_BYTES)
 
     @property
@@ -52,9 +54,9 @@ class FastPathConnection(HttpConnection):
     def _read_head(self, data: bytes) -> None:
         head = Head(data, self._peer)
         request = head.request
-        websocket = is_handshake(request) and head.version == "1.1"
         # Other upgrades and requests from web pages (CORS) need the app.
-        publishes = request.method == "POST" and request.sent("upgrade") is None and request.sent("origin") is None
+        publishes = request.method == "POST" and "upgrade" not in request.fields and "origin" not in request.fields
+        websocket = not publishes and is_handshake(request) and head.version == "1.1"
         if is_for_app(request.raw_path) or not (websocket or publishes):
             self._hand_over(data)
             return
@@ -74,11 +76,13 @@ class FastPathConnection(HttpConnection):
         # A client that has begun to send its body needs no invitation (RFC 9110, section 10.1.1).
         if head.expects_continue and head.has_body and not self._buffer:
             self.transmit(CONTINUE)
+        self._read_body(exchange)
 
     def _read_body(self, exchange: Exchange) -> None:
         """Take the received part of the body; publish when it is complete."""
-        if exchange.take(self._buffer) and exchange.admitted and exchange.body:
-            self._publish(exchange, exchange.admitted, exchange.body.whole())
+        body = exchange.take(self._buffer)
+        if body is not None and exchange.admitted:
+            self._publish(exchange, exchange.admitted, body)
 
     def _publish(self, exchange: Exchange, admitted: AdmittedPublish, body: bytes) -> None:
         # Before it is submitted: the outcome may come at once.
@@ -103,7 +107,8 @@ class FastPathConnection(HttpConnection):
             self._finish(error)
 
     def _note_authentication(self, request: Request) -> None:
-        if request.authenticated:
+        if request.authenticated and not self._authenticated:
+            self._authenticated = True
             self._context.services.unauthenticated.remove(self)
 
     def _subscribe(self, head: Head, data: bytes) -> None:

@@ -9,7 +9,7 @@ import trio
 
 from ...access.admitted import AdmittedPublish
 from ...errors import Refused
-from ...protocol.http1 import Head
+from ...protocol.http1 import Chunked, Counted, Head
 from ..bodies import IncomingBody
 from ..limits import ConnectionLimits
 from ..services import Services
@@ -61,6 +61,10 @@ class Context:
             self.empty.set()
 
 
+# The rest of a body that came whole.
+NOTHING = Counted(0)
+
+
 class Exchange:
     """A request from its head to its response: the body that was received so far, and the rest that is expected."""
 
@@ -72,24 +76,43 @@ class Exchange:
         self.body: IncomingBody | None = None
         self.verifying: trio.CancelScope | None = None
         """Scope of the task that verifies the whole body, and then stores it; None before."""
-        self._rest = head.body()
+        self._rest: Counted | Chunked | None = None
+        """Reader of the rest of the body; None if it was not begun."""
+
+    @property
+    def receiving(self) -> IncomingBody | None:
+        """The body that is received in parts, or None."""
+        return self.body if self._rest and self._rest is not NOTHING else None
 
     def admit(self, admitted: AdmittedPublish, body: IncomingBody) -> None:
         """Begin to receive the body of an admitted publish."""
         self.admitted = admitted
         self.body = body
 
-    def take(self, buffer: bytearray) -> bool:
-        """Move the received part of the body out of the buffer; True at its end.
+    def take(self, buffer: bytearray) -> bytes | None:
+        """Move the received part of the body out of the buffer, and return the whole body once it has come.
 
         Raises `Refused` if the body is too large or malformed, and the errors of `BodyBudget.hold`.
         """
-        return self.body is not None and self._rest.take(buffer, self.body.write)
+        body, length = self.body, self.head.length
+        if body is None:
+            return None
+        if self._rest is None:
+            if not self.head.chunked and len(buffer) >= length:
+                body.hold(length)
+                whole = bytes(buffer[:length])
+                del buffer[:length]
+                self._rest = NOTHING
+                return whole
+            body.begin()
+            self._rest = self.head.body()
+        return body.whole() if self._rest.take(buffer, body.write) else None
 
     def skip(self, buffer: bytearray) -> bool:
         """Discard the received part of a refused body; True at its end, False if more is to come or it is malformed."""
+        rest = self._rest or self.head.body()
         try:
-            return self._rest.take(buffer, _discard)
+            return rest.take(buffer, _discard)
         except Refused:
             return False
 

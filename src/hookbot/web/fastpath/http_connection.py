@@ -23,6 +23,8 @@ MAX_BUFFERED = 16 << 10
 # Memory of a connection without what it has buffered, the kernel's share for its socket included.
 CONNECTION_BYTES = 4 << 10
 
+CR = 0x0D
+
 # Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
 
@@ -87,7 +89,8 @@ class HttpConnection(NonblockingSocket):
     @property
     def progressed_at(self) -> float:
         """Time at which it was accepted, its last request made progress, or the last response was sent."""
-        return self._exchange.body.moved_at if self._exchange and self._exchange.body else self.moved_at
+        body = self._exchange and self._exchange.receiving
+        return body.moved_at if body else self.moved_at
 
     @property
     def deadline(self) -> float:
@@ -97,8 +100,8 @@ class HttpConnection(NonblockingSocket):
             return inf
         if self._drained is not None:
             return self.moved_at + limits.linger_s
-        if self._exchange and self._exchange.body:
-            return self._exchange.body.deadline
+        if self._exchange and (body := self._exchange.receiving):
+            return body.deadline
         return self.moved_at + (limits.keep_alive_s if self.idle else limits.slow_s)
 
     def time_out(self) -> None:
@@ -107,7 +110,7 @@ class HttpConnection(NonblockingSocket):
         if self.idle or not self._reading or self._events == WRITE:
             self.end("timed out")
         else:
-            body = self._exchange and self._exchange.body
+            body = self._exchange and self._exchange.receiving
             self._refuse(body.time_out() if body else RequestTimeout("the request did not arrive in time"), last=True)
             self._advance()
 
@@ -118,10 +121,13 @@ class HttpConnection(NonblockingSocket):
             self._ended_by_client = True
             self.moved_at = trio.current_time()
         elif self._drained is None:
-            # Not with each part: a head has to come whole, and a body has a deadline of its own.
-            if not (self._exchange or self._buffer):
-                self.moved_at = trio.current_time()
+            begins = not (self._exchange or self._buffer)
             self._buffer += data
+            self._advance()
+            # Not with each part: a head has to come whole, and a body has a deadline of its own.
+            if begins and self._buffer:
+                self.moved_at = trio.current_time()
+            return
         else:
             self._drained += len(data)
             if self._drained > self._context.limits.max_drained_bytes:
@@ -148,11 +154,12 @@ class HttpConnection(NonblockingSocket):
 
     def _advance(self) -> None:
         """Process the buffer for at most `TURN_S`, then watch for the events that can continue it."""
-        turn_ends = perf_counter() + TURN_S
         self._advancing = True
         more = self._reading and self._step()
-        while more and perf_counter() < turn_ends:
-            more = self._reading and self._step()
+        if more:
+            turn_ends = perf_counter() + TURN_S
+            while more and perf_counter() < turn_ends:
+                more = self._reading and self._step()
         self._advancing = False
         # Rarely: of an ordinary request, nothing is left in the buffer.
         if self._counted_bytes != CONNECTION_BYTES + len(self._buffer):
@@ -192,7 +199,8 @@ class HttpConnection(NonblockingSocket):
         buffer = self._buffer
         if not buffer:
             return False
-        skip_empty_lines(buffer)
+        if buffer[0] == CR:
+            skip_empty_lines(buffer)
         # Decided by the first bytes that cannot become one of ours, so that no other protocol waits for a blank line.
         if not buffer.startswith(OURS) and not any(start.startswith(buffer) for start in (*OURS, b"\r\n")):
             self._hand_over(b"")
@@ -203,7 +211,8 @@ class HttpConnection(NonblockingSocket):
         data = bytes(buffer[:end])
         del buffer[:end]
         self._read_head(data)
-        return True
+        # An ordinary request came alone, and its body with it.
+        return bool(self._buffer)
 
     def _hand_over(self, head: bytes) -> None:
         if not self._context.app_made.is_set():
@@ -230,7 +239,8 @@ class HttpConnection(NonblockingSocket):
             self._respond(outcome, last=False)
         else:
             self._fail(outcome)
-        if not self._advancing:
+        # Mostly there is nothing to advance to.
+        if not self._advancing and (self._buffer or self._unsent is not None or self._ended_by_client):
             self._advance()
 
     def _fail(self, error: Exception) -> None:
