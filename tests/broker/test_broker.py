@@ -434,6 +434,22 @@ async def test_a_jump_of_the_clock_deletes_nothing_and_is_in_no_time(autojump_cl
     assert [message.time_us - first.time_us for message in (during, after)] == [4_000_000, 8_000_000]
 
 
+async def test_what_is_gathered_is_stored_in_one_batch_when_it_is_flushed(broker: Broker) -> None:
+    results: list[Any] = []
+    await wait_all_tasks_blocked()
+    broker.gather()
+    for topic in "ab":
+        broker.submit([Draft(topic)], results.append)
+    assert results == []
+
+    broker.flush()
+    assert [outcome.topic for [outcome] in results] == ["a", "b"]
+
+    broker.submit([Draft("c")], results.append)
+    await wait_all_tasks_blocked()
+    assert len(results) == 3
+
+
 @pytest.mark.parametrize("days", [30, -30])
 async def test_a_jump_that_lasts_deletes_only_what_is_old(autojump_clock: MockClock, days: int) -> None:
     wall = Clock(runs=True)

@@ -112,8 +112,7 @@ class Broker:
         self.clock = TrustedClock.of(clock_us)
         self.counts = Counts()
         self.line = Line()
-        self.gathers = False
-        """True while drafts come in together, before whoever has set it calls `flush` of the writer."""
+        self._gathers = False
         self.frames = FrameCache(limits.frame_bytes)
         self.channels = Channels(log.head, limits, self.frames)
         self.writer = Writer(log, retention, self._announce, self.clock, limits)
@@ -152,11 +151,20 @@ class Broker:
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition] | None = None) -> None:
         """Queue drafts and cursors like `commit`, without waiting; see `Writer.submit`.
 
-        They are stored soon, or when the writer is flushed, if it `gathers`.
+        They are stored soon; those submitted between `gather` and `flush` wait for that. `done` may be called there.
         """
         self.writer.submit(drafts, done, cursors=cursors or {})
-        if not self.gathers:
+        if not self._gathers:
             self.writer.flush_soon()
+
+    def gather(self) -> None:
+        """Begin to gather the drafts that are submitted; no other task may run before `flush`."""
+        self._gathers = True
+
+    def flush(self) -> None:
+        """Store what was gathered: at once in a log that needs no waiting."""
+        self._gathers = False
+        self.writer.flush()
 
     async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
         """Start of a subscription in this log, for the `since` that the client requests; None is the head.

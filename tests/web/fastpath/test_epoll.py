@@ -112,14 +112,16 @@ async def test_other_tasks_run_within_a_round_that_takes_long(
 
 
 @pytest.mark.parametrize(
-    ("round_s", "expected"), [(100, "socket socket after"), (0, "after socket after socket after")]
+    ("round_s", "expected"),
+    [(100, "before socket socket after"), (0, "before after before socket after before socket after")],
 )
-async def test_what_is_done_after_a_round_follows_all_of_it_and_precedes_other_tasks(
+async def test_what_is_done_around_a_round_is_done_around_all_of_it_without_other_tasks(
     monkeypatch: pytest.MonkeyPatch, round_s: float, expected: str
 ) -> None:
     monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", round_s)
     async with running_epoll() as epoll:
         seen: list[str] = []
+        epoll.before_round.append(lambda: seen.append("before"))
         epoll.after_round.append(lambda: seen.append("after"))
         both = [Watched(epoll, lambda: seen.append("socket")) for _ in range(2)]
         for one in both:

@@ -44,6 +44,8 @@ class EpollLoop:
     """
 
     def __init__(self, line: Line | None = None, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
+        self.before_round: list[Callable[[], None]] = []
+        """Functions called before the events of each round; also before its rest, if other tasks had their turn."""
         self.after_round: list[Callable[[], None]] = []
         """Functions called once after the events of each round, in the same task, so that what clients sent in one
         round is one batch. They must neither block nor raise."""
@@ -72,20 +74,23 @@ class EpollLoop:
         with self._epoll:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                turn_ends = self._end_of_turn()
+                turn_ends = self._begin_round()
                 for fd, events in self._epoll.poll(0, self._events_per_round):
                     # Within the round, because a new one would begin with the same sockets.
                     if perf_counter() > turn_ends:
                         self._finish_round()
                         await trio.lowlevel.checkpoint()
-                        turn_ends = self._end_of_turn()
+                        turn_ends = self._begin_round()
                     # Removed meanwhile, or replaced by another socket, to which a needless event does no harm.
                     watched = self._watched.get(fd)
                     if watched:
                         watched.ready(events)
                 self._finish_round()
 
-    def _end_of_turn(self) -> float:
+    def _begin_round(self) -> float:
+        """Begin a round or its rest, and return the time at which the turn of this task ends."""
+        for function in self.before_round:
+            function()
         return perf_counter() + (TIME_SLICE_S if self._line.length else ROUND_S)
 
     def _finish_round(self) -> None:

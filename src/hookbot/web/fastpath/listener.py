@@ -43,6 +43,8 @@ async def open_fast_path(
     remaining connections are cut. After an exception, all of them are cut at once.
     """
     epoll = EpollLoop(services.broker.line)
+    epoll.before_round.append(services.broker.gather)
+    epoll.after_round.append(services.broker.flush)
     fanout = Fanout(services, epoll, limits)
     fast_path = FastPath(services, fanout, epoll, limits, hand_over, app_made)
     try:
