@@ -98,8 +98,9 @@ def _decode(text: bytes) -> str:
 def check_json(body: bytes, ceiling: Ceiling) -> None:
     """Raise as `parse_json` if a JSON text has too many values or is nested too deeply; any other text may pass."""
     opened = body.count(b"[") + body.count(b"{")
-    # Enough for nearly every body; strings can contain any number of these characters.
-    if opened <= ceiling.depth and opened + body.count(b",") < ceiling.values:
+    # Enough for nearly every body; strings can contain any number of these characters. Commas are counted only in a
+    # body that has room for so many.
+    if opened <= ceiling.depth and (len(body) < ceiling.values or opened + body.count(b",") < ceiling.values):
         return
     unescaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
     # A value has two strings at most, one of them its key, and so four quotation marks.
