@@ -17,12 +17,10 @@ from ..protocol.message import Gap, format_id
 from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
 from .held_bytes import CUT_OFF, HeldBytes
+from .page_turns import PageTurns
 from .turns import Turns
 
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
-
-# A page may be a message of 25 MB, which stays in memory while it waits to be encoded.
-PAGES_AT_ONCE = 1
 
 # What a socket takes at once is not worth counting.
 COUNTED_BYTES = 64 << 10
@@ -166,7 +164,7 @@ class Streams:
         self.heartbeat_s = heartbeat_s
         self.held = held
         """What waits for slow subscribers, those of the fast path included."""
-        self.reading = trio.Semaphore(PAGES_AT_ONCE)
+        self.reading = PageTurns(lambda: broker.counts.published)
         """Held while a page of the log is read, encoded and, on the fast path, sent."""
         self.long_messages = Turns(LONG_MESSAGE_STEPS)
         """Turns of connections whose clients have sent a long message."""

@@ -9,6 +9,7 @@ from ...broker.broker import Broker
 from ...broker.channels import Entry
 from ...protocol.message import Gap
 from ...protocol.websocket import TRY_AGAIN_LATER
+from ..page_turns import PageTurns
 from ..streams import history_lost
 from .audience import SEND_BYTES, Audience, Send
 from .subscriber import Subscriber
@@ -17,9 +18,9 @@ logger = logging.getLogger(__package__)
 
 
 class CatchUp:
-    """Sender of stored messages, page by page; `reading` is the semaphore of all who read pages."""
+    """Sender of stored messages, page by page; `reading` is shared by all who read pages."""
 
-    def __init__(self, broker: Broker, reading: trio.Semaphore) -> None:
+    def __init__(self, broker: Broker, reading: PageTurns) -> None:
         self._broker = broker
         self._reading = reading
 
@@ -29,7 +30,6 @@ class CatchUp:
             await self._send_page(subscriber, audience)
 
     async def _send_page(self, subscriber: Subscriber, audience: Audience) -> None:
-        # Those who wait for their turn stay in step, so that each page of the log is read once for all of them.
         async with self._reading:
             items, end = await self._broker.read_on(audience.channel.wanted, subscriber.position)
             entries: Sequence[Entry] = [item for item in items if isinstance(item, Entry)]
