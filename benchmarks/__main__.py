@@ -19,6 +19,7 @@ from benchmarks.processes import raise_file_limit
 from benchmarks.samples import Samples
 
 MEASURES = (
+    "mix",
     "deliveries",
     "many_topics",
     "publish",

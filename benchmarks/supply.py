@@ -52,6 +52,11 @@ class Supply:
 
 def plain(protocol: Protocol, topics: Sequence[str], size: int) -> Supply:
     """Requests of about `size` bytes, to each of the topics in turn."""
+    return Supply(maker(protocol, topics, size))
+
+
+def maker(protocol: Protocol, topics: Sequence[str], size: int) -> Callable[[int], Request]:
+    """Function that makes the request with a number."""
 
     def make(number: int) -> Request:
         topic = topics[number % len(topics)]
@@ -59,4 +64,4 @@ def plain(protocol: Protocol, topics: Sequence[str], size: int) -> Supply:
         data = bytearray(protocol.publish(topic, body, number))
         return Request(topic, data, protocol.delivered(topic, body), data.index(STAMP) + len(STAMP))
 
-    return Supply(make)
+    return make

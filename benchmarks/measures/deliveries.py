@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from benchmarks.contestants import DURABLE, FORGETS, HOOKBOT, QUART, STARLETTE, Contestant, Stage, hub
-from benchmarks.flat_out import flat_out
+from benchmarks.flat_out import flat_out, percentiles
 from benchmarks.github import MOST_PER_S, TOPIC, deliveries
 from benchmarks.plan import Plan
 from benchmarks.room import Room
@@ -13,9 +13,12 @@ ROUTERS = (
     Contestant(DURABLE.name, hub("--router", "github")),
     Contestant(HOOKBOT.name, hub(*FORGETS, "--router", "github")),
 )
-REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": QUART}
+REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": QUART, "ms, p50": QUART, "ms, p99": QUART}
 COUNTED = "connections"
 CASE = "2-25 kB, routed to a listener"
+RATE = 100
+ANSWERS = f"{RATE} a second: the answers"
+LONGER = 3
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -31,5 +34,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
                 room.publishers(connections),
             ):
                 run = flat_out(process, room, supplies[one], plan.seconds, most_per_s=MOST_PER_S)
-            values = {"deliveries/s": run.per_s, "µs of CPU per delivery": run.cpu_us, **run.load}
+                values = {"deliveries/s": run.per_s, "µs of CPU per delivery": run.cpu_us, **run.load}
+                published = room.pace(RATE, plan.seconds * LONGER, supplies[one])
             yield Sample(Cell("deliveries", CASE, connections, one.name), round, values)
+            yield Sample(Cell("deliveries", ANSWERS, connections, one.name), round, percentiles(published.answered_s))
