@@ -18,6 +18,7 @@ from ..protocol.message import Draft, Duplicate, Gap, Message, format_id, wall_c
 from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
 from .channels import Channel, Channels, Entry
+from .flow import Flow
 from .frame_cache import FrameCache
 from .limits import BrokerLimits
 from .page_cache import PageCache
@@ -116,6 +117,7 @@ class Broker:
         self.frames = FrameCache(limits.frame_bytes)
         self.channels = Channels(log.head, limits, self.frames)
         self.writer = Writer(log, retention, self._announce, self.clock, limits)
+        self.flow = Flow(self.channels, self.writer, limits.due_bytes)
         self._pages = PageCache(log, limits, self.frames)
 
     @property
@@ -143,17 +145,17 @@ class Broker:
         """
 
         def start(done: Done) -> None:
-            self.writer.submit(drafts, done, cursors=cursors or {})
+            self.flow.submit(drafts, done, cursors=cursors or {})
             self.writer.flush()
 
         return await result_of(start)
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition] | None = None) -> None:
-        """Queue drafts and cursors like `commit`, without waiting; see `Writer.submit`.
+        """Queue drafts and cursors like `commit`, without waiting; see `Flow.submit` and `Writer.submit`.
 
         They are stored soon; those submitted between `gather` and `flush` wait for that. `done` may be called there.
         """
-        self.writer.submit(drafts, done, cursors=cursors or {})
+        self.flow.submit(drafts, done, cursors=cursors or {})
         if not self._gathers:
             self.writer.flush_soon()
 
@@ -279,4 +281,5 @@ async def open_broker(
         try:
             yield broker
         finally:
+            broker.flow.close()
             broker.writer.close()

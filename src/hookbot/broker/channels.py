@@ -81,6 +81,10 @@ class Channel:
         self.wakers: set[Callable[[], None]] = set()
         """Functions that wake the subscriptions and audiences of the channel."""
         self.holders = 0
+        self.listeners = 0
+        """Number of the fan-out's subscribers that are in step: what is announced is sent to each of them at once."""
+        self.due = 0
+        """Bytes that were announced, counted for each of these subscribers, and are not sent to all of them yet."""
 
     @property
     def newest(self) -> int:
@@ -115,6 +119,8 @@ class Channels:
     def __init__(self, head: int, limits: BrokerLimits, cache: FrameCache) -> None:
         self.head = head
         """Position of the newest message announced."""
+        self.due = 0
+        """Bytes that are due in all channels."""
         self.after_batch: list[Callable[[], None]] = []
         """Functions called after each batch, when everybody was woken. They must neither block nor raise."""
         self._frames = cache
@@ -136,6 +142,9 @@ class Channels:
                 for channel in channels:
                     channel.entries.append(entry)
                     changed[channel] = None
+                    if channel.listeners:
+                        channel.due += channel.listeners * size
+                        self.due += channel.listeners * size
                 self._window.append((entry, size))
                 self._window_bytes += size
         if messages:
@@ -147,6 +156,15 @@ class Channels:
             function()
         # Last, because most of what leaves the window has been sent by now.
         self._shrink_window()
+
+    def listeners(self, topic: str) -> int:
+        """Number of the fan-out's subscribers to which a message of a topic would be sent at once."""
+        return sum([channel.listeners for channel in self._channels_of(topic)])
+
+    def settle(self, channel: Channel) -> None:
+        """Count what is due in a channel as sent."""
+        self.due -= channel.due
+        channel.due = 0
 
     @contextmanager
     def open(self, wanted: TopicFilter) -> Iterator[Channel]:
@@ -175,6 +193,7 @@ class Channels:
             return
         # Connections that have ended may refer to the channel for a while.
         channel.entries.clear()
+        self.settle(channel)
         del self._channels[channel.wanted]
         for pattern in channel.wanted.patterns:
             self._by_pattern[pattern].remove(channel)

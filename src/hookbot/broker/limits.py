@@ -18,6 +18,10 @@ class BrokerLimits:
     unverified_batch_bytes: int = 4 << 20
     """Size of those in one commit."""
 
+    due_bytes: int = 64 << 20
+    """Bytes of deliveries that are due at a time, or of one submission if that causes more; further publishes wait. It
+    takes some tens of milliseconds to send them."""
+
     window_messages: int = 10_000
     """Newest messages kept in memory for all subscriptions; those further behind read the log."""
     window_bytes: int = 16 << 20

@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from websockets.frames import Frame, Opcode
 
+from hookbot.broker.flow import LIGHT_BYTES
 from hookbot.broker.limits import BrokerLimits
 from hookbot.log.retention import Retention
 from hookbot.log.sqlite import open_sqlite_log
@@ -216,6 +217,34 @@ async def test_a_batch_of_many_topics_is_delivered_at_once(monkeypatch: pytest.M
         assert positions == [list(range(1, 101))]
         for listener in listeners:
             assert await listener.payload() == b"hello"
+
+
+async def test_publishers_wait_for_subscribers_in_step_and_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.fanout.ROUND_COST", 1)
+    body = bytes(LIGHT_BYTES)
+    async with open_fast_path(send_buffer=4 * LIGHT_BYTES, broker_limits=BrokerLimits(due_bytes=1)) as hub:
+        await hub.listen(receive_buffer=SMALL)
+        while not hub.subscriber.stalled:
+            await hub.publish("topic", body)
+        eager = [await hub.listen() for _ in range(2)]
+        stalled, *others = hub.fanout._subscribers
+        original = hub.broker.channels.announce
+        steps: list[tuple[int, int]] = []
+
+        def announce(messages: Sequence[Message]) -> None:
+            steps.append((messages[0].position, min(subscriber.position for subscriber in others)))
+            original(messages)
+
+        monkeypatch.setattr(hub.broker.channels, "announce", announce)
+        for n in range(4):
+            async with trio.open_nursery() as nursery:
+                for _ in range(n):
+                    nursery.start_soon(hub.publish, "topic", body)
+                for listener in eager:
+                    assert await listener.payloads(n) == [body] * n
+
+        assert [delivered for _, delivered in steps[1:]] == [position - 1 for position, _ in steps[1:]]
+        assert stalled.stalled
 
 
 # --- silence

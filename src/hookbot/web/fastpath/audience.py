@@ -51,6 +51,7 @@ class Audience:
         self.sent_at = -inf
         """Time of the newest delivery, on Trio's clock."""
         self._send: Send | None = None
+        self._listeners = 0
         self._news = news
         self._opcode = TEXT if framing.text else BINARY
         self._key = "websocket", framing.key
@@ -75,6 +76,7 @@ class Audience:
             return self._send
         self._send = None
         self.waiting = [subscriber for subscriber in self.subscribers if not subscriber.busy]
+        self.count_listeners(len(self.waiting))
         if not self.waiting:
             self.position = self.channel.newest
             return None
@@ -91,6 +93,11 @@ class Audience:
             self.position = self._send.reached
             self.sent_at = now
         return self._send
+
+    def count_listeners(self, listeners: int) -> None:
+        """Tell the channel how many subscribers are in step."""
+        self.channel.listeners += listeners - self._listeners
+        self._listeners = listeners
 
     def repeat_from(self, position: int) -> None:
         """Deliver the message at a position to those who do not have it yet, then those after it."""
@@ -186,6 +193,7 @@ class Audiences:
 
     def leave(self, audience: Audience) -> None:
         """Remove an audience without subscribers, and release its channel."""
+        audience.count_listeners(0)
         audience.channel.wakers.discard(audience.wake)
         self._channels.release(audience.channel)
         del self._audiences[audience.channel.wanted, audience.framing.key]

@@ -66,15 +66,18 @@ class Fanout:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Send new messages, pings and heartbeats, and end subscribers that exceed a limit, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._sweep)
-            self._broker.channels.after_batch.append(self._deliver_news)
-            task_status.started()
-            while True:
-                await self._has_more.wait()
-                self._has_more = trio.Event()
-                self._deliver_news()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._sweep)
+                self._broker.channels.after_batch.append(self._deliver_news)
+                task_status.started()
+                while True:
+                    await self._has_more.wait()
+                    self._has_more = trio.Event()
+                    self._deliver_news()
+        finally:
+            self._broker.flow.close()
 
     def adopt(
         self, sock: socket.socket, admitted: AdmittedSubscription, start: Start, *, upgrade: bytes, early: bytes
@@ -160,8 +163,11 @@ class Fanout:
                 audience.queued = False
                 if audience.unprepared:
                     self._start_preparing(audience)
+                else:
+                    self._broker.channels.settle(audience.channel)
         if news:
             self._has_more.set()
+        self._broker.flow.admit()
 
     def _deliver(self, audience: Audience, send: Send, budget: int) -> int:
         """Send frames to as many of those who wait for them as the budget is for, and return the cost."""

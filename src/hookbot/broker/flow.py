@@ -1,0 +1,96 @@
+"""Flow control: who publishes faster than subscribers can be sent to waits, so that none of them falls seconds behind.
+
+Bytes of deliveries are counted, a message once for each subscriber of the fan-out that is in step. One that is stalled,
+slow or catching up does not count: it holds up nobody.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ..errors import Unavailable
+from ..log.contract import NewPosition
+from ..log.deduplication import Outcome
+from ..protocol.message import Draft
+from .channels import Channels
+from .writer import Done, Writer
+
+# Sending this much takes no longer than receiving and storing the publish.
+LIGHT_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    drafts: Sequence[Draft]
+    cursors: Mapping[str, NewPosition]
+    done: Done
+    due: int
+    """Bytes of deliveries that it will cause."""
+
+
+class Flow:
+    """The way to the writer: a submission is held back while more than `due_bytes` of deliveries are due with it.
+
+    One that causes few deliveries never is, and one alone never is. Topics take turns, so that a flood on one of them
+    holds up the others by one submission at a time; all for which nobody vouches are one topic. What is held needs no
+    bound of its own: its senders wait for the answer, and their bodies are bounded together.
+    """
+
+    def __init__(self, channels: Channels, writer: Writer, due_bytes: int) -> None:
+        self._channels = channels
+        self._writer = writer
+        self._due_bytes = due_bytes
+        self._submitted = 0
+        """Bytes of deliveries for what the writer has, and has not announced."""
+        self._held: OrderedDict[str, deque[_Submission]] = OrderedDict()
+        """What is held back, by topic: the next is the first of the first topic."""
+        self._closed = False
+
+    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition]) -> None:
+        """Submit drafts to the writer like `Writer.submit`, at once or when they are no longer held back."""
+        due = sum([draft.size * self._channels.listeners(draft.topic) for draft in drafts])
+        if due <= LIGHT_BYTES or self._closed:
+            self._writer.submit(drafts, done, cursors=cursors)
+            return
+        submission = _Submission(drafts, cursors, done, due)
+        if not self._held and self._has_room(due):
+            self._pass_on(submission)
+            return
+        topic = "" if all(draft.unverified for draft in drafts) else drafts[0].topic
+        self._held.setdefault(topic, deque()).append(submission)
+
+    def admit(self) -> None:
+        """Submit what needs no longer be held back. The fan-out calls it when it has delivered something."""
+        if not self._held:
+            return
+        while self._held and (self._closed or self._has_room(next(iter(self._held.values()))[0].due)):
+            topic, waiting = self._held.popitem(last=False)
+            submission = waiting.popleft()
+            if waiting:
+                self._held[topic] = waiting
+            try:
+                self._pass_on(submission)
+            except Unavailable as error:
+                submission.done(error)
+        self._writer.flush_soon()
+
+    def close(self) -> None:
+        """Hold nothing back any more, because nobody is sent anything any more."""
+        self._closed = True
+        self.admit()
+
+    def _has_room(self, due: int) -> bool:
+        total = self._channels.due + self._submitted
+        return not total or total + due <= self._due_bytes
+
+    def _pass_on(self, submission: _Submission) -> None:
+        self._writer.submit(submission.drafts, partial(self._end, submission), cursors=submission.cursors)
+        self._submitted += submission.due
+
+    def _end(self, submission: _Submission, result: Sequence[Outcome] | Unavailable) -> None:
+        # From here on, the channels count what is announced.
+        self._submitted -= submission.due
+        submission.done(result)
+        if isinstance(result, Unavailable):
+            self.admit()
