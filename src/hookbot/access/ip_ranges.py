@@ -2,14 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-
-import jmespath
-from jmespath.exceptions import JMESPathError
 
 from ..errors import ConfigError, Unavailable, system_reason
 from ..protocol.pasted import read_text
@@ -80,9 +77,13 @@ def networks_of(ranges: Mapping[str, RangeList]) -> dict[str, Sequence[Network]]
 
 def select_networks(document: bytes, select: str, url: str) -> tuple[str, ...]:
     """Networks in a published document, sorted. Raises `Unavailable` if it has none, or a malformed or too wide one."""
+    # Only `update-ranges` selects, and the hub, which reads the result, starts sooner without it.
+    import jmespath  # noqa: PLC0415
+    from jmespath.exceptions import JMESPathError  # noqa: PLC0415
+
     url = without_secrets(url)
     try:
-        found: Any = _compile(select)(json.loads(document))
+        found: Any = jmespath.search(select, json.loads(document))
         networks = sorted(set(map(_network, found)), key=lambda network: (network.version, network))
     except (ValueError, TypeError, RecursionError, JMESPathError) as error:
         raise Unavailable(f"{url} has no list of networks at {select!r}: {error}") from None
@@ -99,8 +100,3 @@ def _network(text: object) -> Network:
     if not isinstance(text, str):
         raise ValueError(f"{text!r:.80} is not a string")
     return ip_network(text)
-
-
-def _compile(select: str) -> Callable[[Any], Any]:
-    search: Callable[[Any], Any] = jmespath.compile(select).search
-    return search

@@ -8,8 +8,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from cryptography.x509 import load_der_x509_certificate
-
 from ..errors import Forbidden
 from ..protocol.http1 import HOST
 from ..protocol.message import Once, Verified
@@ -144,5 +142,8 @@ class Sources:
 def _is_shown(certificate: bytes | None, wanted: Sequence[str]) -> bool:
     if certificate is None:
         return False
+    # Whoever configures subjects has imported it (`hookbot.hub.source_section`); a plain hub does not need it.
+    from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415
+
     subject = load_der_x509_certificate(certificate).subject.rfc4514_string()
     return sha256(certificate).hexdigest() in wanted or subject in wanted

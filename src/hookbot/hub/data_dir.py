@@ -4,8 +4,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import platformdirs
-
 from ..errors import ConfigError, system_reason
 
 NO_HOME = Path(os.devnull, "no-home")
@@ -15,6 +13,9 @@ _NAME_ONE = "name a directory with --data-dir or HOOKBOT_DATA_DIR"
 
 def default_data_dir() -> Path:
     """The platform's directory for a program's state, for example ``~/.local/state/hookbot``, else `NO_HOME`."""
+    # Not needed if the directory is named, as by a service.
+    import platformdirs  # noqa: PLC0415
+
     # Without a home, some versions of platformdirs raise this, and others return a relative path.
     with suppress(RuntimeError):
         directory = Path(platformdirs.user_state_dir("hookbot"))

@@ -12,7 +12,7 @@ from ..access.control import unsafe_filter
 from ..errors import ConfigError, did_you_mean
 from ..protocol.topics import TopicFilter, is_unsafe
 from ..routers.runner import name_of
-from ..signatures.catalogue import PROVIDERS
+from ..signatures.loading import own_provider
 from .config import Config
 from .secret_store import resolve_secret
 from .sections import github_topics
@@ -70,7 +70,7 @@ def _topic_and_size(section: Mapping[str, Any], config: Config) -> Iterator[tupl
 
 def _of_provider(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Keys of a source that its provider does not use; what providers of plugins use is unknown."""
-    provider = PROVIDERS.get(str(section.get("provider")))
+    provider = own_provider(str(section.get("provider")))
     if provider is None:
         return
     if "url" in section and "url" not in provider.covers and "{url}" not in str(section.get("template")):
@@ -83,7 +83,7 @@ def _of_provider(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _of_secrets(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Keys to the API of a provider that signs, which are beside its webhook secret in every dashboard."""
-    provider, secrets = PROVIDERS.get(str(section.get("provider"))), section.get("secrets")
+    provider, secrets = own_provider(str(section.get("provider"))), section.get("secrets")
     if provider is None or not provider.covers or not isinstance(secrets, list):
         return
     for secret in secrets:

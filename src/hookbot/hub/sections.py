@@ -108,8 +108,7 @@ def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
             secrets.setdefault(topic, []).extend(_github_secrets(config, section))
         except Mistakes as error:
             yield from _located(error, config, f"routers.{name}")
-    provider = load_provider(GITHUB)
-    yield from (Source(topic, provider, these) for topic, these in secrets.items() if these)
+    yield from (Source(topic, load_provider(GITHUB), these) for topic, these in secrets.items() if these)
 
 
 def _github_secrets(config: Config, section: Mapping[str, Any]) -> Sequence[str]:

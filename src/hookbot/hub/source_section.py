@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
-from cryptography.x509 import Name
-
 from ..access.client_address import Network
 from ..access.rate_limits import Rate, RateLimiter
 from ..access.sources import Source
@@ -182,6 +180,9 @@ def _certificate(text: str) -> str:
     digits = re.sub(r"[: ]", "", text).lower()
     if re.fullmatch("[0-9a-f]{64}", digits):
         return digits
+    # Few sources have subjects, and a hub without them starts sooner.
+    from cryptography.x509 import Name  # noqa: PLC0415
+
     try:
         return Name.from_rfc4514_string(text).rfc4514_string()
     except ValueError:

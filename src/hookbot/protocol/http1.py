@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
-from http.client import responses
+from http import HTTPStatus
 from time import time
 
 import httptools
@@ -41,6 +41,8 @@ _SHOWN_LINE = b"POST / HTTP/1.1\r\n"
 
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 _LONG_SIZE = re.compile(rb"[0-9A-Fa-f]{%d}" % (MAX_SIZE_DIGITS + 1))
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 Write = Callable[[bytes], None]
 
@@ -280,6 +282,6 @@ def encode_response(response: Response, *, version: str, close: bool) -> bytes:
 # The text of the date changes once a second, and formatting it takes longer than the rest of a response.
 @lru_cache(maxsize=64)
 def _start(status: int, headers: Headers, length: int, options: str, now_s: int) -> str:
-    lines = [f"HTTP/1.1 {status} {responses[status]}", *(f"{name}: {value}" for name, value in headers)]
+    lines = [f"HTTP/1.1 {status} {_REASONS[status]}", *(f"{name}: {value}" for name, value in headers)]
     lines += [f"Date: {formatdate(now_s, usegmt=True)}", f"Content-Length: {length}"]
     return "".join(f"{line}\r\n" for line in (*lines, *([f"Connection: {options}"] if options else ())))

@@ -7,14 +7,16 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import KINDS, ConfigError, InvalidTopic, did_you_mean, kind_of
 from ..protocol.topics import check_topic
 from . import Router, Secret
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "hookbot.routers"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -30,11 +32,14 @@ _WORDS = {**KINDS, Secret: "a secret"}
 _PLURALS = {str: "strings", int: "integers", float: "numbers", Secret: "secrets"}
 
 
-def installed_routers() -> dict[str, EntryPoint]:
+def installed_routers() -> "dict[str, EntryPoint]":
     """Entry points of the routers of all installed packages, by name, without importing them.
 
     Raises `ConfigError` if two packages have a router of the same name.
     """
+    # A hub that loads no router does not need it.
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
     found: dict[str, EntryPoint] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         other = found.setdefault(entry.name, entry)

@@ -13,7 +13,7 @@ providers, configuration and command line load them by name, and plugins subclas
 """
 
 from ..protocol.response import Response
-from .catalogue import load_provider, provider_names
+from .loading import load_provider, provider_names
 from .provider import CertificateNeeded, Proof, Provider
 from .request import SignedRequest
 

@@ -1,16 +1,9 @@
-"""Catalogue of providers by name: those of hookbot, then those of plugins.
-
-A plugin's entry point (group ``hookbot.providers``) names a `Provider`. It is loaded only when it is used, and cannot
-replace a provider of hookbot.
-"""
+"""Catalogue of the providers of hookbot."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any
 
-from ..errors import ConfigError, did_you_mean
 from .adyen import Adyen
 from .aws_sns import AwsSns
 from .challenges import AnyScheme
@@ -21,8 +14,6 @@ from .provider import Choice, Provider
 from .scheme import Scheme
 from .senders import BODY_ONLY, FORGES, TIMED, WITH_URL
 from .shared_secrets import Basic, EventGrid, Header, MicrosoftGraph, SharedSecret
-
-GROUP = "hookbot.providers"
 
 _GITLAB = "https://docs.gitlab.com/user/project/integrations/webhooks/"
 
@@ -111,33 +102,3 @@ _OTHERS: tuple[Provider, ...] = (
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {provider.name: provider for provider in (*FORGES, *BODY_ONLY, *TIMED, *WITH_URL, *_OTHERS)}
 )
-
-
-def provider_names() -> list[str]:
-    """Names of all providers, sorted."""
-    return sorted({*PROVIDERS, *entry_points(group=GROUP).names})
-
-
-def load_provider(name: str, options: Mapping[str, Any] | None = None) -> Provider:
-    """The provider `name` with some options set.
-
-    Raises `ConfigError` for an unknown name or option, a wrong value, or a plugin that cannot be loaded.
-    """
-    return (PROVIDERS.get(name) or _load_plugin(name)).with_options(options or {})
-
-
-def _load_plugin(name: str) -> Provider:
-    found = entry_points(group=GROUP, name=name)
-    if not found:
-        names = provider_names()
-        close = did_you_mean(name.strip().lower(), names) or f"choose one of {', '.join(names)}"
-        raise ConfigError(f"unknown provider {name!r}; {close}")
-    entry = next(iter(found))
-    try:
-        provider = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"the provider {name!r} cannot be loaded from {entry.value}: {error}") from None
-    if not isinstance(provider, Provider):
-        raise ConfigError(f"the provider {name!r} cannot be used: {entry.value} is not a Provider")
-    # `verified` says which rule was used: a plugin must not pass for a provider of hookbot.
-    return replace(provider, name=name)

@@ -2,11 +2,9 @@
 
 import logging
 import socket
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
-import wsproto.events
-from wsproto.connection import Connection, ConnectionType
 
 from ...access.active_subscriptions import GRANT_ENDED
 from ...access.authorizer import Grant
@@ -24,6 +22,10 @@ from ...protocol.websocket import (
 from ..limits import NOISE, TOO_NOISY, ConnectionLimits
 from .epoll import READ, WRITE, EpollLoop
 from .nonblocking import NonblockingSocket
+
+if TYPE_CHECKING:
+    from wsproto.connection import Connection
+    from wsproto.events import Event
 
 # A client of the fan-out sends pongs and little else. To answer so many of the smallest frames takes a millisecond.
 RECEIVE_BYTES = 256
@@ -140,7 +142,7 @@ class Subscriber(NonblockingSocket):
         # none, and costs less memory.
         alone = self._parser is None and is_one_control_frame(data)
         if self.closing_since is None and not (alone and data[0] & 0xF == PONG):
-            parser = self._parser or Connection(ConnectionType.SERVER)
+            parser = self._parser or _new_parser()
             self._parser = None if alone else parser
             self._parse(parser, data)
 
@@ -169,7 +171,7 @@ class Subscriber(NonblockingSocket):
         else:
             self._owed = data
 
-    def _parse(self, parser: Connection, data: bytes) -> None:
+    def _parse(self, parser: "Connection", data: bytes) -> None:
         try:
             parser.receive_data(data)
             for event in parser.events():
@@ -190,11 +192,13 @@ class Subscriber(NonblockingSocket):
         self._noise = self._noise or Bucket(NOISE)
         return self._noise.use(now_s=self.received_at) > 0
 
-    def _handle(self, event: wsproto.events.Event) -> None:
+    def _handle(self, event: "Event") -> None:
+        from wsproto import events  # noqa: PLC0415
+
         match event:
-            case wsproto.events.Ping():
+            case events.Ping():
                 self._say(frame(PONG, bytes(event.payload)))
-            case wsproto.events.Message():
+            case events.Message():
                 self._incoming += len(event.data.encode() if isinstance(event.data, str) else event.data)
                 if self._incoming > self._owner.limits.max_message_bytes:
                     limit = self._owner.limits.max_message_bytes
@@ -202,5 +206,12 @@ class Subscriber(NonblockingSocket):
                 elif event.message_finished:
                     self._incoming = 0
             # The client's close frame; or, after a protocol error, the code that wsproto chose for ours.
-            case wsproto.events.CloseConnection():
+            case events.CloseConnection():
                 self.close(event.code, event.reason or "")
+
+
+def _new_parser() -> "Connection":
+    # The app needs it as well, and a thread imports that after the start; most clients only ever send pongs.
+    from wsproto.connection import Connection, ConnectionType  # noqa: PLC0415
+
+    return Connection(ConnectionType.SERVER)
