@@ -57,7 +57,7 @@ def test_what_is_joined_for_one_send_is_bounded() -> None:
 def test_the_frames_of_a_run_are_joined_once_for_all_who_read_it() -> None:
     messages = [Message("a/b", bytes(n), id=format_id("somelogs", n)) for n in range(1, 301)]
     run = [Entry(message, message.position, FrameCache(1 << 20)) for message in messages]
-    audience = Audience(Channel(TopicFilter(("a/",)), 0), Raw(True), lambda _: None)
+    audience = Audience(Channel(TopicFilter(("a/",)), 0), Raw(True), deque())
 
     data = audience.frames(run)
 

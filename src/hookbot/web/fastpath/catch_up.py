@@ -51,7 +51,7 @@ class CatchUp:
                 [send] = audience.sends(run)
                 _send(subscriber, send)
         else:
-            _send(subscriber, Send(audience.frames(run), run[-1].position))
+            _send(subscriber, Send(audience.frames(run), run[0].position, run[-1].position))
             # To encode as much in a rich format takes some milliseconds.
             await trio.lowlevel.checkpoint()
 
