@@ -2,7 +2,7 @@
 
 import json
 import logging
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -515,8 +515,11 @@ async def test_a_bug_in_the_frames_of_a_format_ends_its_subscribers_alone(
         await hub.publish("topic", b"x" * size)
 
         assert await broken.closed() == 1011
+        later = await hub.listen(subprotocol="cloudevents.json")
+        monkeypatch.undo()
         await hub.publish("topic", b"2")
         assert await other.payloads(2) == [b"x" * size, b"2"]
+        assert json.loads(await later.payload())["data_base64"] == b64encode(b"2").decode()
 
 
 async def test_a_bug_in_a_heartbeat_or_a_greeting_ends_that_subscriber_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,8 @@ class Audience:
         self.queued = False
         """True while the audience is among those with news."""
         self.start = self.position = channel.newest
-        """Positions before and after the newest delivery. A subscriber that joins later, or is slow, has its own."""
+        """Positions before and after the newest delivery. A subscriber that joins later, or is slow, has its own. To
+        deliver a message again, to those who do not have it, move the second before it."""
         self.waiting: Sequence[Subscriber] = ()
         self.sent_at = -inf
         """Time of the newest delivery, on Trio's clock."""
@@ -98,11 +99,6 @@ class Audience:
         """Tell the channel how many subscribers are in step."""
         self.channel.listeners += listeners - self._listeners
         self._listeners = listeners
-
-    def repeat_from(self, position: int) -> None:
-        """Deliver the message at a position to those who do not have it yet, then those after it."""
-        self.position = min(self.position, position - 1)
-        self.wake()
 
     def frame(self, payload: bytes) -> bytes:
         """The websocket frame around a payload of this format."""

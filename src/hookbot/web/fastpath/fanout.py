@@ -66,18 +66,20 @@ class Fanout:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Send new messages, pings and heartbeats, and end subscribers that exceed a limit, until cancelled."""
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(self._sweep)
-                self._broker.channels.after_batch.append(self._deliver_news)
-                task_status.started()
+        after_batch = self._broker.channels.after_batch
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._sweep)
+            after_batch.append(self._deliver_news)
+            task_status.started()
+            try:
                 while True:
                     await self._has_more.wait()
                     self._has_more = trio.Event()
                     self._deliver_news()
-        finally:
-            self._broker.flow.close()
+            finally:
+                after_batch.remove(self._deliver_news)
+                self._broker.flow.close()
 
     def adopt(
         self, sock: socket.socket, admitted: AdmittedSubscription, start: Start, *, upgrade: bytes, early: bytes
@@ -174,7 +176,8 @@ class Fanout:
         data, first, reached, header = send
         start, waiting = audience.start, audience.waiting
         cost = SEND_COST + len(data)
-        part, audience.waiting = waiting[: budget // cost + 1], waiting[budget // cost + 1 :]
+        count = budget // cost + 1
+        part, audience.waiting = waiting[:count], waiting[count:]
         for subscriber in part:
             # Of those who are not where most are, each has its own next message.
             try:
@@ -225,10 +228,15 @@ class Fanout:
                     for subscriber in tuple(audience.subscribers):
                         if subscriber.position < position:
                             self._fail(subscriber, audience, error)
-                audience.repeat_from(position)
+                    audience.position = max(audience.position, position)
+                else:
+                    # For those who do not have it yet, whether they wait with the others or are behind them.
+                    audience.position = min(audience.position, position - 1)
+                audience.wake()
+                self._deliver_news()
                 while audience.queued and audience.position < position:
-                    self._deliver_news()
                     await trio.lowlevel.checkpoint()
+                    self._deliver_news()
 
     def _start_catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
         subscriber.catching_up = subscriber.busy = True
