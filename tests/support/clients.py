@@ -4,6 +4,7 @@ import ssl
 from base64 import b64encode
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from socket import SO_LINGER, SO_RCVBUF, SOL_SOCKET
 from struct import pack
@@ -53,10 +54,18 @@ class Client:
         for start in range(0, len(data), 1 if bytewise else len(data) or 1):
             await self.stream.send_all(data[start : start + 1] if bytewise else data)
 
+    @property
+    def transport(self) -> trio.SocketStream:
+        """The stream without TLS."""
+        return self.stream.transport_stream if isinstance(self.stream, trio.SSLStream) else self.stream
+
     async def send_eof(self) -> None:
-        """Close our side; TLS has no such thing."""
-        if isinstance(self.stream, trio.SocketStream):
-            await self.stream.send_eof()
+        """Close our side. Trio's TLS would then also end receiving."""
+        if isinstance(self.stream, trio.SSLStream):
+            with suppress(ssl.SSLWantReadError):
+                self.stream._ssl_object.unwrap()
+            await self.transport.send_all(self.stream._outgoing.read())
+        await self.transport.send_eof()
 
     async def until(self, mark: bytes) -> bytes:
         """Bytes up to and including `mark`; those after it stay for the next call."""
@@ -72,13 +81,22 @@ class Client:
         return found
 
     async def _more(self) -> None:
-        data = await self.stream.receive_some(CHUNK_BYTES)
+        data = await self._receive()
         assert data, f"closed after {self.received!r}"
         self.received += data
 
+    async def _receive(self) -> bytes:
+        try:
+            return bytes(await self.stream.receive_some(CHUNK_BYTES))
+        except trio.BrokenResourceError as error:
+            # The end of both sides, for Trio's TLS.
+            if isinstance(error.__cause__, ssl.SSLZeroReturnError):
+                return b""
+            raise
+
     async def rest(self) -> bytes:
         """Bytes until the hub closes; a reset raises `trio.BrokenResourceError`."""
-        async for data in self.stream:
+        while data := await self._receive():
             self.received += data
         found, self.received = self.received, b""
         return found
@@ -95,8 +113,7 @@ class Client:
 
     async def reset(self) -> None:
         """End the connection as a crash would."""
-        assert isinstance(self.stream, trio.SocketStream)
-        self.stream.socket.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+        self.transport.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
         await trio.aclose_forcefully(self.stream)
 
 
@@ -113,8 +130,12 @@ async def connect(port: int, *, receive_buffer: int | None = None, tls: ssl.SSLC
     stream = trio.SocketStream(sock)
     if not tls:
         return Client(stream)
-    secured = trio.SSLStream(stream, tls, server_hostname="hub")
-    await secured.do_handshake()
+    secured = trio.SSLStream(stream, tls, server_hostname="hub", https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except trio.BrokenResourceError:
+        await trio.aclose_forcefully(secured)
+        raise
     return Client(secured)
 
 

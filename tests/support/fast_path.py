@@ -31,9 +31,11 @@ from hookbot.web.limits import ConnectionLimits
 from hookbot.web.metrics import Metrics
 from hookbot.web.services import Readiness, Services
 from hookbot.web.streams import Streams
+from hookbot.web.tls import Tls
 from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S, KEY
 from support.clients import Client, WebSocket, basic, connect, handshake
+from support.tls import ENCRYPTED, client_context, hub_context
 
 NEVER_S = 10_000
 PATH = "/pub/topic"
@@ -61,6 +63,11 @@ class FastPathHub:
     clients: list[Client]
 
     @property
+    def tls(self) -> Tls | None:
+        """The hub's TLS, if its connections are encrypted."""
+        return self.fast_path._context.tls
+
+    @property
     def services(self) -> Services:
         """The parts of the hub that answer requests."""
         return self.fast_path._context.services
@@ -77,7 +84,7 @@ class FastPathHub:
         return subscriber
 
     async def connect(self, *, receive_buffer: int | None = None) -> Client:
-        client = await connect(self.port, receive_buffer=receive_buffer)
+        client = await connect(self.port, receive_buffer=receive_buffer, tls=client_context() if self.tls else None)
         self.clients.append(client)
         return client
 
@@ -85,7 +92,7 @@ class FastPathHub:
         """Everything that comes back until the hub closes; our side is closed behind what is sent."""
         client = await self.connect()
         await client.send(sent)
-        await client.stream.send_eof()
+        await client.send_eof()
         return await client.rest()
 
     async def listen(
@@ -154,15 +161,19 @@ async def open_fast_path(
     heartbeat_s: float = NEVER_S,
     unauthenticated: UnauthenticatedConnections | None = None,
     access: Mapping[str, Any] | None = None,
+    tls: Tls | None = None,
     **limits: Any,
 ) -> AsyncIterator[FastPathHub]:
     """A fast path on a port of its own; what is handed over is answered by ``299``, unless `hand_over` takes them.
 
-    Without `app_made`, there is an app from the beginning. `access` are options of access control. No
-    limit is ever reached, but for the given ones.
+    Without `app_made`, there is an app from the beginning. `access` are options of access control.
+    With `tls`, or in a test that is `ENCRYPTED`, connections are encrypted. No limit is ever reached, but for the
+    given ones.
     """
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")
+    if tls is None and ENCRYPTED.get():
+        tls = Tls(hub_context())
     log = log or MemoryLog()
     handed_over: list[bytes] = []
 
@@ -202,7 +213,9 @@ async def open_fast_path(
             if app_made is None:
                 app_made = trio.Event()
                 app_made.set()
-            fast_path = FastPath(services, fanout, epoll, connection_limits, hand_over or answer_handed_over, app_made)
+            fast_path = FastPath(
+                services, fanout, epoll, connection_limits, hand_over or answer_handed_over, app_made, tls
+            )
             port = sock.getsockname()[1]
             hub = FastPathHub(
                 port, broker, control, fast_path, fanout, bodies, control.active, log, handed_over, clients=[]

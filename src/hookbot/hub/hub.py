@@ -190,14 +190,14 @@ async def _serving(
 ) -> AsyncIterator[None]:
     """Accept connections, on the fast path where there is one, until the block ends; then wait until all are closed."""
     async with trio.open_nursery() as connections:
-        if tls is None and config.door and AVAILABLE:
+        if config.door and AVAILABLE:
             connections.start_soon(app.make)
 
             def hand_over(sock: socket.socket, prefix: bytes) -> None:
                 connections.start_soon(app.serve_connection, sock, prefix)
 
             limits = connection_limits(config)
-            async with open_fast_path(services, limits, sock, hand_over, app.made, leave_s=config.leave_s):
+            async with open_fast_path(services, limits, sock, hand_over, app.made, tls, leave_s=config.leave_s):
                 yield
         else:
             await connections.start(app.serve_listener, sock, tls)

@@ -84,15 +84,15 @@ class Head:
 
     __slots__ = ("chunked", "expects_continue", "keep_alive", "length", "request", "version")
 
-    def __init__(self, data: bytes, client: str = "") -> None:
-        """Parse a complete head, and nothing after it; raises `BadRequest`."""
+    def __init__(self, data: bytes, client: str = "", secure: bool = False, certificate: bytes | None = None) -> None:
+        """Parse a complete head, and nothing after it; raises `BadRequest`. The rest is as for `Request`."""
         line = _REQUEST_LINE.match(data)
         if line is None:
             raise BadRequest("the request line is not '<method> <path> HTTP/1.1'")
         headers, fields = read_plain(data, line.end()) or _parse(data[line.end() :])
         method, target, version = line.groups()
         self.version: str = version.decode()
-        self.request = request = Request(method.decode(), target, headers, client, fields=fields)
+        self.request = request = Request(method.decode(), target, headers, client, secure, certificate, fields)
         self._check(request)
         self.chunked = "transfer-encoding" in fields
         self.length = int(fields.get("content-length", 0))

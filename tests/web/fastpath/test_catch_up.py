@@ -23,6 +23,8 @@ from hookbot.web.fastpath.catch_up import _runs
 from support.clients import WebSocket
 from support.fast_path import BIG, SMALL, FastPathHub, open_fast_path, settled
 
+pytestmark = pytest.mark.usefixtures("plain_and_encrypted")
+
 UNSAFE = {"X-Hookbot-Unsafe-Is-Ok": "I understand the security implications"}.items()
 
 

@@ -16,10 +16,13 @@ from hookbot.log.memory import MemoryLog
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import wall_clock_us
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.web.asgi.transport import stream_over
 from support import SECRET
 from support.clients import handshake, post
 from support.fast_path import CHUNKED, PATH, open_fast_path, settled
 from support.stubborn_log import StubbornLog
+
+pytestmark = pytest.mark.usefixtures("plain_and_encrypted")
 
 # --- publishing
 
@@ -70,11 +73,11 @@ async def test_whatever_else_is_handed_over_to_the_app_with_all_its_bytes(sent: 
     async with open_fast_path(hand_over=lambda *taken: handed_over.append(taken)) as hub:
         client = await hub.connect()
         await client.send(sent, bytewise=bytewise)
-        await client.stream.send_eof()
+        await client.send_eof()
         await settled(lambda: handed_over)
         [(sock, read)] = handed_over
 
-        async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as rest:
+        async with stream_over(sock) as rest:
             assert read + b"".join([data async for data in rest]) == sent
         assert len(hub.fast_path) == 0
 
@@ -132,7 +135,7 @@ async def test_a_large_body_that_waits_for_a_thread_is_dropped_when_its_client_i
         await settled(lambda: threads.statistics().tasks_waiting)
 
         if reset:
-            client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await client.stream.aclose()
         await settled(lambda: not threads.statistics().tasks_waiting)
         await settled(lambda: not hub.bodies.held_bytes)

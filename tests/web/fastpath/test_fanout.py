@@ -27,6 +27,8 @@ from support.clients import Client, handshake, masked
 from support.damage import lose_bodies
 from support.fast_path import BIG, SMALL, open_fast_path, settled
 
+pytestmark = pytest.mark.usefixtures("plain_and_encrypted")
+
 UNSAFE = {"X-Hookbot-Unsafe-Is-Ok": "I understand the security implications"}.items()
 
 

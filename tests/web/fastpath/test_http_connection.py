@@ -19,6 +19,8 @@ from support.clients import chunks, handshake, post
 from support.fast_path import CHUNKED, PATH, SMALL, open_fast_path, settled
 from support.stubborn_log import StubbornLog
 
+pytestmark = pytest.mark.usefixtures("plain_and_encrypted")
+
 
 @pytest.mark.parametrize("bytewise", [False, True])
 async def test_requests_on_one_connection_are_answered_in_order(bytewise: bool) -> None:

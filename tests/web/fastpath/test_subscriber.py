@@ -17,6 +17,8 @@ from support import GUARD_S
 from support.clients import fragmented, handshake, masked
 from support.fast_path import BIG, SMALL, open_fast_path, settled
 
+pytestmark = pytest.mark.usefixtures("plain_and_encrypted")
+
 # --- what clients say
 
 
@@ -188,7 +190,7 @@ async def test_a_message_may_come_in_a_thousand_fragments() -> None:
 async def test_a_noisy_client_gets_a_short_turn() -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
-        fd = listener.client.stream.socket.fileno()
+        fd = listener.client.transport.socket.fileno()
         os.write(fd, masked(Opcode.PING) * 1000)
         hub.subscriber.ready(READ)
 

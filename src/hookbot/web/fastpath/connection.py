@@ -13,8 +13,9 @@ from ...protocol.request import Request
 from ...protocol.websocket import accept_handshake, check_handshake, is_handshake
 from ..limits import HALF_CLOSE_S
 from ..publish import publish, publish_soon
+from ..tls import TlsSocket
 from .context import Context, Exchange
-from .http_connection import CONNECTION_BYTES, HttpConnection
+from .http_connection import HttpConnection, connection_bytes
 
 logger = logging.getLogger(__package__)
 
@@ -24,14 +25,16 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class FastPathConnection(HttpConnection):
     """A connection that publishes messages, until it becomes a subscriber or is handed over to the app."""
 
-    __slots__ = ("_authenticated", "_peer")
+    __slots__ = ("_authenticated", "_client")
 
     def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
         super().__init__(context, sock)
-        self._peer = peer
+        certificate = sock.getpeercert(binary_form=True) if isinstance(sock, TlsSocket) else None
+        self._client = (peer, isinstance(sock, TlsSocket), certificate)
+        """Address of the client, True if the connection is encrypted, and the client's certificate, for `Head`."""
         self._authenticated = False
         """True once it has shown a good token or signature."""
-        context.services.unauthenticated.add(self, peer, CONNECTION_BYTES)
+        context.services.unauthenticated.add(self, peer, connection_bytes(sock))
 
     @property
     def deadline(self) -> float:
@@ -52,7 +55,7 @@ class FastPathConnection(HttpConnection):
         return self._exchange.verifying if self._exchange and self._waiting else None
 
     def _read_head(self, data: bytes) -> None:
-        head = Head(data, self._peer)
+        head = Head(data, *self._client)
         request = head.request
         # Other upgrades and requests from web pages (CORS) need the app.
         publishes = request.method == "POST" and "upgrade" not in request.fields and "origin" not in request.fields

@@ -13,6 +13,7 @@ from ...protocol.http1 import Chunked, Counted, Head
 from ..bodies import IncomingBody
 from ..limits import ConnectionLimits
 from ..services import Services
+from ..tls import Tls
 from ..unauthenticated import UnauthenticatedConnection
 from .epoll import EpollLoop
 from .fanout import Fanout
@@ -49,6 +50,10 @@ class Context:
     """Set when `hand_over` may be called: the app is imported while the fast path serves."""
     start_soon: Callable[..., None]
     """Function that starts a task for work that has to wait."""
+    tls: Tls | None = None
+    """Certificate of the hub, if its connections are encrypted."""
+    handshaking: trio.Lock = field(default_factory=trio.Lock)
+    """Lock for a step of a TLS handshake."""
     closing: bool = False
     connections: set[ClientConnection] = field(default_factory=set)
     empty: trio.Event = field(default_factory=trio.Event)

@@ -12,6 +12,7 @@ from ...errors import HookbotError, RequestTimeout
 from ...protocol.http1 import BadRequest, encode_response, head_end, skip_empty_lines
 from ...protocol.request import Request
 from ...protocol.response import Response, error_response
+from ..tls import TlsSocket
 from .context import Context, Exchange
 from .epoll import READ, TURN_S, WRITE
 from .nonblocking import NonblockingSocket
@@ -23,12 +24,20 @@ MAX_BUFFERED = 16 << 10
 # Memory of a connection without what it has buffered, the kernel's share for its socket included.
 CONNECTION_BYTES = 4 << 10
 
+# What TLS adds to it, in OpenSSL and in Python.
+TLS_BYTES = 20 << 10
+
 CR = 0x0D
 
 # Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
 
 logger = logging.getLogger(__package__)
+
+
+def connection_bytes(sock: socket.socket) -> int:
+    """Memory of a connection that has buffered nothing."""
+    return CONNECTION_BYTES + TLS_BYTES if isinstance(sock, TlsSocket) else CONNECTION_BYTES
 
 
 class HttpConnection(NonblockingSocket):
@@ -45,6 +54,7 @@ class HttpConnection(NonblockingSocket):
         "_context",
         "_counted_bytes",
         "_drained",
+        "_empty_bytes",
         "_ended_by_client",
         "_exchange",
         "_last",
@@ -65,7 +75,7 @@ class HttpConnection(NonblockingSocket):
         self._drained: int | None = None
         """Number of bytes discarded since the last response was sent; None before."""
         self._ended_by_client = False
-        self._counted_bytes = CONNECTION_BYTES
+        self._empty_bytes = self._counted_bytes = connection_bytes(sock)
         context.connections.add(self)
 
     @abstractmethod
@@ -162,8 +172,8 @@ class HttpConnection(NonblockingSocket):
                 more = self._reading and self._step()
         self._advancing = False
         # Rarely: of an ordinary request, nothing is left in the buffer.
-        if self._counted_bytes != CONNECTION_BYTES + len(self._buffer):
-            self._counted_bytes = CONNECTION_BYTES + len(self._buffer)
+        if self._counted_bytes != self._empty_bytes + len(self._buffer):
+            self._counted_bytes = self._empty_bytes + len(self._buffer)
             self._context.services.unauthenticated.resize(self, self._counted_bytes)
         if self._ended_by_client and not more and self._reading and not self.idle:
             self._refuse(BadRequest("the request ends before it is complete"), last=True)

@@ -1,4 +1,4 @@
-"""The fast path's listener: accepts plain connections into the epoll loop, and enforces their deadlines."""
+"""The fast path's listener: accepts connections into the epoll loop, and enforces their deadlines."""
 
 import logging
 import os
@@ -12,11 +12,13 @@ import trio
 from ...errors import system_reason
 from ..limits import ConnectionLimits
 from ..services import Services
+from ..tls import Tls
 from ..unauthenticated import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, refusal
 from .connection import FastPathConnection
 from .context import Context, HandOver
 from .epoll import READ, EpollLoop
 from .fanout import Fanout
+from .handshake import Handshake
 
 # A reconnect storm must not keep the established connections waiting.
 ACCEPTS_PER_ROUND = 64
@@ -34,10 +36,13 @@ async def open_fast_path(
     sock: socket.socket,
     hand_over: HandOver,
     app_made: trio.Event,
+    tls: Tls | None,
     *,
     leave_s: float,
 ) -> AsyncIterator[None]:
-    """Open a fast path that accepts connections from `sock`. Those for the app wait until `app_made` is set.
+    """Open a fast path that accepts connections from `sock`, encrypted ones with `tls`.
+
+    Those for the app wait until `app_made` is set.
 
     When the block ends normally, websockets get a close frame, requests under way are answered, and after `leave_s` the
     remaining connections are cut. After an exception, all of them are cut at once.
@@ -46,7 +51,7 @@ async def open_fast_path(
     epoll.before_round.append(services.broker.gather)
     epoll.after_round.append(services.broker.flush)
     fanout = Fanout(services, epoll, limits)
-    fast_path = FastPath(services, fanout, epoll, limits, hand_over, app_made)
+    fast_path = FastPath(services, fanout, epoll, limits, hand_over, app_made, tls)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(epoll.run)
@@ -75,8 +80,9 @@ class FastPath:
         limits: ConnectionLimits,
         hand_over: HandOver,
         app_made: trio.Event,
+        tls: Tls | None,
     ) -> None:
-        self._context = Context(services, fanout, epoll, limits, hand_over, app_made, self._start_soon)
+        self._context = Context(services, fanout, epoll, limits, hand_over, app_made, self._start_soon, tls)
         self._listeners: list[_Listener] = []
         self._nursery: trio.Nursery
 
@@ -185,11 +191,16 @@ class _Listener:
     def _accept(self, sock: socket.socket, peer: str) -> None:
         try:
             sock.setblocking(False)
-            if self._unauthenticated.admits(peer):
-                FastPathConnection(self._context, sock, peer)
-            else:
-                sock.send(refusal())
+            tls = self._context.tls
+            if not self._unauthenticated.admits(peer):
+                # With TLS, a response would take a whole handshake.
+                if tls is None:
+                    sock.send(refusal())
                 sock.close()
+            elif tls:
+                Handshake(self._context, tls, sock, peer)
+            else:
+                FastPathConnection(self._context, sock, peer)
         except OSError:
             sock.close()
             raise

@@ -7,6 +7,7 @@ from typing import ClassVar
 import trio
 
 from ...errors import system_reason
+from ..tls import TlsSocket
 from .epoll import READ, WRITE, EpollLoop
 
 RECEIVE_BYTES = 16 << 10
@@ -60,7 +61,7 @@ class NonblockingSocket(ABC):
             if self.open and self._unsent is None:
                 self.taken()
         # Errors and hang-ups are found by reading, too, and `taken` may have closed the socket.
-        if self.open and events & ~WRITE:
+        if self.open and (events & ~WRITE or self._pending()):
             self._receive()
 
     def transmit(self, data: bytes | memoryview, header: bytes = b"") -> None:
@@ -117,3 +118,10 @@ class NonblockingSocket(ABC):
             self.end(f"connection lost: {system_reason(error)}")
         else:
             self.received(data)
+            # No event tells of it; writable is mostly at once.
+            if self.open and len(data) == self.receive_bytes and self._pending():
+                self.watch(self._events | WRITE)
+
+    def _pending(self) -> bool:
+        """True if a part of a TLS record is still to be received."""
+        return isinstance(self._sock, TlsSocket) and self._sock.pending() > 0
