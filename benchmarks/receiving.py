@@ -1,30 +1,4 @@
-"""What the load generator receives: bytes as cheaply as possible, and the messages in them where these are counted."""
-
-import socket
-import ssl
-from collections.abc import Callable
-
-Reader = Callable[[memoryview], int]
-"""Receives into a buffer; returns the number of bytes, 0 at the end. Raises `ssl.SSLWantReadError` if none is there."""
-
-
-def reader(sock: socket.socket) -> Reader:
-    """Reader of a connection."""
-    if not isinstance(sock, ssl.SSLSocket):
-        return sock.recv_into
-
-    def read(view: memoryview) -> int:
-        total = 0
-        try:
-            # Until it would block: bytes that the TLS layer has buffered do not make the socket readable again.
-            while size := sock.recv_into(view[total:]):
-                total += size
-        except ssl.SSLWantReadError:
-            if not total:
-                raise
-        return total
-
-    return read
+"""The messages in what the load generator receives."""
 
 
 class MessageCounter:

@@ -6,13 +6,13 @@ import socket
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.connecting import PATIENCE_S, Lost, connect
 from benchmarks.protocols import Protocol
-from benchmarks.receiving import MessageCounter, Reader, reader
+from benchmarks.receiving import MessageCounter
 from benchmarks.stamps import delays_of
 from benchmarks.supply import Request, Supply
 
@@ -75,7 +75,7 @@ class Room:
         self._view = memoryview(bytearray(RECEIVE_BYTES))
         self._subscribers: dict[int, socket.socket] = {}
         self._audiences: defaultdict[str, list[int]] = defaultdict(list)
-        self._readers: dict[int, Reader] = {}
+        self._readers: dict[int, Callable[[memoryview], int]] = {}
         self._counters: dict[int, MessageCounter] = {}
         # What each subscriber has yet to receive, by file descriptor; negative if it received more than expected.
         self._left: dict[int, int] = {}
@@ -108,7 +108,8 @@ class Room:
             sock, fd = connection.sock, connection.sock.fileno()
             self._subscribers[fd] = sock
             self._audiences[topic].append(fd)
-            self._readers[fd] = reader(sock)
+            # Over TLS, one record at a time: the socket stays readable as long as there is another.
+            self._readers[fd] = sock.recv_into
             if self._counts_messages:
                 self._counters[fd] = MessageCounter()
             early = self._units(fd, connection.early)
