@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,33 @@ def test_every_kind_of_body_is_answered_equally(hubs: tuple[Hub, Hub], size: int
     compare(hubs, request("/unsafe/pub/a", [], bytes(size), coding, version))
 
 
+def compare_connections(hubs: tuple[Hub, Hub], sent: bytes) -> list[int]:
+    """Send several requests at once to the fast path and to the app, and return the statuses of both."""
+    fast_path, app = [hub.outcome(sent) for hub in hubs]
+    assert fast_path == app
+    return fast_path[0]
+
+
+@pytest.mark.parametrize(("field", "other"), [*pairwise(FIELDS), *((one, one) for one in FIELDS)])
+def test_a_head_that_is_nearly_the_last_one_is_answered_equally(hubs: tuple[Hub, Hub], field: str, other: str) -> None:
+    token = authorization("right", "/pub/a")
+    requests = [
+        request("/pub/a", [*token, f"X-Id: {number}", one, "X-Last: same"], b"x" * number, "counted", "1.1")
+        for number, one in ((1, field), (2, field), (30, other), (4, field), (10_001, field))
+    ]
+
+    compare_connections(hubs, b"".join(requests))
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_head_that_is_the_last_one_but_for_its_token_is_answered_equally(hubs: tuple[Hub, Hub], token: str) -> None:
+    kinds = ["right", "right", token, "right"]
+
+    compare_connections(
+        hubs, b"".join(request("/pub/a", authorization(kind, "/pub/a"), b"hello", "counted", "1.1") for kind in kinds)
+    )
+
+
 @pytest.mark.parametrize("accept", [[], ["Accept: application/json"]])
 def test_a_repeated_publish_is_answered_equally(hubs: tuple[Hub, Hub], accept: list[str]) -> None:
     fields = [*authorization("right", "/pub/a"), f"Idempotency-Key: again{len(accept)}", *accept]
@@ -291,6 +319,33 @@ def test_whatever_is_published_in_good_form_is_answered_equally(
 ) -> None:
     path = prefix + "/".join(segments)
     compare(hubs, request(path + query, [*authorization(token, path), *fields], body, *form))
+
+
+LINES = [
+    *FIELDS,
+    "X-Id: 1",
+    "X-Id: 2",
+    "x-id:3",
+    "X-Id: \t4",
+    "X-Id: 5\x00",
+    "X-Id",
+    "Content-Length: 5",
+    "",
+    "X-Id :6",
+]
+
+
+@pytest.mark.slow
+@settings(max_examples=400)
+@given(st.lists(st.lists(st.sampled_from(LINES), min_size=3, max_size=3), min_size=2, max_size=4), st.integers(0, 9))
+def test_whatever_follows_on_a_connection_is_answered_equally(
+    hubs: tuple[Hub, Hub], heads: list[list[str]], size: int
+) -> None:
+    token = authorization("right", "/pub/a")
+
+    compare_connections(
+        hubs, b"".join(request("/pub/a", [*token, *lines], b"x" * size, "counted", "1.1") for lines in heads)
+    )
 
 
 # --- websockets

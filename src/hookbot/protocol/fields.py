@@ -11,6 +11,9 @@ from .message import Headers
 Fields = dict[str, str]
 """Values of headers by lower-case name; those of a repeated name are joined by ``, ``."""
 
+# Any number of 18 decimal digits fits into 64 bits; a proxy whose integers overflow would read another length.
+MAX_LENGTH_DIGITS = 18
+
 # Everything else, such as a tab, a byte of no known charset or half a line end, is for httptools to judge.
 _PRINTABLE = bytes(range(0x20, 0x7F))
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -32,9 +35,19 @@ def read_plain(data: bytes, start: int) -> tuple[Headers, Fields] | None:
         return None
     if len(fields) < len(headers):
         fields = join_fields(headers)
-    if "transfer-encoding" in fields or not fields.get("content-length", "0").isdigit():
+    if "transfer-encoding" in fields or not is_length(fields.get("content-length", "0")):
         return None
     return headers, fields
+
+
+def plain_value(value: bytes) -> str | None:
+    """The value of a header, given all that is behind its colon; None if it is not plain."""
+    return None if value.translate(None, _PRINTABLE) else value.decode("latin-1").strip(" ")
+
+
+def is_length(value: str) -> bool:
+    """True for a ``Content-Length`` that every reader takes for the same number, given a plain value."""
+    return value.isdigit() and len(value) <= MAX_LENGTH_DIGITS
 
 
 def join_fields(headers: Headers) -> Fields:

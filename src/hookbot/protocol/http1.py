@@ -15,7 +15,7 @@ from time import time
 import httptools
 
 from ..errors import HeadersTooLarge, Refused
-from .fields import Fields, join_fields, read_plain
+from .fields import MAX_LENGTH_DIGITS, Fields, join_fields, read_plain
 from .message import Headers
 from .request import Request
 from .response import Response
@@ -26,9 +26,7 @@ MAX_HEAD_BYTES = 32 << 10
 MAX_LINE_BYTES = 4 << 10
 # So many tiny chunks take a fraction of a millisecond to parse.
 CHUNKS_AT_ONCE = 64
-# Any number of 18 decimal or 15 hexadecimal digits fits into 64 bits; a proxy whose integers overflow would read
-# another length.
-MAX_LENGTH_DIGITS = 18
+# Any number of 15 hexadecimal digits fits into 64 bits, as one of `MAX_LENGTH_DIGITS` does.
 MAX_SIZE_DIGITS = 15
 
 HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
