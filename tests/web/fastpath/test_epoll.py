@@ -111,6 +111,27 @@ async def test_other_tasks_run_within_a_round_that_takes_long(
             one.close()
 
 
+async def test_what_becomes_ready_within_a_turn_is_handled_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", 100)
+    async with running_epoll() as epoll:
+        turns: list[str] = []
+        last = Watched(epoll, lambda: turns.append("last"))
+
+        def wake_last() -> None:
+            turns.append("first")
+            last.theirs.send(b"x")
+
+        first = Watched(epoll, wake_last)
+        first.theirs.send(b"x")
+        while "last" not in turns:
+            turns.append("other")
+            await trio.lowlevel.checkpoint()
+
+        assert turns[-2:] == ["first", "last"]
+        first.close()
+        last.close()
+
+
 @pytest.mark.parametrize(
     ("round_s", "expected"),
     [(100, "before socket socket after"), (0, "before after before socket after before socket after")],
