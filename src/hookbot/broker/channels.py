@@ -93,12 +93,13 @@ class Channel:
 
     def after(self, position: int) -> list[Entry]:
         """Entries after `position`, which must not be below `floor`."""
-        if self.newest <= position:
+        entries = self.entries
+        if not entries or entries[-1].position <= position:
             return []
         # Mostly, all but the newest have been taken.
-        if len(self.entries) > 1 and self.entries[-2].position <= position:
-            return self.entries[-1:]
-        return self.entries[bisect_right(self.entries, position, key=lambda entry: entry.position) :]
+        if len(entries) == 1 or entries[-2].position <= position:
+            return entries[-1:]
+        return entries[bisect_right(entries, position, key=lambda entry: entry.position) :]
 
     def at(self, position: int) -> Entry | None:
         """Entry at a position; None if the channel has none there."""
