@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Message
@@ -109,6 +109,7 @@ async def test_the_position_of_a_quiet_router_moves_on_so_that_retention_does_no
     async with hub.run(copy=Copy()) as routers:
         for _ in range(5):
             await hub.publish("elsewhere", b"x")
+        await wait_all_tasks_blocked()
         [state] = routers.snapshot()
         await pass_time(1000)
         [cursor] = await hub.broker.log.cursors("router/")
