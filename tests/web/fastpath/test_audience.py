@@ -135,6 +135,7 @@ def test_a_delivery_is_for_all_who_can_take_it_and_the_next_begins_after_it() ->
 
     assert send == Send(b"\x82\x017\x82\x018", 7, 8)
     assert [subscriber.position for subscriber in audience.waiting] == [5, 5]
+    assert channel.listeners == 2
     announced(channel, 9)
     assert audience.begin(0) is send
     audience.waiting = ()
@@ -163,6 +164,18 @@ def test_nothing_is_encoded_for_an_audience_in_which_all_are_busy() -> None:
     assert audience.begin(0) is None
     assert not channel.entries[0]._frames
     assert audience.position == 7
+
+
+def test_only_those_who_are_in_step_are_counted_in_the_channel() -> None:
+    channel = Channel(TopicFilter(("topic",)), floor=5)
+    both = [listening(channel, 5, -5), listening(channel, 5)]
+    for positions, expected in ((7,), 2), ((8,), 1):
+        announced(channel, *positions)
+        for audience in both:
+            audience.begin(0)
+            audience.waiting = ()
+        assert channel.listeners == expected
+        next(iter(both[0].subscribers)).busy = True
 
 
 def test_an_audience_is_queued_once_until_it_is_taken() -> None:

@@ -46,8 +46,9 @@ class Audience:
         self.queued = False
         """True while the audience is among those with news."""
         self.start = self.position = channel.newest
-        """Positions before and after the newest delivery. A subscriber that joins later, or is slow, has its own. To
-        deliver a message again, to those who do not have it, move the second before it."""
+        """Positions before and after the frames of the newest delivery: who is in step goes from one to the other. Who
+        joined or could take nothing meanwhile has a position of their own. If `position` is set back, messages after
+        it are delivered once more, to those who do not have them."""
         self.waiting: Sequence[Subscriber] = ()
         self.sent_at = -inf
         """Time of the newest delivery, on Trio's clock."""
