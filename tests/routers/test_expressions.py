@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ from hookbot.errors import BodyTooLarge, ConfigError
 from hookbot.protocol.bodies import UNTRUSTED
 from hookbot.protocol.message import Message, Verified
 from hookbot.routers.expressions import FIELDS, Expression, Template, document
+from hookbot.routers.large_messages import SMALL_BYTES
 
 PUSH = Message(
     "github.com/repo/acme/app",
@@ -32,6 +34,7 @@ def test_a_message_looks_like_its_envelope_with_its_body_read() -> None:
 
 
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
+LARGE = b'["%s"]' % (b"x" * SMALL_BYTES)
 MANY = b"[" + b"0," * UNTRUSTED.values + b"0]"
 
 
@@ -52,6 +55,17 @@ def test_more_of_a_body_is_read_if_its_sender_is_known(message: Message, read: b
         with pytest.raises(BodyTooLarge):
             document(message)
     assert document(message, {"topic"}) == {"topic": message.topic}
+
+
+def test_a_small_body_is_parsed_once_for_all_who_read_it() -> None:
+    first, copy, form, large = (
+        document(message)["body"]
+        for message in (PUSH, replace(PUSH, topic="copy"), replace(PUSH, headers=FORM), replace(PUSH, body=LARGE))
+    )
+
+    assert copy is first
+    assert form is not first
+    assert document(replace(PUSH, body=LARGE))["body"] is not large
 
 
 @pytest.mark.parametrize(

@@ -237,11 +237,11 @@ async def test_a_forged_delivery_is_dropped_with_a_warning_that_gives_nothing_aw
 
 
 async def test_a_large_delivery_does_not_hold_up_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    def parse_in_thread(message: Message, **_: Any) -> Any:
+    def read_in_thread(body: bytes, *_: Any) -> Any:
         assert not trio.lowlevel.in_trio_task()
-        return message.json()
+        return json.loads(body)
 
-    monkeypatch.setattr(github_module, "content_of", parse_in_thread)
+    monkeypatch.setattr(github_module, "read_content", read_in_thread)
 
     assert len(await routed(signed(push(more="x" * SMALL_BYTES)))) == 2
 

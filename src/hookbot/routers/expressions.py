@@ -8,6 +8,7 @@ is its content (see `read_content`), `headers` an object with names in lower cas
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,11 +19,12 @@ from jmespath.exceptions import JMESPathError
 from jmespath.visitor import TreeInterpreter
 
 from ..errors import ConfigError
-from ..protocol.bodies import UNTRUSTED, VERIFIED, Ceiling
-from ..protocol.content import ReadJson, read_content
+from ..protocol.bodies import UNTRUSTED, VERIFIED
+from ..protocol.content import read_content
 from ..protocol.json_text import read_json, write_json
 from ..protocol.message import Message, format_time
 from ..protocol.topics import is_unsafe
+from .large_messages import SMALL_BYTES
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _ALL = "@"
@@ -61,10 +63,16 @@ class _Functions(functions.Functions):  # type: ignore[misc]
 _INTERPRETER = TreeInterpreter(jmespath.Options(custom_functions=_Functions()))
 
 
+# Filters that read the same topic have their turns one after the other, with a few messages in each: a small body is
+# parsed once for all of them. What was parsed takes a few megabytes together, and no expression changes it.
+_read_shared = lru_cache(maxsize=32)(read_content)
+
+
 def _body(message: Message) -> Any:
     # On a safe topic, the sender has shown a token.
     is_known = message.verified or not is_unsafe(message.topic)
-    return content_of(message, VERIFIED if is_known else UNTRUSTED)
+    read = _read_shared if len(message.body) <= SMALL_BYTES else read_content
+    return read(message.body, message.header("content-type") or "", VERIFIED if is_known else UNTRUSTED)
 
 
 def _verified(message: Message) -> Any:
@@ -157,11 +165,6 @@ def document(message: Message, fields: Collection[str] = FIELDS) -> dict[str, An
     otherwise `UNTRUSTED`.
     """
     return {name: read(message) for name, read in _READERS.items() if name in fields}
-
-
-def content_of(message: Message, ceiling: Ceiling = VERIFIED, read: ReadJson = read_json) -> Any:
-    """Value of the body of a message (see `read_content`). Raises `BodyTooLarge` beyond the ceiling."""
-    return read_content(message.body, message.header("content-type") or "", ceiling, read)
 
 
 def _roots(node: Mapping[str, Any]) -> Iterator[str]:

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import BadSignature, ConfigError, kind_of
+from ..protocol.bodies import VERIFIED
+from ..protocol.content import read_content
 from ..protocol.envelope import encode_go_json
 from ..protocol.json_text import read_plain_json
 from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
 from ..signatures.owners import GITHUB, Name
 from . import Publish, Secret
-from .expressions import content_of
 from .large_messages import compute
 
 # Nearly all of GitHub's payloads; whatever they hold, verifying and parsing takes less than a millisecond.
@@ -121,7 +122,7 @@ def _event(message: Message) -> str:
 
 
 def _payload(message: Message) -> dict[str, Any]:
-    payload = content_of(message, read=read_plain_json)
+    payload = read_content(message.body, message.header("content-type") or "", VERIFIED, read_plain_json)
     if not isinstance(payload, dict):
         raise ValueError(f"the body of a delivery must be a JSON object, not {kind_of(payload)}")
     return payload
