@@ -70,11 +70,14 @@ def load_partitions(connection: sqlite3.Connection) -> list[Partition]:
 
 def load_topics(connection: sqlite3.Connection, scan: ScanRange) -> list[tuple[str, int]]:
     """Topic and position of every message in `scan`. Raises `ValueError` if some are missing."""
-    rows = connection.execute(
-        "SELECT topic, position FROM log WHERE position > ? AND position <= ? ORDER BY position", (scan.low, scan.high)
-    ).fetchall()
-    check_complete(connection, scan, [position for _, position in rows])
-    return rows
+    found = connection.execute(
+        "SELECT json_group_array(topic), json_group_array(position) FROM"
+        " (SELECT topic, position FROM log WHERE position > ? AND position <= ? ORDER BY position)",
+        (scan.low, scan.high),
+    ).fetchone()
+    topics, positions = map(json.loads, found)
+    check_complete(connection, scan, positions)
+    return list(zip(topics, positions, strict=True))
 
 
 def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
