@@ -11,7 +11,6 @@ from benchmarks.contestants import (
     HOOKBOT,
     JETSTREAM,
     NATS,
-    NO_DOOR,
     QUART,
     STARLETTE,
     WEBSOCKETS,
@@ -23,7 +22,7 @@ from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
 from benchmarks.supply import Supply, plain
 
-CONTESTANTS = (HOOKBOT, DURABLE, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, JETSTREAM, ANCESTOR, BARE)
+CONTESTANTS = (HOOKBOT, DURABLE, QUART, STARLETTE, WEBSOCKETS, NATS, JETSTREAM, ANCESTOR, BARE)
 REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": BARE}
 COUNTED = "subscribers"
 TOPIC = "bench/fanout"

@@ -10,7 +10,6 @@ from benchmarks.contestants import (
     HOOKBOT,
     JETSTREAM,
     NATS,
-    NO_DOOR,
     QUART,
     STARLETTE,
     WEBSOCKETS,
@@ -23,7 +22,7 @@ from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
 from benchmarks.supply import Supply, plain
 
-CONTESTANTS = (HOOKBOT, DURABLE, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, JETSTREAM, ANCESTOR, BARE)
+CONTESTANTS = (HOOKBOT, DURABLE, QUART, STARLETTE, WEBSOCKETS, NATS, JETSTREAM, ANCESTOR, BARE)
 REFERENCES = {"ms, p50": QUART, "ms, p99": QUART, "messages/s": None}
 COUNTED = "subscribers"
 SIZE = 200

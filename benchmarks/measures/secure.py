@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import trustme
 
-from benchmarks.contestants import BARE, DURABLE, FORGETS, HOOKBOT, QUART, Contestant, Stage, hub, server
+from benchmarks.contestants import BARE, FORGETS, HOOKBOT, QUART, Contestant, Stage, hub, server
 from benchmarks.measures.fanout import cases, deliveries
 from benchmarks.measures.idle import kb_each
 from benchmarks.measures.publish import SIZE, publishes
@@ -36,19 +36,18 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     # By what each is called, with TLS and without.
     pairs = (
         (Contestant(HOOKBOT.name, hub(*FORGETS, "--sslcrt", files[0], "--sslkey", files[1])), HOOKBOT),
-        (Contestant(DURABLE.name, hub("--sslcrt", files[0], "--sslkey", files[1])), DURABLE),
         (Contestant(QUART.name, server("quart_trio", *files)), QUART),
         (Contestant(BARE.name, server("bare_send", *files)), BARE),
     )
-    ways: list[Way] = [("TLS", one, client) for one, _ in pairs]
-    ways += [("no TLS", one, None) for _, one in pairs]
-    ways = [each for each in ways if stage.present([each[1]])]
+    ways: list[Way] = []
+    for encrypted, plain_text in pairs:
+        if stage.present([encrypted]):
+            ways += [("TLS", encrypted, client), ("no TLS", plain_text, None)]
     yield from _publishing(stage, plan, ways)
     yield from _delivering(stage, plan, ways)
     for way, one, tls in ways:
-        if one.name != DURABLE.name:
-            values = {"kB each": kb_each(stage, one, plan.idle_tls, tls)}
-            yield Sample(Cell("secure", f"{way}, idle", plan.idle_tls, one.name), 0, values)
+        values = {"kB each": kb_each(stage, one, plan.idle_tls, tls)}
+        yield Sample(Cell("secure", f"{way}, idle", plan.idle_tls, one.name), 0, values)
 
 
 def certificates(stage: Stage) -> tuple[ssl.SSLContext, tuple[str, str]]:
