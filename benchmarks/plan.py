@@ -36,7 +36,7 @@ class Plan:
     """Subscribers that resume one after the other."""
 
 
-QUICK = Plan(rounds=3, seconds=0.3)
+QUICK = Plan(rounds=3, seconds=0.3, subscribers=(1, 100, 1000))
 FULL = Plan(rounds=5, seconds=1.0, sizes=(200, 10_000), handshakes=5000, history=1_000_000, resuming=200, resumes=100)
 TINY = Plan(
     rounds=1,
