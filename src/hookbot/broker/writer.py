@@ -28,7 +28,7 @@ logger = logging.getLogger(__package__)
 Done = Callable[[Sequence[Outcome] | Unavailable], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Waiting:
     drafts: Sequence[Draft]
     cursors: Mapping[str, NewPosition]

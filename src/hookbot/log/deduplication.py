@@ -3,9 +3,10 @@
 All engines share it; each stores the keys in its own way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from operator import attrgetter
 
 from ..errors import KeyReused
 from ..protocol.envelope import encode_json
@@ -15,6 +16,12 @@ from .retention import Row
 
 Outcome = Message | Duplicate | KeyReused
 """Result of appending one draft. `KeyReused` is returned, not raised, since the rest of the batch is stored."""
+
+
+SizeOf = Callable[[Message], int]
+"""Function for the size of a message, as a log counts it."""
+
+own_size: SizeOf = attrgetter("size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,13 @@ class Batch:
     time_us: int
     known: Mapping[bytes, FirstUse]
     """First uses that the log has stored, at least for the keys of these drafts."""
+    size_of: SizeOf = own_size
     keys: dict[bytes, FirstUse] = field(default_factory=dict)
     """First uses in this batch, for the log to store."""
     stored: list[tuple[Row, Message]] = field(default_factory=list)
     """Messages of this batch, for the log to store."""
+    rows: tuple[list[Row], list[Row]] = field(default_factory=lambda: ([], []))
+    """Rows of the safe and of the unsafe partition."""
 
     def add(self, draft: Draft) -> Outcome:
         """Add a draft and return it as a message with the next id, or the reason why it is not stored."""
@@ -63,10 +73,6 @@ class Batch:
             if first and duplicate_of is None:
                 duplicate_of = format_id(self.epoch, first.position)
         return self._store(draft, duplicate_of)
-
-    def rows(self, *, unsafe: bool) -> list[Row]:
-        """Rows of the safe or the unsafe partition."""
-        return [row for row, message in self.stored if is_unsafe(message.topic) is unsafe]
 
     @property
     def positions(self) -> list[tuple[str, int]]:
@@ -83,21 +89,12 @@ class Batch:
 
     def _store(self, draft: Draft, duplicate_of: str | None) -> Message:
         self.head += 1
-        message = Message(
-            topic=draft.topic,
-            body=draft.body,
-            headers=draft.headers,
-            query=draft.query,
-            verified=draft.verified,
-            hops=draft.hops,
-            duplicate_of=duplicate_of,
-            id=format_id(self.epoch, self.head),
-            time_us=self.time_us,
-        )
-        self.stored.append(((self.head, self.time_us, draft.size), message))
-        # A dictionary, since a draft may name one key twice.
-        for key, once in {digest(once): once for once in draft.once}.items():
-            if self._first_use(key) is None:
-                unsafe = is_unsafe(draft.topic) and draft.verified is None
-                self.keys[key] = FirstUse(self.head, self.time_us, unsafe, once.fingerprint)
+        message = Message.stored(draft, self.epoch, self.head, self.time_us, duplicate_of)
+        row = self.head, self.time_us, self.size_of(message)
+        self.stored.append((row, message))
+        self.rows[is_unsafe(draft.topic)].append(row)
+        # Those of an earlier draft stay, also if this one names a key twice.
+        for once in draft.once:
+            if self._first_use(key := digest(once)) is None:
+                self.keys[key] = FirstUse(self.head, self.time_us, draft.unverified, once.fingerprint)
         return message

@@ -12,7 +12,7 @@ from ..callbacks import result_of
 from ..protocol.message import Draft
 from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
 from .contract import NewPosition, Stored
-from .deduplication import Batch, FirstUse, Outcome
+from .deduplication import Batch, FirstUse, Outcome, SizeOf, own_size
 from .retention import PARTITIONS, Partition, dense_after
 
 # With about 130 bytes for each pattern, both generations take 8 MiB.
@@ -119,15 +119,15 @@ class Engine(ABC):
         high = min(low + length, top)
         return ScanRange(low, high, high if high < top else self.head, self.dense)
 
-    def _new_batch(self, known: Mapping[bytes, FirstUse]) -> Batch:
+    def _new_batch(self, known: Mapping[bytes, FirstUse], size_of: SizeOf = own_size) -> Batch:
         """Empty batch that continues after the head."""
         # Times never decrease, even if the clock is set back: `position_before` searches them by bisection.
         time_us = max(self._clock_us(), self.head_us)
-        return Batch(self.epoch, self.head, time_us, known)
+        return Batch(self.epoch, self.head, time_us, known, size_of)
 
     def _grown(self, batch: Batch) -> list[Partition]:
         """Partitions with the messages of `batch` added."""
-        return [self._partitions[unsafe].grown(batch.rows(unsafe=unsafe)) for unsafe in PARTITIONS]
+        return [self._partitions[unsafe].grown(batch.rows[unsafe]) for unsafe in PARTITIONS]
 
     def _selected(self, wanted: TopicFilter) -> Iterable[Partition]:
         return (self._partitions[is_unsafe(pattern)] for pattern in wanted.patterns)

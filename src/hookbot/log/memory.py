@@ -55,9 +55,8 @@ class MemoryLog(Engine):
         self._cursors: dict[str, SavedCursor] = {}
 
     def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = {}) -> None:
-        batch = self._new_batch(ChainMap(*self._keys))
+        batch = self._new_batch(ChainMap(*self._keys), _memory_of)
         outcomes = [batch.add(draft) for draft in drafts]
-        batch.stored = [((*row[:2], _memory_of(message)), message) for row, message in batch.stored]
         self._partitions = self._grown(batch)
         for row, message in batch.stored:
             self._entries[is_unsafe(message.topic)].append((row, message))

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple
 from functools import cache
 from itertools import accumulate, chain, pairwise, repeat
 from time import sleep
@@ -38,7 +37,8 @@ def encode_meta(message: Message) -> str:
     meta: dict[str, Any] = {name: value for name in _META if (value := getattr(message, name))}
     if message.verified:
         # Apart from the source, which older hubs do not know: they can still read the log.
-        *meta["verified"], meta["source"] = astuple(message.verified)
+        verified = message.verified
+        meta["verified"], meta["source"] = [verified.provider, verified.key, verified.signed_at], verified.source
     # SQLite has no checksums: in the middle of a large body, damage would go unnoticed.
     if message.body:
         meta["crc32"] = crc32(message.body)

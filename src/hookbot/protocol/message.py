@@ -60,9 +60,10 @@ class Once:
     fingerprint: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, although nobody changes one: `object.__setattr__` for each field would cost as much as storing it.
+@dataclass(slots=True, unsafe_hash=True)
 class Draft:
-    """A message as a publisher hands it over, not stored yet and without an id."""
+    """A message as a publisher hands it over, not stored yet and without an id. Immutable by convention."""
 
     topic: str
     body: bytes = b""
@@ -71,11 +72,14 @@ class Draft:
     verified: Verified | None = None
     hops: tuple[str, ...] = ()
     once: tuple[Once, ...] = ()
+    _size: int = field(default=0, init=False, repr=False, compare=False)
 
     @property
     def size(self) -> int:
         """Approximate size in memory and on disk, in bytes."""
-        return _size(self)
+        if not self._size:
+            self._size = _size(self)
+        return self._size
 
     @property
     def unverified(self) -> bool:
@@ -83,9 +87,9 @@ class Draft:
         return self.verified is None and is_unsafe(self.topic)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Message:
-    """A draft that the log has stored and given an id and a time."""
+    """A draft that the log has stored and given an id and a time. Immutable by convention."""
 
     topic: str
     body: bytes = b""
@@ -100,11 +104,32 @@ class Message:
     """Microseconds since 1970, UTC; never decreases in the order of ids. Of a raw frame, the time of its arrival."""
     redelivered: bool = field(default=False, compare=False)
     """True if the hub sent it to a member of the group before, and it was not acknowledged."""
+    _size: int = field(default=0, init=False, repr=False, compare=False)
+    _position: int = field(default=0, init=False, repr=False, compare=False)
+
+    @classmethod
+    def stored(cls, draft: Draft, epoch: str, position: int, time_us: int, duplicate_of: str | None) -> "Message":
+        """The message that the log `epoch` makes of a draft."""
+        message = cls(
+            draft.topic,
+            draft.body,
+            draft.headers,
+            draft.query,
+            draft.verified,
+            draft.hops,
+            duplicate_of,
+            format_id(epoch, position),
+            time_us,
+        )
+        message._size, message._position = draft.size, position
+        return message
 
     @property
     def size(self) -> int:
         """Approximate size in memory and on disk, in bytes."""
-        return _size(self)
+        if not self._size:
+            self._size = _size(self)
+        return self._size
 
     @property
     def time(self) -> datetime:
@@ -114,7 +139,9 @@ class Message:
     @property
     def position(self) -> int:
         """Position in its log, counting from 1. For the hub only: to clients an id is opaque."""
-        return int(self.id[-15:])
+        if not self._position:
+            self._position = int(self.id[-15:])
+        return self._position
 
     def header(self, name: str) -> str | None:
         """Value of the first header with this name, which is case-insensitive; None if there is none."""
