@@ -44,7 +44,7 @@ def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost
 
 def _load_uses(connection: sqlite3.Connection, digests: Iterable[bytes]) -> dict[bytes, FirstUse]:
     found = {}
-    for keys in in_runs(list(digests)):
+    for keys in in_runs(list(digests), None):
         marks = ", ".join("?" * len(keys))
         columns = "key, position, time_us, unsafe, fingerprint"
         for key, position, time_us, unsafe, fingerprint in connection.execute(

@@ -110,7 +110,7 @@ def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, NewPositi
     saved = [(name, Noted.of(position)) for name, position in cursors.items() if position is not None]
     rows = [(name, position, now_us, note) for name, (position, note) in saved]
     insert_rows(connection, "REPLACE INTO cursor", rows)
-    for names in in_runs([name for name, position in cursors.items() if position is None]):
+    for names in in_runs([name for name, position in cursors.items() if position is None], None):
         connection.execute(f"DELETE FROM cursor WHERE name IN ({', '.join('?' * len(names))})", names)
 
 

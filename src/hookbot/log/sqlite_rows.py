@@ -91,21 +91,25 @@ def _check(row: Row, checksum: int | None, body: bytes) -> None:
 
 
 def insert_rows(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write rows with the statement `into`, such as ``INSERT INTO log``, many at once."""
-    for run in in_runs(rows):
-        connection.execute(_values(into, len(run[0]), len(run)), list(chain.from_iterable(run)))
+    """Write rows with the statement `into`, such as ``INSERT INTO log``, many at once. Their first values are not None.
+
+    At each statement, the event loop may keep the interpreter's lock for a while.
+    """
+    columns = len(rows[0]) if rows else 0
+    for run in in_runs(rows, (None,) * columns):
+        connection.execute(_values(into, columns, len(run)), list(chain.from_iterable(run)))
 
 
-def in_runs(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Items in runs whose lengths are powers of two, so that few different statements have to be prepared."""
-    start = 0
-    while rest := len(items) - start:
-        length = min(1 << (rest.bit_length() - 1), ROWS_AT_ONCE)
-        yield items[start : start + length]
-        start += length
+def in_runs(items: Sequence[T], padding: T) -> Iterator[Sequence[T]]:
+    """Items in runs whose lengths are padded to powers of two, so that few different statements have to be prepared."""
+    for start in range(0, len(items), ROWS_AT_ONCE):
+        run = items[start : start + ROWS_AT_ONCE]
+        length = 1 << (len(run) - 1).bit_length()
+        yield [*run, *repeat(padding, length - len(run))]
 
 
 @cache
 def _values(into: str, columns: int, rows: int) -> str:
     row = f"({', '.join('?' * columns)})"
-    return f"{into} VALUES {', '.join([row] * rows)}"
+    # Constants of this house; the values are bound.
+    return f"{into} SELECT * FROM (VALUES {', '.join([row] * rows)}) WHERE column1 IS NOT NULL"  # noqa: S608
