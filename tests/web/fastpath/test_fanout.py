@@ -531,7 +531,7 @@ async def test_a_bug_in_a_heartbeat_or_a_greeting_ends_that_subscriber_alone(mon
         subscriber = list(hub.fanout._subscribers)[1]
         look_after = hub.fanout._look_after
         monkeypatch.setattr(
-            hub.fanout, "_look_after", lambda one, its: fail() if one is subscriber else look_after(one, its)
+            hub.fanout, "_look_after", lambda one, *more: fail() if one is subscriber else look_after(one, *more)
         )
         assert await broken.closed() == 1011
         monkeypatch.undo()

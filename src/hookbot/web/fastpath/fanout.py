@@ -104,7 +104,7 @@ class Fanout:
         except Exception as error:  # noqa: BLE001
             self._fail(subscriber, audience, error)
         if self._closing:
-            _shut_down(subscriber)
+            subscriber.close(SHUTTING_DOWN.code, str(SHUTTING_DOWN))
         self._advance(subscriber, audience)
         if early and subscriber.open:
             subscriber.received(early)
@@ -113,7 +113,7 @@ class Fanout:
         """Send a close frame (1001) to all subscribers; cut those that have not left at `deadline`."""
         self._closing = True
         for subscriber in tuple(self._subscribers):
-            _shut_down(subscriber)
+            subscriber.close(SHUTTING_DOWN.code, str(SHUTTING_DOWN))
         with trio.move_on_at(deadline):
             while self._subscribers:
                 self._empty = trio.Event()
@@ -199,7 +199,8 @@ class Fanout:
             if subscriber.busy:
                 return
             if subscriber.position < audience.channel.floor:
-                self._start_catch_up(subscriber, audience)
+                subscriber.catching_up = subscriber.busy = True
+                self._nursery.start_soon(self._run_catch_up, subscriber, audience)
                 return
             subscriber.sent_at = trio.current_time()
             while not subscriber.busy and (send := audience.next_send(subscriber.position)):
@@ -238,10 +239,6 @@ class Fanout:
                     await trio.lowlevel.checkpoint()
                     self._deliver_news()
 
-    def _start_catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
-        subscriber.catching_up = subscriber.busy = True
-        self._nursery.start_soon(self._run_catch_up, subscriber, audience)
-
     async def _run_catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
         try:
             await self._catch_up.run(subscriber, audience)
@@ -256,17 +253,18 @@ class Fanout:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(self.limits.sweep_s)
+            now = trio.current_time()
             for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
                 try:
                     if subscriber.open:
-                        self._look_after(subscriber, audience)
+                        self._look_after(subscriber, audience, now)
                 except Exception as error:  # noqa: BLE001
                     self._fail(subscriber, audience, error)
                 if n % self.limits.sweep_step == 0:
                     await trio.lowlevel.checkpoint()
+                    now = trio.current_time()
 
-    def _look_after(self, subscriber: Subscriber, audience: Audience) -> None:
-        now = trio.current_time()
+    def _look_after(self, subscriber: Subscriber, audience: Audience, now: float) -> None:
         if reason := subscriber.overdue(now):
             if subscriber.stalled and subscriber.closing_since is None:
                 logger.info("a subscriber of %s is cut off: it %s", audience.channel.wanted, reason)
@@ -292,7 +290,3 @@ class Fanout:
         wanted = audience.channel.wanted
         logger.error("a subscriber of %s cannot be served; it is closed with 1011: %r", wanted, error, exc_info=error)
         subscriber.close(INTERNAL_ERROR, "the hub failed")
-
-
-def _shut_down(subscriber: Subscriber) -> None:
-    subscriber.close(SHUTTING_DOWN.code, str(SHUTTING_DOWN))

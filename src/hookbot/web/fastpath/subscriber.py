@@ -84,19 +84,16 @@ class Subscriber(NonblockingSocket):
         """True if `send` may be called."""
         return self.open and self._unsent is None and self.closing_since is None
 
-    @property
-    def heard_at(self) -> float:
-        """Time of the last sign of life: the client has sent something, or has read a part of a message."""
-        return max(self.received_at, self.moved_at)
-
     def overdue(self, now: float) -> str | None:
         """The reason to end the connection because it exceeded a limit, or None."""
         limits = self._owner.limits
         if self.closing_since is not None:
             return "did not finish the closing handshake" if now - self.closing_since > limits.close_s else None
-        if self.stalled:
+        if self._unsent is not None:
             return f"took nothing for {limits.stall_s:.0f} s" if now - self.moved_at > limits.stall_s else None
-        return f"sent nothing for {limits.deaf_s:.0f} s" if now - self.heard_at > limits.deaf_s else None
+        # A part of a message that it has read is a sign of life, too.
+        heard_at = max(self.received_at, self.moved_at)
+        return f"sent nothing for {limits.deaf_s:.0f} s" if now - heard_at > limits.deaf_s else None
 
     def send(self, data: bytes, header: bytes = b"") -> None:
         """Send whole frames, or the payload of one after its header; only if it `takes`."""
