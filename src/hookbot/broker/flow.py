@@ -49,7 +49,11 @@ class Flow:
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition]) -> None:
         """Submit drafts to the writer like `Writer.submit`, at once or when they are no longer held back."""
-        due = sum([draft.size * self._channels.listeners(draft.topic) for draft in drafts])
+        due = 0
+        for draft in drafts:
+            listeners = self._channels.listeners(draft.topic)
+            if listeners:
+                due += listeners * draft.size
         if due <= LIGHT_BYTES or self._closed:
             self._writer.submit(drafts, done, cursors=cursors)
             return
