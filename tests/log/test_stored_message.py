@@ -1,5 +1,8 @@
 """Stored messages: to whoever does not look, a message like any other; to who counts, less work."""
 
+import pickle
+from collections.abc import Callable
+from copy import copy, deepcopy
 from dataclasses import replace
 
 import pytest
@@ -50,11 +53,17 @@ def test_each_field_can_be_the_first_that_is_asked_for() -> None:
     assert (stored(FULL).position, stored(FULL).size) == (FULL.position, FULL.size)
 
 
-def test_a_changed_copy_is_a_message_of_its_own() -> None:
-    copy = replace(stored(FULL), redelivered=True, id=format_id(EPOCH, 9))
+@pytest.mark.parametrize("duplicate", [copy, deepcopy, lambda message: pickle.loads(pickle.dumps(message))])
+def test_a_copy_is_the_same_message(duplicate: Callable[[Message], Message]) -> None:
+    assert duplicate(stored(FULL)) == FULL
+    assert duplicate(stored(FULL)).position == FULL.position
 
-    assert copy.redelivered
-    assert (copy.position, copy.headers) == (9, FULL.headers)
+
+def test_a_changed_copy_is_a_message_of_its_own() -> None:
+    changed = replace(stored(FULL), redelivered=True, id=format_id(EPOCH, 9))
+
+    assert changed.redelivered
+    assert (changed.position, changed.headers) == (9, FULL.headers)
 
 
 @pytest.mark.parametrize("message", [FULL, WRAPPED, replace(FULL, query="a=extra-metadata")])

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.web.page_turns import LONGEST_REST_S, RESTS, PageTurns
+from hookbot.web.page_turns import MAX_REST_S, MAX_RESTS, REST_S, PageTurns
 
 
 class Readers:
@@ -45,23 +45,30 @@ async def test_without_publishers_nobody_rests(readers: Readers, autojump_clock:
     assert readers.begun == pytest.approx([start, start + 0.01, start + 0.02])
 
 
-async def test_while_messages_are_published_the_next_turn_begins_after_a_rest(
-    readers: Readers, autojump_clock: MockClock
+@pytest.mark.parametrize(
+    ("duration_s", "published", "rest_s"),
+    [
+        (0.01, 1, REST_S),
+        (0.01, 3, 3 * REST_S),
+        (0.01, 1000, 0.01 * MAX_RESTS),
+        (60, 1_000_000, MAX_REST_S),
+    ],
+)
+async def test_the_more_is_published_the_longer_is_the_rest(
+    readers: Readers, autojump_clock: MockClock, duration_s: float, published: int, rest_s: float
 ) -> None:
     start = trio.current_time()
-    await readers.read(0.01, published=1)
-    await readers.read(60, published=1)
-    await readers.read(0.01)
+    await readers.read(duration_s, published=published)
+    await readers.read(duration_s)
     await readers.read(0)
 
-    second = start + 0.01 * (1 + RESTS)
-    third = second + 60 + LONGEST_REST_S
-    assert readers.begun == pytest.approx([start, second, third, third + 0.01])
+    second = start + duration_s + rest_s
+    assert readers.begun == pytest.approx([start, second, second + duration_s])
 
 
 async def test_who_gives_up_during_a_rest_passes_the_turn_on(readers: Readers, autojump_clock: MockClock) -> None:
-    await readers.read(1, published=1)
-    with trio.move_on_after(LONGEST_REST_S / 2):
+    await readers.read(1, published=1000)
+    with trio.move_on_after(MAX_REST_S / 2):
         await readers.read(0)
     await readers.read(0)
 

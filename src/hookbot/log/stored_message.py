@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ..protocol.message import Message, Verified, format_id
@@ -38,6 +39,10 @@ class StoredMessage(Message):
     @property  # type: ignore[misc]
     def __class__(self) -> type[Message]:  # type: ignore[override]
         return Message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is a plain message, too.
+        return Message, tuple(getattr(self, field.name) for field in fields(self))
 
     @property
     def position(self) -> int:

@@ -5,19 +5,21 @@ from types import TracebackType
 
 import trio
 
+# For each message published: several times as long as it takes, so that few publishers hold up nobody who reads.
+REST_S = 0.002
 # Publishers keep more than three quarters of their rate, also while many catch up.
-RESTS = 2
-"""Duration of a rest, in durations of the turn before it."""
+MAX_RESTS = 2
+"""Duration of the longest rest, in durations of the turn before it."""
 # After a message of 25 MB, whose turn takes a second but little of the event loop.
-LONGEST_REST_S = 0.1
+MAX_REST_S = 0.1
 
 
 class PageTurns:
     """Context in which one reader at a time reads a page, which may be a message of 25 MB, encodes it and sends it.
 
-    Those who wait for their turn stay in step, so each page of the log is read once for all of them. If messages were
-    published since the turn before, the next one begins after a rest: readers at full speed would otherwise take half
-    of the event loop and of the interpreter's lock from the publishers.
+    Those who wait for their turn stay in step, so each page of the log is read once for all of them. Between two
+    turns is a rest, the longer the more messages were published meanwhile: readers at full speed would otherwise take
+    half of the event loop and of the interpreter's lock from the publishers.
     """
 
     def __init__(self, published: Callable[[], int]) -> None:
@@ -45,7 +47,7 @@ class PageTurns:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         now, published = trio.current_time(), self._published()
-        if published != self._seen:
-            self._rests_until = now + min(RESTS * (now - self._begun_at), LONGEST_REST_S)
+        rest_s = min(REST_S * (published - self._seen), MAX_RESTS * (now - self._begun_at), MAX_REST_S)
+        self._rests_until = now + rest_s
         self._seen = published
         self._turn.release()
