@@ -545,6 +545,67 @@ def test_what_was_admitted_is_refused_once_its_token_has_expired() -> None:
         publish(access, "POST /pub/x", token)
 
 
+def test_a_subscription_is_decided_once_for_the_same_target_token_and_subprotocols(access: AccessControl) -> None:
+    token = basic(make_token(KEY, "/"))
+    first = ask(access, "GET /sub/x", token)
+
+    again = Request("GET", b"/sub/x", tuple(token.items()))
+    assert access.admit_subscription(again, websocket=True) is first
+    assert again.authenticated
+    assert ask(access, "GET /sub/x", {**token, "Sec-WebSocket-Protocol": "hookbot.v1"}) != first
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        pytest.param("/sub/x?since=1h", {"Sec-WebSocket-Protocol": "hookbot.v1"}, id="a duration counts back from now"),
+        pytest.param("/sub/x", {"Last-Event-ID": "abcdefgh-000000000000001"}, id="an id"),
+        pytest.param("/unsafe/sub/x", {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE}, id="a header for unsafe topics"),
+    ],
+)
+def test_a_subscription_is_decided_anew_if_something_else_counts(
+    access: AccessControl, target: str, headers: dict[str, str]
+) -> None:
+    headers = {**basic(make_token(KEY, "/")), **headers}
+
+    assert ask(access, f"GET {target}", headers) is not ask(access, f"GET {target}", headers)
+
+
+def test_a_stream_is_not_decided_as_the_websocket_was(access: AccessControl) -> None:
+    token = basic(make_token(KEY, "/"))
+    assert ask(access, "GET /sub/x", token)
+
+    with pytest.raises(UpgradeRequired):
+        access.admit_subscription(Request("GET", b"/sub/x", tuple(token.items())), websocket=False)
+    with pytest.raises(Forbidden):
+        ask(access, "GET /sub/x", {**token, "Origin": "https://elsewhere.example"})
+
+
+def test_a_subscription_is_refused_after_a_reload_or_when_its_token_has_expired() -> None:
+    now_s = 1_700_000_000
+    access = make_access(clock_us=lambda: now_s * 1_000_000)
+    token = basic(str(NarrowedToken.of(make_token(KEY, "/"), "/").narrow("expires", str(now_s + 60))))
+    assert is_let_in(access, "GET /sub/x", token)
+    assert is_let_in(access, "GET /sub/x", basic(make_token(KEY, "/")))
+    now_s += 60
+
+    with pytest.raises(Unauthorized, match="expired at"):
+        ask(access, "GET /sub/x", token)
+    access.adopt(make_access(["another key"]))
+    assert not is_let_in(access, "GET /sub/x", basic(make_token(KEY, "/")))
+
+
+def test_subscriptions_are_counted_though_they_are_decided_once() -> None:
+    access = make_access(max_subscribers=1)
+    token = basic(make_token(KEY, "/"))
+    admitted = ask(access, "GET /sub/x", token)
+    assert isinstance(admitted, AdmittedSubscription)
+    access.active.add(admitted.grant, "key", lambda: None)
+
+    with pytest.raises(TooManyRequests):
+        ask(access, "GET /sub/x", token)
+
+
 def test_what_is_admitted_again_is_counted_again() -> None:
     access = make_access(publishes=Rate(2, 60))
     token = basic(make_token(KEY, "/"))

@@ -76,7 +76,8 @@ class AccessControl:
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
         self.near_misses = NearMisses(self.sources.topics)
-        self._permits = Permits()
+        self._permits = Permits[Permit]()
+        self._subscriptions = Permits[AdmittedSubscription]()
         self.active = ActiveSubscriptions(
             authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
         )
@@ -100,6 +101,7 @@ class AccessControl:
         self.active.adopt(other.active)
         self.near_misses.adopt(other.near_misses)
         self._permits.clear()
+        self._subscriptions.clear()
 
     @property
     def now_s(self) -> float:
@@ -210,6 +212,21 @@ class AccessControl:
 
     def admit_subscription(self, request: Request, *, websocket: bool) -> AdmittedSubscription:
         """Admit a subscription, restricted to what its token grants. Raises `Refused`."""
+        admitted = self._recall_subscription(request, websocket) or self._admit_subscription(request, websocket)
+        self.active.check(admitted.grant)
+        return admitted
+
+    def _recall_subscription(self, request: Request, websocket: bool) -> AdmittedSubscription | None:
+        """What was decided about an earlier websocket with the same target and token, if it would be again."""
+        if not websocket or request.sent("last-event-id") is not None or request.sent("origin") is not None:
+            return None
+        admitted = self._subscriptions.find(request)
+        if admitted is None or (admitted.grant.expires_s < inf and admitted.grant.expires_s <= self.now_s):
+            return None
+        request.authenticated = True
+        return admitted
+
+    def _admit_subscription(self, request: Request, websocket: bool) -> AdmittedSubscription:
         route = self._route(request, "subscribe")
         if is_unsafe(route.topic) and request.header(UNSAFE_HEADER.lower()) != UNSAFE_HEADER_VALUE:
             raise Refused("400 Bad Request. X-Hookbot-Unsafe-Is-Ok header required.")
@@ -217,7 +234,9 @@ class AccessControl:
         now_us = self._clock()
         subscribe = SubscribeRequest.read(request, route, websocket=websocket, now_us=now_us)
         admitted = AdmittedSubscription.admit(subscribe, grant, now_us=now_us)
-        self.active.check(grant)
+        # Without what may differ next time: a start that counts back from now, or the header for unsafe topics.
+        if websocket and not (is_unsafe(route.topic) or subscribe.since):
+            self._subscriptions.add(request, admitted)
         return admitted
 
     def admit_operator(self, request: Request) -> None:

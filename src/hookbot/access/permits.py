@@ -1,18 +1,20 @@
-"""Permits: what was decided about a publish by its target and its token, for the next one that has the same."""
+"""Permits: what was decided about a request by its target and its token, for the next one that has the same."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
 from math import inf
+from typing import Generic, TypeVar
 
 from ..protocol.request import Request
 from .sources import Source
 
-# About 8 MiB of memory, and room for ten thousand topics of each of which the token is its own.
+# About 8 MiB of memory, twice that for subscriptions: room for ten thousand topics that each have a token of their own.
 MAX_PERMITS = 16_384
 # Longer ones are decided anew each time.
 MAX_KEY_BYTES = 1024
 
-Key = tuple[str, bytes, str]
+Key = tuple[str, bytes, str, str]
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Permit:
     """False if the topic takes no token."""
 
 
-class Permits:
+class Permits(Generic[P]):
     """Permits by target and credentials of their requests; beyond `MAX_PERMITS`, the oldest is forgotten.
 
     Only what a valid token permits is kept, so that no unauthenticated client can evict anything. Tokens are compared
@@ -39,16 +41,16 @@ class Permits:
     """
 
     def __init__(self) -> None:
-        self._permits: OrderedDict[Key, Permit] = OrderedDict()
+        self._permits: OrderedDict[Key, P] = OrderedDict()
 
-    def find(self, request: Request) -> Permit | None:
+    def find(self, request: Request) -> P | None:
         """The permit of an equal request, or None. Whether it has expired is for the caller to check."""
         return self._permits.get(_key(request))
 
-    def add(self, request: Request, permit: Permit) -> None:
-        """Keep the permit of a request, unless its topic takes no token or its target is very long."""
-        _, target, credentials = key = _key(request)
-        if permit.has_token and len(target) + len(credentials) <= MAX_KEY_BYTES:
+    def add(self, request: Request, permit: P) -> None:
+        """Keep the permit of a request, unless it has shown no valid token or its target is very long."""
+        key = _key(request)
+        if request.authenticated and sum(map(len, key)) <= MAX_KEY_BYTES:
             self._permits[key] = permit
             if len(self._permits) > MAX_PERMITS:
                 self._permits.popitem(last=False)
@@ -59,4 +61,6 @@ class Permits:
 
 
 def _key(request: Request) -> Key:
-    return request.method, request.target, request.fields.get("authorization", "")
+    fields = request.fields
+    # A web page puts its token into the subprotocols (`find_tokens`), which also choose the format of a subscription.
+    return request.method, request.target, fields.get("authorization", ""), fields.get("sec-websocket-protocol", "")
