@@ -24,8 +24,8 @@ MAX_BUFFERED = 16 << 10
 # Memory of a connection without what it has buffered, the kernel's share for its socket included.
 CONNECTION_BYTES = 4 << 10
 
-# What TLS adds to it, in OpenSSL and in Python.
-TLS_BYTES = 20 << 10
+# What TLS adds to it at most: while a part of a record is received. Otherwise it is half of that.
+TLS_BYTES = 36 << 10
 
 CR = 0x0D
 
