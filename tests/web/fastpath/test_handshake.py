@@ -150,7 +150,7 @@ async def test_one_that_is_ended_while_it_stands_in_line_does_nothing_more() -> 
         assert len(hub.fast_path) == 0
 
 
-async def test_between_two_steps_the_established_connections_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_everybody_else_has_a_turn_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
     step = Handshake._step
 
@@ -160,17 +160,17 @@ async def test_between_two_steps_the_established_connections_have_their_turn(mon
 
     monkeypatch.setattr(Handshake, "_step", record)
     async with open_fast_path() as hub:
-        clients = [await unencrypted(hub) for _ in range(3)]
-        await settled(lambda: len(hub.fast_path) == 3)
-        hub.fast_path._context.epoll.after_round.append(lambda: turns.append("round"))
+        clients = [await unencrypted(hub) for _ in range(5)]
+        await settled(lambda: len(hub.fast_path) == 5)
         async with hub.fast_path._context.handshaking:
             for client in clients:
                 await client.send(b"\x16\x03\x01")
             await wait_all_tasks_blocked()
             turns.clear()
-        while turns.count("handshake") < 3:
+        while turns.count("handshake") < 5:
             turns.append("other")
             await trio.lowlevel.checkpoint()
 
         first, last = turns.index("handshake"), len(turns) - turns[::-1].index("handshake")
-        assert turns[first:last].count("other") >= 2
+        # Within a step of Trio's loop, the order of tasks is random.
+        assert turns[first:last].count("other") >= 3
