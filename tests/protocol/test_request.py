@@ -33,6 +33,16 @@ def test_a_target_is_a_path_and_a_query(target: bytes, raw_path: bytes, query: s
     assert (request(target).raw_path, request(target).query) == (raw_path, query)
 
 
+@pytest.mark.parametrize(
+    ("origin", "foreign"),
+    [("", False), ("https://HUB", False), ("https://page.example", False), ("https://other.example", True)],
+)
+def test_only_a_page_of_another_origin_is_foreign(origin: str, foreign: bool) -> None:
+    asked = Request("GET", b"/", (("Host", "Hub"), ("Origin", origin)))
+
+    assert asked.is_foreign({"https://page.example"}) is foreign
+
+
 def test_a_query_has_a_limited_number_of_parameters() -> None:
     request(b"/?" + b"a&" * (MAX_PARAMETERS - 1) + b"a").check_parameters()
     with pytest.raises(Refused, match="more than 200 parameters"):

@@ -25,7 +25,7 @@ from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRequest
-from ..protocol.topics import OWN, RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
+from ..protocol.topics import TopicFilter, check_owner, decode_path, is_unsafe, unsafe_filter
 from ..signatures import SignedRequest
 from ..signatures.permission import permission
 from .active_subscriptions import ActiveSubscriptions
@@ -122,14 +122,12 @@ class AccessControl:
         # Mostly there is neither.
         if self._proxies or forwarded_for:
             if not self._doubted and request.method == "POST":
-                self._doubt(request.client, forwarded_for)
+                doubt = self._proxies.doubt(request.client, forwarded_for)
+                self._doubted = bool(doubt)
+                if doubt:
+                    logger.warning("%s", doubt)
             request.client = self._proxies.client(request.client, forwarded_for)
         return request
-
-    def _doubt(self, peer: str, forwarded_for: str) -> None:
-        if doubt := self._proxies.doubt(peer, forwarded_for):
-            self._doubted = True
-            logger.warning("%s", doubt)
 
     def admit_publish(self, request: Request) -> AdmittedPublish:
         """Admit a publish before its body is read. Raises `Refused`."""
@@ -174,7 +172,7 @@ class AccessControl:
     def _permit(self, request: Request) -> Permit:
         """The permit of a request, by its path, its sender and its token. Raises `Refused`."""
         route = self._route(request, "publish")
-        _check_owner(route.topic)
+        check_owner(route.topic)
         source = self._source(request, route.topic)
         unsafe = is_unsafe(route.topic)
         expires_s = inf if unsafe else self.authorize(request, route.path, "publish").expires_s
@@ -204,7 +202,7 @@ class AccessControl:
         # Checked only now, because a request that is not a challenge gets the response of any other.
         if response is not None:
             self._check_existence(route)
-            _check_owner(route.topic)
+            check_owner(route.topic)
             self._source(request, route.topic)
             if not is_unsafe(route.topic):
                 self.authorize(request, route.path, "publish")
@@ -258,11 +256,7 @@ class AccessControl:
             raise Unauthorized.because(self._rejection(request, path, action))
         # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
         # only send a token that it was given.
-        if (
-            request.sent("origin")
-            and request.header("authorization").lower().startswith("basic ")
-            and self._is_foreign(request)
-        ):
+        if request.is_foreign(self.origins) and request.header("authorization").lower().startswith("basic "):
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
         request.authenticated = True
         return grant
@@ -321,23 +315,3 @@ class AccessControl:
         if source:
             source.check_sender(request.client, request.certificate)
         return source
-
-    def _is_foreign(self, request: Request) -> bool:
-        origin = request.header("origin").lower()
-        own = f"//{request.header('host').lower()}"
-        return bool(origin) and not origin.endswith(own) and origin not in self.origins
-
-
-def _check_owner(topic: str) -> None:
-    """Raise `InvalidTopic` if only the hub itself may publish to the topic."""
-    if is_own(topic):
-        raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {topic!r}")
-
-
-def unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:
-    """Filter for the unsafe topics that exist: each prefix, everything beneath it, and the hub's own topics.
-
-    To its own, the hub publishes the unsafe messages that a router has failed at, whatever the prefixes are.
-    """
-    filters = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
-    return TopicFilter((f"{UNSAFE}{OWN}", *(pattern for wanted in filters for pattern in wanted.patterns)))

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..access.control import unsafe_filter
 from ..errors import ConfigError, did_you_mean
-from ..protocol.topics import TopicFilter, is_unsafe
+from ..protocol.topics import TopicFilter, is_unsafe, unsafe_filter
 from ..routers.runner import name_of
 from ..signatures.loading import own_provider
 from .config import Config

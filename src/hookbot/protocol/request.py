@@ -103,6 +103,11 @@ class Request:
         """As `header`, but None if the header was not sent."""
         return self.fields.get(name)
 
+    def is_foreign(self, origins: Collection[str]) -> bool:
+        """True if a web page sent it that is neither of this hub nor of one of these origins, in lower case."""
+        origin = self.header("origin").lower()
+        return bool(origin) and not origin.endswith(f"//{self.header('host').lower()}") and origin not in origins
+
     def tokens(self, name: str) -> frozenset[str]:
         """Elements of a header that is a list of tokens, in lower case (RFC 9110, section 5.6.1)."""
         value = self.fields.get(name)

@@ -9,7 +9,7 @@ ancestor's notation, both (``foo?recursive``).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -139,3 +139,18 @@ def patterns_of(topic: str) -> Iterator[str]:
     while 0 <= end < len(topic) - 1:
         yield topic[: end + 1]
         end = topic.find("/", end + 1)
+
+
+def check_owner(topic: str) -> None:
+    """Raise `InvalidTopic` if only the hub itself may publish to the topic."""
+    if is_own(topic):
+        raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {topic!r}")
+
+
+def unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:
+    """Filter for the unsafe topics that exist: each prefix, everything beneath it, and the hub's own topics.
+
+    To its own, the hub publishes the unsafe messages that a router has failed at, whatever the prefixes are.
+    """
+    filters = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
+    return TopicFilter((f"{UNSAFE}{OWN}", *(pattern for wanted in filters for pattern in wanted.patterns)))
