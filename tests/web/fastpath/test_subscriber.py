@@ -30,6 +30,14 @@ async def test_a_ping_is_answered_with_its_payload() -> None:
         assert await listener.client.exactly(16 + 3) == b"\x8a\x0eare you there?" + b"\x8a\x01?"
 
 
+async def test_more_pings_than_are_received_at_once_are_all_answered() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.subscribe()
+        await client.send(masked(Opcode.PING) * 200)
+
+        assert await client.exactly(400) == b"\x8a\0" * 200
+
+
 async def test_who_only_answers_pings_costs_no_parser() -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
