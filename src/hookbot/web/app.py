@@ -1,4 +1,4 @@
-"""The app: every route of the hub. It serves what the fast path hands over; without one, as with TLS, everything.
+"""The app: every route of the hub. It serves what the fast path hands over; without one, everything.
 
 One catch-all route takes every path to a topic, because `hookbot.protocol.topics.decode_path` decodes them, more
 strictly than werkzeug.

@@ -1,4 +1,4 @@
-"""One nested epoll for all plain sockets, so that none of them needs a task.
+"""One nested epoll for all sockets, so that none of them needs a task.
 
 An epoll is itself a file that becomes readable when one of its sockets is ready: Trio waits for that file alone.
 Linux only; elsewhere the app serves everything.

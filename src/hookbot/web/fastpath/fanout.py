@@ -1,4 +1,4 @@
-"""The fan-out: sends messages to plain websocket subscribers, without a task for each.
+"""The fan-out: sends messages to websocket subscribers, without a task for each.
 
 A subscriber is *live* while the messages that it wants are in its channel: each batch is written to all live ones as
 soon as it is announced, the same bytes to a whole audience, and one task goes on with what takes longer than a turn.

@@ -29,7 +29,7 @@ TLS_BYTES = 36 << 10
 
 CR = 0x0D
 
-# Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
+# Methods that may be a publish or a handshake. Anything else, HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
 
 logger = logging.getLogger(__package__)
