@@ -150,6 +150,18 @@ async def test_one_that_is_ended_while_it_stands_in_line_does_nothing_more() -> 
         assert len(hub.fast_path) == 0
 
 
+async def test_a_client_that_resets_while_it_stands_in_line_leaves_at_once() -> None:
+    async with open_fast_path() as hub:
+        client = await unencrypted(hub)
+        await settled(lambda: len(hub.fast_path))
+        async with hub.fast_path._context.handshaking:
+            await client.send(b"\x16")
+            await wait_all_tasks_blocked()
+            await client.reset()
+            await settled(lambda: not len(hub.fast_path))
+            assert hub.fast_path._context.handshaking.statistics().tasks_waiting == 1
+
+
 async def test_everybody_else_has_a_turn_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
     step = Handshake._step

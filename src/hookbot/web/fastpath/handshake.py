@@ -56,8 +56,12 @@ class Handshake:
 
     def ready(self, events: int) -> None:
         """Get in line for the next step. Called by the epoll loop."""
-        self._context.epoll.change(self._fd, 0)
-        self._context.start_soon(self._continue)
+        # A hang-up or an error, which is reported also while it stands in line: it must not get into it twice.
+        if events & ~(READ | WRITE):
+            self.end("connection lost in the TLS handshake")
+        else:
+            self._context.epoll.change(self._fd, 0)
+            self._context.start_soon(self._continue)
 
     async def _continue(self) -> None:
         # Who waits for a lock gets it one after the other, in different steps of Trio's loop.
