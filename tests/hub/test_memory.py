@@ -37,13 +37,16 @@ def test_large_blocks_are_given_back_when_they_are_freed() -> None:
 
 async def test_what_comes_before_the_hub_is_complete_is_exempt_from_garbage_collection_as_well() -> None:
     complete = trio.Event()
+    gc.disable()
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(exempt_what_stays, complete)
             await wait_all_tasks_blocked()
+            assert gc.isenabled()
             first = gc.get_freeze_count()
             imported: list[list[int]] = [[] for _ in range(10_000)]
             complete.set()
         assert gc.get_freeze_count() > first + len(imported) // 2
     finally:
+        gc.enable()
         gc.unfreeze()
