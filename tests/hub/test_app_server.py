@@ -20,11 +20,11 @@ from support.hubs import open_whole_hub
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="no epoll here: the app is made at once")
 
 START = """
-import sys, threading
+import atexit, sys, threading
 from pathlib import Path
 import hookbot.cli.main, hookbot.cli.serve, hookbot.cli.config_option, hookbot.cli.configure
 import httptools, trio
-from hookbot.hub import app_server
+from hookbot.hub import app_server, shutdown_limit
 from hookbot.hub.config import Config
 from hookbot.hub.hub import open_hub
 from hookbot.hub.secret_store import StoredSecret
@@ -48,9 +48,12 @@ async def main():
     async with open_hub(config) as hub:
         assert (await ask(hub.url, "POST /unsafe/pub/topic")).startswith(b"HTTP/1.1 200 ")
         print(*sorted({name.partition(".")[0] for name in sys.modules}))
+        functions = atexit._ncallbacks()
         answered.set()
         assert (await ask(hub.url, "GET /healthz")).startswith(b"HTTP/1.1 200 ")
         assert hub.complete.is_set()
+        # `ShutdownLimit` takes later ones for those of routers.
+        assert atexit._ncallbacks() == functions
 
 trio.run(main)
 """

@@ -4,6 +4,9 @@ import atexit
 import faulthandler
 import logging
 import math
+
+# Hypercorn imports it, too, long after the start; its function for the end of the interpreter is not a router's.
+import multiprocessing.util  # noqa: F401
 import os
 import signal
 import threading
