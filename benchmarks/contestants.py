@@ -106,9 +106,10 @@ class Stage:
         return [one for one in contestants if one.name in self._names and one.installed]
 
     def start(self, contestant: Contestant) -> Process:
-        """Process of a contestant, shared by all measures; started on first use."""
+        """Process of a contestant, shared by all measures; started on first use, and idle then."""
         if contestant not in self._running:
             self._running[contestant] = self._stack.enter_context(self.fresh(contestant))
+            self.settle()
         return self._running[contestant]
 
     def settle(self) -> None:

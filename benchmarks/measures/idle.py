@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from benchmarks.contestants import ANCESTOR, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Contestant, Stage
 from benchmarks.plan import Plan
+from benchmarks.processes import settle
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample
 
@@ -24,6 +25,8 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
 def kb_each(stage: Stage, one: Contestant, subscribers: int, tls: ssl.SSLContext | None = None) -> float:
     """Memory of an idle subscriber in a new process, whose memory no other measure has used before."""
     with stage.fresh(one) as process, Room(process.port, one.protocol, ["bench/idle"] * FIRST, tls=tls):
+        # What a hub imports only after its start is not for subscribers.
+        settle([process])
         before = process.rss_bytes
         with Room(process.port, one.protocol, ["bench/idle"] * subscribers, tls=tls):
             return (process.rss_bytes - before) / subscribers / 1000
