@@ -30,10 +30,8 @@ class StoredMessage(Message):
     def of(cls, topic: str, body: bytes, row: Row) -> "StoredMessage":
         """The message in a row."""
         message = cls.__new__(cls)
-        # Frozen, and not made by the constructor, which would need all fields.
-        object.__setattr__(message, "topic", topic)
-        object.__setattr__(message, "body", body)
-        object.__setattr__(message, "_row", row)
+        # Not by the constructor, which would need all fields.
+        message.topic, message.body, message._row = topic, body, row
         return message
 
     @property  # type: ignore[misc]
@@ -42,7 +40,7 @@ class StoredMessage(Message):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is a plain message, too.
-        return Message, tuple(getattr(self, field.name) for field in fields(self))
+        return Message, tuple(getattr(self, field.name) for field in fields(self) if field.init)
 
     @property
     def position(self) -> int:
@@ -59,7 +57,7 @@ class StoredMessage(Message):
     def __getattr__(self, name: str) -> Any:
         """Field that was not decoded yet. Raises `AttributeError` if there is none of this name."""
         for field, value in decode_fields(self._row).items():
-            object.__setattr__(self, field, value)
+            setattr(self, field, value)
         return object.__getattribute__(self, name)
 
 
