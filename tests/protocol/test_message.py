@@ -1,7 +1,7 @@
 """Drafts and messages, their ids and times."""
 
 import json
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -185,3 +185,13 @@ def test_the_wall_clock_counts_microseconds_since_1970() -> None:
 )
 def test_nobody_vouches_for_what_comes_without_a_token_and_a_signature(draft: Draft, unverified: bool) -> None:
     assert draft.unverified is unverified
+
+
+def test_a_message_of_the_log_equals_one_with_the_same_fields_and_cannot_be_changed() -> None:
+    stored = Message.stored(Draft("t", b"body", (("A", "b"),)), "somelogs", 7, 5, None)
+    other = Message("t", b"body", (("A", "b"),), id=format_id("somelogs", 7), time_us=5)
+
+    assert stored == other
+    assert (hash(stored), stored.size, stored.position) == (hash(other), other.size, other.position)
+    with pytest.raises(FrozenInstanceError):
+        stored.topic = "another"  # type: ignore[misc]

@@ -30,8 +30,10 @@ class StoredMessage(Message):
     def of(cls, topic: str, body: bytes, row: Row) -> "StoredMessage":
         """The message in a row."""
         message = cls.__new__(cls)
-        # Not by the constructor, which would need all fields.
-        message.topic, message.body, message._row = topic, body, row
+        # Frozen, and not made by the constructor, which would need all fields.
+        object.__setattr__(message, "topic", topic)
+        object.__setattr__(message, "body", body)
+        object.__setattr__(message, "_row", row)
         return message
 
     @property  # type: ignore[misc]
@@ -57,7 +59,7 @@ class StoredMessage(Message):
     def __getattr__(self, name: str) -> Any:
         """Field that was not decoded yet. Raises `AttributeError` if there is none of this name."""
         for field, value in decode_fields(self._row).items():
-            setattr(self, field, value)
+            object.__setattr__(self, field, value)
         return object.__getattribute__(self, name)
 
 

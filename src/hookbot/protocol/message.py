@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import time_ns
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import parse_qsl
 
 from .charsets import decode, parameter
@@ -87,9 +87,9 @@ class Draft:
         return self.verified is None and is_unsafe(self.topic)
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class Message:
-    """A draft that the log has stored and given an id and a time. Immutable by convention."""
+    """A draft that the log has stored and given an id and a time."""
 
     topic: str
     body: bytes = b""
@@ -110,26 +110,19 @@ class Message:
     @classmethod
     def stored(cls, draft: Draft, epoch: str, position: int, time_us: int, duplicate_of: str | None) -> "Message":
         """The message that the log `epoch` makes of a draft."""
-        message = cls(
-            draft.topic,
-            draft.body,
-            draft.headers,
-            draft.query,
-            draft.verified,
-            draft.hops,
-            duplicate_of,
-            format_id(epoch, position),
-            time_us,
-        )
+        message = _Unsealed()
+        message.topic, message.body, message.headers = draft.topic, draft.body, draft.headers
+        message.query, message.verified, message.hops = draft.query, draft.verified, draft.hops
+        message.duplicate_of, message.redelivered = duplicate_of, False
+        message.id, message.time_us = format_id(epoch, position), time_us
         message._size, message._position = draft.size, position
-        return message
+        message.__class__ = cls
+        return cast(Message, message)
 
     @property
     def size(self) -> int:
         """Approximate size in memory and on disk, in bytes."""
-        if not self._size:
-            self._size = _size(self)
-        return self._size
+        return self._size or _size(self)
 
     @property
     def time(self) -> datetime:
@@ -139,9 +132,7 @@ class Message:
     @property
     def position(self) -> int:
         """Position in its log, counting from 1. For the hub only: to clients an id is opaque."""
-        if not self._position:
-            self._position = int(self.id[-15:])
-        return self._position
+        return self._position or int(self.id[-15:])
 
     def header(self, name: str) -> str | None:
         """Value of the first header with this name, which is case-insensitive; None if there is none."""
@@ -163,6 +154,10 @@ class Message:
     def wrapped(self) -> bool:
         """True if its raw frames carry the ancestor's ``extra-metadata=github`` object in place of the body."""
         return wants_metadata(self.query)
+
+
+# A message while it is made: to set the fields of a frozen one costs as much as storing it.
+_Unsealed: Any = type("_Unsealed", (), {"__slots__": Message.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
