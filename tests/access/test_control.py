@@ -532,6 +532,17 @@ def test_what_was_admitted_is_refused_after_a_reload_that_refuses_it() -> None:
         publish(access, "POST /pub/x", token)
 
 
+def test_what_was_admitted_is_decided_anew_after_a_reload_that_adds_a_source() -> None:
+    access, token = make_access(), {**basic(make_token(KEY, "/")), "X-Hub-Signature-256": f"sha256={'0' * 64}"}
+    before = publish(access, "POST /pub/acme/x", token)
+    assert access.admits_again(before, 1)
+
+    access.adopt(make_access(sources=Sources([source(topic="acme/")])))
+    assert publish(access, "POST /pub/acme/x", token).source
+
+    assert not access.admits_again(before, 1)
+
+
 def test_what_was_admitted_is_refused_once_its_token_has_expired() -> None:
     now_s = 1_700_000_000
     access = make_access(clock_us=lambda: now_s * 1_000_000)

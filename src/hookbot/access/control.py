@@ -148,7 +148,8 @@ class AccessControl:
         `length` is that of its body. False if it is to be decided anew; raises `TooManyRequests`.
         """
         permit = self._recall(admitted.request.http)
-        if permit is None or length > permit.max_body_bytes:
+        # After a reload, the permit may be a new one, for a topic that has a source now.
+        if permit is None or permit.source is not admitted.source or length > permit.max_body_bytes:
             return False
         self._count_publish(admitted.request.http)
         return True
