@@ -130,6 +130,21 @@ def test_the_first_value_at_a_place_is_enough_for_some(place: str, value: str | 
     assert REQUEST.first(place) == value
 
 
+def test_each_header_is_read_once_though_one_is_repeated_among_thousands() -> None:
+    reads = 0
+
+    class Name(str):
+        def lower(self) -> str:
+            nonlocal reads
+            reads += 1
+            return super().lower()
+
+    request = SignedRequest(headers=tuple((Name(f"X-{number % 4999}"), str(number)) for number in range(5000)))
+
+    assert request.find_all("x-0") == ["0", "4999"]
+    assert reads == 5000
+
+
 def test_an_empty_value_is_not_good_enough() -> None:
     with pytest.raises(BadSignature, match="the header X-Empty is empty"):
         SignedRequest(headers=(("X-Empty", ""),)).need("X-Empty")

@@ -164,9 +164,9 @@ class SignedRequest:
     @cached_property
     def _by_name(self) -> Mapping[str, Sequence[str]]:
         """Values of the headers, by their names in lower case."""
-        values: dict[str, Sequence[str]] = {name.lower(): (value,) for name, value in self.headers}
-        if len(values) < len(self.headers):
-            values = {one: [value for name, value in self.headers if name.lower() == one] for one in values}
+        values: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            values.setdefault(name.lower(), []).append(value)
         return values
 
     def _values(self, kind: str, name: str, suffix: str) -> list[str]:
