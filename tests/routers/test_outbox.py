@@ -232,6 +232,23 @@ async def test_the_headers_that_a_message_has_are_passed_on_whatever_they_are() 
     assert collector.published["1"].headers == (*message.headers, ("X-New", "1"))
 
 
+async def test_headers_that_a_router_reorders_are_not_each_compared_with_all() -> None:
+    comparisons = 0
+
+    class Name(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal comparisons
+            comparisons += 1
+            return super().__eq__(other)
+
+    message = replace(MESSAGE, headers=tuple((Name(f"X-{number}"), "") for number in range(200)))
+    await DraftCollector("second", message)("copy", replace(message, headers=message.headers[::-1]))
+
+    assert comparisons < 1000
+
+
 async def test_publishes_that_are_left_out_count_against_the_limit() -> None:
     collector = DraftCollector("second", MESSAGE, max_publishes=2)
     await collector("copy//", b"")

@@ -157,18 +157,15 @@ class DraftCollector:
             draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
         else:
             draft = Draft(topic, what, tuple(headers), _WRAPPED if wrapped else "", hops=self._hops)
-        added = self._added(draft.headers)
-        _check_types(draft, added)
-        _check_headers(added)
-        return draft
-
-    def _added(self, headers: Headers) -> Headers:
-        """Those headers that the message does not have; its own are in the log, and were checked before that."""
+        # What the message has is in the log, and was checked before that. Nearly always it is passed on as it was,
+        # which is found by comparing no strings.
         received = self._message.headers
-        # Nearly always it is passed on as it was, which is found by comparing no strings.
-        if headers[: len(received)] == received:
-            headers = headers[len(received) :]
-        return tuple(field for field in headers if field not in received)
+        passed_on = draft.headers[: len(received)] == received
+        added = draft.headers[len(received) :] if passed_on else draft.headers
+        _check_types(draft, added)
+        known = set(received) if added else ()
+        _check_headers(tuple(field for field in added if field not in known))
+        return draft
 
     def _add(self, draft: Draft, name: str) -> None:
         if name in self.published:
