@@ -134,6 +134,8 @@ def test_each_header_is_read_once_though_one_is_repeated_among_thousands() -> No
     reads = 0
 
     class Name(str):
+        __slots__ = ()
+
         def lower(self) -> str:
             nonlocal reads
             reads += 1
