@@ -249,11 +249,10 @@ async def test_a_small_frame_is_made_without_a_thread() -> None:
     assert (framing.made, framing.in_thread) == (1, False)
 
 
-async def test_a_frame_is_ready_if_it_is_small_or_has_been_prepared() -> None:
-    small, large, framing = Entry(MESSAGE, 7, FrameCache(1 << 20)), Entry(LARGE, 7, FrameCache(1 << 20)), JsonLines()
-    assert small.ready_frame(framing.key, framing.message) == framing.message(MESSAGE)
-    assert large.ready_frame(framing.key, framing.message) is None
+async def test_a_large_frame_is_ready_if_it_has_been_prepared() -> None:
+    large, framing = Entry(LARGE, 7, FrameCache(1 << 20)), JsonLines()
+    assert large.ready_frame(framing.key) is None
 
     await large.prepare(framing.key, framing.message)
 
-    assert large.ready_frame(framing.key, framing.message) == framing.message(LARGE)
+    assert large.ready_frame(framing.key) == framing.message(LARGE)

@@ -48,10 +48,9 @@ class Entry:
             self.cache.keep(self._frames, key, frame)
         return frame
 
-    def ready_frame(self, key: Hashable, encode: Encode) -> bytes | None:
-        """Frame of the message as from `frame`, or None if the message is large and its frame is not cached."""
-        frame = self._frames.get(key)
-        return self.frame(key, encode) if frame is None and not self.is_large else frame
+    def ready_frame(self, key: Hashable) -> bytes | None:
+        """Frame of a large message as from `prepare_now`, or None if it is not cached."""
+        return self._frames.get(key)
 
     async def prepare(self, key: Hashable, encode: Encode) -> bytes:
         """Frame of the message as from `frame`; of a large one encoded in a thread, after others have been."""
@@ -83,6 +82,8 @@ class Channel:
         self.holders = 0
         self.listeners = 0
         """Number of the fan-out's subscribers that are in step: what is announced is sent to each of them at once."""
+        self.deliveries = 0
+        """Number of audiences with a delivery under way, and of large messages that are being prepared for one."""
         self.due = 0
         """Bytes that were announced, counted for each of these subscribers, and are not sent to all of them yet."""
 
@@ -162,10 +163,11 @@ class Channels:
         """Number of the fan-out's subscribers to which a message of a topic would be sent at once."""
         return sum([channel.listeners for channel in self._channels_of(topic)])
 
-    def settle(self, channel: Channel) -> None:
-        """Count what is due in a channel as sent."""
-        self.due -= channel.due
-        channel.due = 0
+    def end_delivery(self, channel: Channel) -> None:
+        """Count one of a channel's `deliveries` as ended; with the last of them, what is due is sent."""
+        channel.deliveries -= 1
+        if not channel.deliveries:
+            self._settle(channel)
 
     @contextmanager
     def open(self, wanted: TopicFilter) -> Iterator[Channel]:
@@ -194,13 +196,17 @@ class Channels:
             return
         # Connections that have ended may refer to the channel for a while.
         channel.entries.clear()
-        self.settle(channel)
+        self._settle(channel)
         del self._channels[channel.wanted]
         for pattern in channel.wanted.patterns:
             self._by_pattern[pattern].remove(channel)
             if not self._by_pattern[pattern]:
                 del self._by_pattern[pattern]
         self._channels_of.cache_clear()
+
+    def _settle(self, channel: Channel) -> None:
+        self.due -= channel.due
+        channel.due = 0
 
     def _find_channels(self, topic: str) -> Collection[Channel]:
         channels = self._by_pattern

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from hookbot.protocol.frames import HookbotV1, Raw
 from hookbot.protocol.message import Message, format_id
 from hookbot.protocol.topics import TopicFilter
 from hookbot.protocol.websocket import BINARY, frame
-from hookbot.web.fastpath.audience import SEND_BYTES, Audience, Send
+from hookbot.web.fastpath.audience import SEND_BYTES, Audience, Send, runs
 from support import GUARD_S
 from support.fast_path import open_fast_path
 
@@ -43,27 +42,63 @@ async def test_a_message_is_encoded_once_for_all_who_listen_in_the_same_way(monk
         assert len(set(payloads)) == 2
 
 
+def audience_of(channel: Channel, framing: Raw | HookbotV1 | None = None) -> tuple[Audience, list[object]]:
+    """An audience without subscribers, and what it has asked for: to be served, or that a message is prepared."""
+    asked: list[object] = []
+    return Audience(channel, framing or Raw(False), asked.append, lambda _, position: asked.append(position)), asked
+
+
+def entries_of(*sizes: int, topic: str = "topic") -> list[Entry]:
+    messages = [Message(topic, bytes(size), id=format_id("somelogs", n)) for n, size in enumerate(sizes, start=1)]
+    return [Entry(message, message.position, FrameCache(1 << 20)) for message in messages]
+
+
 def test_what_is_joined_for_one_send_is_bounded() -> None:
-    messages = [Message("topic", bytes(1000), id=format_id("somelogs", n)) for n in range(1, 501)]
-    audience = Audience(Channel(TopicFilter(("topic",)), 0), Raw(False), deque())
+    channel = Channel(TopicFilter(("topic",)), 0)
+    channel.entries = entries_of(*[1000] * 500)
+    audience, _ = audience_of(channel)
 
-    sends = list(audience.sends([Entry(message, message.position, FrameCache(1 << 20)) for message in messages]))
+    sends: list[Send] = []
+    while send := audience.next_send(sends[-1].reached if sends else 0):
+        sends.append(send)
 
-    assert all(len(data) < SEND_BYTES + 2000 for data, *_ in sends)
-    assert b"".join(data for data, *_ in sends) == b"".join(frame(BINARY, message.body) for message in messages)
+    assert all(len(data) < SEND_BYTES for data, *_ in sends)
+    assert b"".join(data for data, *_ in sends) == frame(BINARY, bytes(1000)) * 500
     assert [send.reached for send in sends][-1] == 500
 
 
-def test_the_frames_of_a_run_are_joined_once_for_all_who_read_it() -> None:
-    messages = [Message("a/b", bytes(n), id=format_id("somelogs", n)) for n in range(1, 301)]
-    run = [Entry(message, message.position, FrameCache(1 << 20)) for message in messages]
-    audience = Audience(Channel(TopicFilter(("a/",)), 0), Raw(True), deque())
+@pytest.mark.parametrize("sizes", [[], [10] * 5, [LARGE_BODY + 1], [10, LARGE_BODY + 1, 10], [SEND_BYTES // 2] * 5])
+def test_a_page_is_sent_in_runs_that_leave_nothing_out(sizes: list[int]) -> None:
+    entries = entries_of(*sizes)
 
-    data = audience.frames(run)
+    found = list(runs(entries))
 
-    assert data == b"".join(frame(BINARY, b"a/b\0" + message.body) for message in messages)
-    assert audience.frames(run) is data
-    assert audience.frames(run[:2]) == b"".join(frame(BINARY, b"a/b\0" + message.body) for message in messages[:2])
+    assert [entry for run in found for entry in run] == entries
+    assert all(len(run) == 1 or sum(entry.message.size for entry in run) <= SEND_BYTES for run in found)
+    assert all(len(run) == 1 for run in found if any(entry.is_large for entry in run))
+
+
+def test_a_run_from_the_log_is_joined_once_for_all_who_read_it() -> None:
+    run = entries_of(*range(300), topic="a/b")
+    audience, _ = audience_of(Channel(TopicFilter(("a/",)), 0), Raw(True))
+
+    send = audience.stored(run)
+
+    assert send == Send(b"".join(frame(BINARY, b"a/b\0" + entry.message.body) for entry in run), 1, 300)
+    assert audience.stored(run).data is send.data
+    assert audience.stored(run[:2]).data == frame(BINARY, b"a/b\0") + frame(BINARY, b"a/b\0\0")
+
+
+async def test_a_large_message_is_prepared_once_however_many_wait_for_it() -> None:
+    channel = Channel(TopicFilter(("topic",)), 0)
+    channel.entries = entries_of(LARGE_BODY + 1, 1)
+    audience, asked = audience_of(channel)
+
+    assert [audience.next_send(0) for _ in range(3)] == [None] * 3
+    assert asked == [1]
+    await audience.prepare(channel.entries[0])
+
+    assert audience.next_send(0) == Send(bytes(LARGE_BODY + 1), 1, 1, b"\x82\x7f" + (LARGE_BODY + 1).to_bytes(8, "big"))
 
 
 async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +129,7 @@ async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monke
 
 def test_an_audience_is_complete_where_neither_memory_nor_the_log_has_more() -> None:
     channel = Channel(TopicFilter(("topic",)), floor=5)
-    audience = Audience(channel, Raw(False), deque())
+    audience, _ = audience_of(channel)
     message = Message("topic", b"hello", id=format_id("somelogs", 7))
     channel.entries.append(Entry(message, message.position, FrameCache(1 << 20)))
 
@@ -113,7 +148,7 @@ class Position:
 
 def listening(channel: Channel, *positions: int) -> Audience:
     """An audience with a subscriber at each position; one at a negative position is busy."""
-    audience = Audience(channel, Raw(False), deque())
+    audience, _ = audience_of(channel)
     for position in positions:
         subscriber: Any = Position(abs(position), busy=position < 0)
         audience.subscribers[subscriber] = None
@@ -138,9 +173,9 @@ def test_a_delivery_is_for_all_who_can_take_it_and_the_next_begins_after_it() ->
     assert channel.listeners == 2
     announced(channel, 9)
     assert audience.begin(0) is send
-    audience.waiting = ()
+    audience.take(2)
     assert audience.begin(0) == Send(b"\x82\x019", 9, 9)
-    audience.waiting = ()
+    audience.take(2)
     assert audience.begin(0) is None
     assert not audience.waiting
 
@@ -152,7 +187,7 @@ def test_those_behind_the_channel_are_served_one_by_one() -> None:
     channel.forget(channel.entries[0])
 
     assert audience.begin(0) == Send(b"", 7, 7)
-    audience.waiting = ()
+    audience.take(2)
     assert audience.begin(0) is None
 
 
@@ -173,15 +208,29 @@ def test_only_those_who_are_in_step_are_counted_in_the_channel() -> None:
         announced(channel, *positions)
         for audience in both:
             audience.begin(0)
-            audience.waiting = ()
+            audience.take(2)
         assert channel.listeners == expected
         next(iter(both[0].subscribers)).busy = True
 
 
 def test_an_audience_is_queued_once_until_it_is_taken() -> None:
     channel = Channel(TopicFilter(("topic",)), floor=5)
-    audience = listening(channel, 5)
+    audience, asked = audience_of(channel)
     audience.wake()
     audience.wake()
 
-    assert list(audience._news) == [audience]
+    assert asked == [audience]
+    assert channel.deliveries == 1
+
+
+def test_frames_are_forgotten_when_the_last_one_takes_them() -> None:
+    channel = Channel(TopicFilter(("topic",)), floor=5)
+    audience = listening(channel, 5, 5)
+    announced(channel, 7)
+    send = audience.begin(0)
+
+    assert [subscriber.position for subscriber in audience.take(1)] == [5]
+    assert audience._send is send
+    audience.take(1)
+
+    assert audience._send is None

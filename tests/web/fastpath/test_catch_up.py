@@ -7,7 +7,6 @@ import pytest
 import trio
 
 from hookbot.broker.channels import Entry
-from hookbot.broker.frame_cache import FrameCache
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Unavailable
 from hookbot.log.contract import Page
@@ -15,11 +14,10 @@ from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.frames import HookbotV1
-from hookbot.protocol.message import Draft, Message, format_id
+from hookbot.protocol.message import Draft
 from hookbot.protocol.topics import TopicFilter
 from hookbot.protocol.websocket import BINARY, frame
-from hookbot.web.fastpath.audience import SEND_BYTES, Audience
-from hookbot.web.fastpath.catch_up import _runs
+from hookbot.web.fastpath.audience import Audience, Send
 from support.clients import WebSocket
 from support.fast_path import BIG, SMALL, FastPathHub, open_fast_path, settled
 
@@ -74,28 +72,16 @@ async def test_a_v1_subscriber_that_retention_overtook_is_told_of_the_gap() -> N
         assert [one["id"] for one in told[kinds.index("gap") + 1 : -1]] == ids[-5:]
 
 
-@pytest.mark.parametrize("sizes", [[], [10] * 5, [LARGE_BODY + 1], [10, LARGE_BODY + 1, 10], [SEND_BYTES // 2] * 5])
-def test_a_page_is_sent_in_runs_that_leave_nothing_out(sizes: list[int]) -> None:
-    messages = [Message("a", bytes(size), id=format_id("somelogs", n)) for n, size in enumerate(sizes, start=1)]
-    entries = [Entry(message, message.position, FrameCache(0)) for message in messages]
-
-    runs = list(_runs(entries))
-
-    assert [entry for run in runs for entry in run] == entries
-    assert all(len(run) == 1 or sum(entry.message.size for entry in run) <= SEND_BYTES for run in runs)
-    assert all(len(run) == 1 for run in runs if any(entry.is_large for entry in run))
-
-
 async def test_who_stalls_while_the_last_message_is_encoded_is_sent_it_later(monkeypatch: pytest.MonkeyPatch) -> None:
     noise, large, prepare = bytes(1 << 20), bytes(LARGE_BODY + 1), Audience.prepare
     stalled = trio.Event()
 
-    async def stall(audience: Audience, entry: Entry) -> None:
+    async def stall(audience: Audience, entry: Entry) -> Send:
         if not stalled.is_set():
             stalled.set()
             hub.subscriber.send(audience.frame(noise))
             assert not hub.subscriber.takes
-        await prepare(audience, entry)
+        return await prepare(audience, entry)
 
     monkeypatch.setattr(Audience, "prepare", stall)
     async with open_fast_path(send_buffer=SMALL) as hub:

@@ -21,7 +21,7 @@ from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.frames import CloudEvents
 from hookbot.protocol.message import Draft, Message, format_id
 from hookbot.protocol.websocket import BINARY, frame
-from hookbot.web.fastpath.audience import Audience, Send
+from hookbot.web.fastpath.audience import Audience
 from support import GUARD_S
 from support.clients import Client, handshake, masked
 from support.damage import lose_bodies
@@ -191,9 +191,9 @@ async def test_one_busy_topic_does_not_keep_the_others_waiting(monkeypatch: pyte
         delivered: list[str] = []
         deliver = hub.fanout._deliver
 
-        def noting(audience: Audience, send: Send, budget: int) -> int:
+        def noting(audience: Audience, budget: int, now: float) -> int:
             delivered.append(str(audience.channel.wanted))
-            return deliver(audience, send, budget)
+            return deliver(audience, budget, now)
 
         monkeypatch.setattr(hub.fanout, "_deliver", noting)
         await hub.broker.commit([Draft("busy", b"hello"), Draft("quiet", b"hello")])
@@ -247,6 +247,32 @@ async def test_publishers_wait_for_subscribers_in_step_and_for_no_other(monkeypa
 
         assert [delivered for _, delivered in steps[1:]] == [position - 1 for position, _ in steps[1:]]
         assert stalled.stalled
+
+
+async def test_publishers_wait_for_the_subscribers_of_each_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.fanout.ROUND_COST", 1)
+    async with open_fast_path() as hub:
+        listeners = [await hub.listen()] + [await hub.listen(subprotocol="cloudevents.json") for _ in range(3)]
+        # The first delivery counts those who are in step.
+        await hub.publish()
+        for listener in listeners:
+            await listener.payload()
+        seen: list[tuple[int, bool]] = []
+        deliver = hub.fanout._deliver
+
+        def noting(audience: Audience, budget: int, now: float) -> int:
+            seen.append((hub.broker.channels.due, all(one.position == hub.broker.head for one in subscribers)))
+            return deliver(audience, budget, now)
+
+        subscribers = tuple(hub.fanout._subscribers)
+        monkeypatch.setattr(hub.fanout, "_deliver", noting)
+        await hub.publish()
+        for listener in listeners:
+            await listener.payload()
+
+        assert len(seen) == 4
+        assert all(due and not complete for due, complete in seen)
+        assert hub.broker.channels.due == 0
 
 
 # --- silence

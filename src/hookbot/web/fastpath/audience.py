@@ -1,7 +1,7 @@
 """Audiences: subscribers to the same topics in the same format, who share frames that are encoded once."""
 
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -36,11 +36,22 @@ class Audience:
     A delivery is under way while some of the subscribers are `waiting` for the frames of `begin`.
     """
 
-    def __init__(self, channel: Channel, framing: Framing, news: deque["Audience"]) -> None:
+    __slots__ = (
+        *("_key", "_listeners", "_opcode", "_prepare", "_queue", "_send", "channel", "framing", "position"),
+        *("preparing", "queued", "sent_at", "start", "subscribers", "waiting"),
+    )
+
+    def __init__(
+        self,
+        channel: Channel,
+        framing: Framing,
+        queue: "Callable[[Audience], None]",
+        prepare: "Callable[[Audience, int], None]",
+    ) -> None:
         self.channel = channel
         self.framing = framing
         self.subscribers: dict[Subscriber, None] = {}
-        self.unprepared: set[int] = set()
+        self.preparing: set[int] = set()
         """Positions of large messages for which subscribers wait until a thread has encoded them. Not the messages:
         they may leave memory meanwhile."""
         self.queued = False
@@ -54,7 +65,8 @@ class Audience:
         """Time of the newest delivery, on Trio's clock."""
         self._send: Send | None = None
         self._listeners = 0
-        self._news = news
+        self._queue = queue
+        self._prepare = prepare
         self._opcode = TEXT if framing.text else BINARY
         self._key = "websocket", framing.key
 
@@ -62,7 +74,8 @@ class Audience:
         """Queue the audience for the sending of new messages. The broker calls it when the channel has some."""
         if not self.queued:
             self.queued = True
-            self._news.append(self)
+            self.channel.deliveries += 1
+            self._queue(self)
 
     @property
     def has_more(self) -> bool:
@@ -70,31 +83,31 @@ class Audience:
         return bool(self.waiting) or self.position < self.channel.newest
 
     def begin(self, now: float) -> Send | None:
-        """The frames of the delivery that is under way or begins now; None if there are none, or none is prepared.
-
-        After an error, the subscribers are served one by one, and each meets it.
-        """
+        """The frames of the delivery that is under way or begins now; None if there are none, or none is prepared."""
         if self.waiting:
             return self._send
-        self._send = None
-        self.waiting = [subscriber for subscriber in self.subscribers if not subscriber.busy]
-        self.count_listeners(len(self.waiting))
-        if not self.waiting:
-            self.position = self.channel.newest
+        waiting = [subscriber for subscriber in self.subscribers if not subscriber.busy]
+        self.count_listeners(len(waiting))
+        if not waiting:
+            self.skip()
             return None
-        self.start = max(self.position, self.channel.floor)
-        try:
-            self._send = self.next_send(self.start)
-        except Exception:  # noqa: BLE001
-            self._send = Send(b"", self.start, self.channel.newest)
-        if self._send is None and self.position < self.start:
-            self._send = Send(b"", self.start, self.start)
-        if self._send is None:
-            self.waiting = ()
-        else:
-            self.position = self._send.reached
-            self.sent_at = now
-        return self._send
+        start = self.start = max(self.position, self.channel.floor)
+        send = self._send = self.next_send(start) or (Send(b"", start, start) if self.position < start else None)
+        if send:
+            self.waiting, self.position, self.sent_at = waiting, send.reached, now
+        return send
+
+    def take(self, count: int) -> Sequence[Subscriber]:
+        """The first of those who are waiting, which wait no more."""
+        taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        if not self.waiting:
+            # Until the next delivery, nothing keeps the frames: there may be an audience for each of many topics.
+            self._send = None
+        return taken
+
+    def skip(self) -> None:
+        """Deliver to nobody what the channel has now."""
+        self.waiting, self._send, self.position = (), None, self.channel.newest
 
     def count_listeners(self, listeners: int) -> None:
         """Tell the channel how many subscribers are in step."""
@@ -106,60 +119,43 @@ class Audience:
         return frame(self._opcode, payload)
 
     def next_send(self, position: int) -> Send | None:
-        """The next frames after `position`; None if there are none, or if the first message is now in `unprepared`.
+        """The next frames after `position`; None if there are none, or if a large message has to be prepared first.
 
         `position` must not be below the channel's floor.
         """
         entries = self.channel.after(position)
-        if len(entries) == 1 and not entries[0].is_large:
-            position = entries[0].position
-            return Send(entries[0].frame(self._key, self._encode), position, position)
-        send = next(self.sends(entries), None)
-        if send is None and entries:
-            self.unprepared.add(entries[0].position)
-        return send
+        if not entries:
+            return None
+        run = entries if len(entries) == 1 else next(runs(entries))
+        if run[0].is_large:
+            return self._next_large(run[0])
+        parts = [entry.frame(self._key, self._encode) for entry in run]
+        return Send(parts[0] if len(parts) == 1 else b"".join(parts), run[0].position, run[-1].position)
 
-    def sends(self, entries: Sequence[Entry]) -> Iterator[Send]:
-        """The frames of the entries, joined to about `SEND_BYTES` each; a large one is sent alone, and not copied.
+    def _next_large(self, entry: Entry) -> Send | None:
+        payload = entry.ready_frame(self.framing.key)
+        if payload is not None:
+            return self._large(entry, payload)
+        if entry.position not in self.preparing:
+            self.preparing.add(entry.position)
+            self._prepare(self, entry.position)
+        return None
 
-        Stops at a large one that is not prepared.
-        """
-        parts: list[bytes] = []
-        size = first = reached = 0
-        for entry in entries:
-            part = self._part(entry)
-            if parts and (part is None or entry.is_large or size + len(part) > SEND_BYTES):
-                yield Send(_join(parts), first, reached)
-                parts, size = [], 0
-            if part is None:
-                return
-            position = entry.position
-            if entry.is_large:
-                yield Send(part, position, position, frame_header(self._opcode, len(part)))
-            else:
-                first = first if parts else position
-                parts.append(part)
-                size, reached = size + len(part), position
-        if parts:
-            yield Send(_join(parts), first, reached)
+    def _large(self, entry: Entry, payload: bytes) -> Send:
+        return Send(payload, entry.position, entry.position, frame_header(self._opcode, len(payload)))
 
-    def frames(self, entries: Sequence[Entry]) -> bytes:
-        """The frames of entries that are not large, joined, and kept as one for others who read the same page."""
-        return entries[0].frame((self._key, len(entries)), lambda _: self._encode_all(entries))
+    async def prepare(self, entry: Entry) -> Send:
+        """Encode a large entry in a thread, for a caller that holds its cache's lock `encoding` until it is sent."""
+        return self._large(entry, await entry.prepare_now(self.framing.key, self.framing.message))
 
-    def _part(self, entry: Entry) -> bytes | None:
-        """Bytes to send for an entry: a whole frame, or the payload of a large one; None if that is not prepared."""
-        if entry.is_large:
-            return entry.ready_frame(self.framing.key, self.framing.message)
-        return entry.frame(self._key, self._encode)
+    def stored(self, run: Sequence[Entry]) -> Send:
+        """A run from the log that is not large; it is kept as one frame for others who read the same page."""
+        data = run[0].frame((self._key, len(run)), lambda _: self._encode_all(run))
+        return Send(data, run[0].position, run[-1].position)
 
     def is_complete_at(self, position: int) -> bool:
         """True if no message of the channel follows `position`, neither in memory nor in the log."""
         return position >= self.channel.floor and not self.channel.after(position)
-
-    async def prepare(self, entry: Entry) -> None:
-        """Encode a large entry in a thread, for a caller that holds its cache's lock `encoding` until it is sent."""
-        await entry.prepare_now(self.framing.key, self.framing.message)
 
     def _encode_all(self, entries: Sequence[Entry]) -> bytes:
         return frames(self._opcode, [self.framing.message(entry.message) for entry in entries])
@@ -169,12 +165,13 @@ class Audience:
 
 
 class Audiences:
-    """The audiences that have subscribers, by filter and format."""
+    """The audiences that have subscribers, by filter and format; `prepare` is told of large messages to be encoded."""
 
-    def __init__(self, channels: Channels) -> None:
+    def __init__(self, channels: Channels, prepare: Callable[[Audience, int], None]) -> None:
         self.news: deque[Audience] = deque()
         """Audiences with new messages: those to be served first are first."""
         self._channels = channels
+        self._prepare = prepare
         self._audiences: dict[tuple[TopicFilter, Hashable], Audience] = {}
 
     def join(self, request: SubscribeRequest) -> Audience:
@@ -184,7 +181,7 @@ class Audiences:
         audience = self._audiences.get(key)
         if audience is None:
             channel = self._channels.hold(request.wanted)
-            audience = self._audiences[key] = Audience(channel, framing, self.news)
+            audience = self._audiences[key] = Audience(channel, framing, self.news.append, self._prepare)
             channel.wakers.add(audience.wake)
         return audience
 
@@ -196,5 +193,16 @@ class Audiences:
         del self._audiences[audience.channel.wanted, audience.framing.key]
 
 
-def _join(parts: Sequence[bytes]) -> bytes:
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def runs(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Entries in runs of about `SEND_BYTES`, the same for all who are sent the same page; a large one is alone."""
+    start = size = 0
+    for number, entry in enumerate(entries):
+        size += entry.message.size
+        if number > start and (entry.is_large or size > SEND_BYTES):
+            yield entries[start:number]
+            start, size = number, entry.message.size
+        if entry.is_large:
+            yield entries[number : number + 1]
+            start, size = number + 1, 0
+    if start < len(entries):
+        yield entries[start:]

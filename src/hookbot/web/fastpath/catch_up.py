@@ -1,7 +1,7 @@
 """Catching up: stored messages for subscribers of the fan-out that are behind what is in memory."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import trio
 
@@ -11,7 +11,7 @@ from ...protocol.message import Gap
 from ...protocol.websocket import TRY_AGAIN_LATER
 from ..page_turns import PageTurns
 from ..streams import history_lost
-from .audience import SEND_BYTES, Audience, Send
+from .audience import Audience, Send, runs
 from .subscriber import Subscriber
 
 logger = logging.getLogger(__package__)
@@ -37,7 +37,7 @@ class CatchUp:
             if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
                 subscriber.position = gap.position
                 _tell_gap(subscriber, audience, gap)
-            for run in _runs(entries):
+            for run in runs(entries):
                 await self._send_run(subscriber, audience, run)
             if not entries or subscriber.position == entries[-1].position:
                 subscriber.position = end
@@ -47,11 +47,9 @@ class CatchUp:
             return
         if run[0].is_large:
             async with self._broker.frames.encoding:
-                await audience.prepare(run[0])
-                [send] = audience.sends(run)
-                _send(subscriber, send)
+                _send(subscriber, await audience.prepare(run[0]))
         else:
-            _send(subscriber, Send(audience.frames(run), run[0].position, run[-1].position))
+            _send(subscriber, audience.stored(run))
             # To encode as much in a rich format takes some milliseconds.
             await trio.lowlevel.checkpoint()
 
@@ -69,21 +67,6 @@ def _tell_gap(subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
         close_at_gap(subscriber, audience, gap)
     else:
         subscriber.send(audience.frame(payload))
-
-
-def _runs(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Entries in runs of about `SEND_BYTES`, the same for all who are sent the page; a large one is alone."""
-    start = size = 0
-    for number, entry in enumerate(entries):
-        size += entry.message.size
-        if number > start and (entry.is_large or size > SEND_BYTES):
-            yield entries[start:number]
-            start, size = number, entry.message.size
-        if entry.is_large:
-            yield [entry]
-            start, size = number + 1, 0
-    if start < len(entries):
-        yield entries[start:]
 
 
 def _send(subscriber: Subscriber, send: Send) -> None:

@@ -8,7 +8,6 @@ nothing until its socket becomes writable.
 
 import logging
 import socket
-from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -24,7 +23,7 @@ from ..held_bytes import CUT_OFF
 from ..limits import ConnectionLimits
 from ..services import Services
 from ..streams import SHUTTING_DOWN
-from .audience import Audience, Audiences, Send
+from .audience import Audience, Audiences
 from .catch_up import CatchUp, close_at_gap
 from .epoll import EpollLoop
 from .subscriber import Subscriber
@@ -52,7 +51,7 @@ class Fanout:
         self._held = services.streams.held
         self._catch_up = CatchUp(services.broker, services.streams.reading)
         self._epoll = epoll
-        self._audiences = Audiences(services.broker.channels)
+        self._audiences = Audiences(services.broker.channels, self._start_preparing)
         self._news = self._audiences.news
         self._subscribers: dict[Subscriber, Audience] = {}
         self._has_more = trio.Event()
@@ -156,28 +155,33 @@ class Fanout:
         news, left, now = self._news, ROUND_COST, trio.current_time()
         while news and left > 0:
             audience = news.popleft()
-            send = audience.begin(now)
-            if send:
-                left -= self._deliver(audience, send, left)
-            if send and audience.has_more:
+            cost = self._deliver(audience, left, now)
+            left -= cost
+            if cost and audience.has_more:
                 news.append(audience)
             else:
                 audience.queued = False
-                if audience.unprepared:
-                    self._start_preparing(audience)
-                else:
-                    self._broker.channels.settle(audience.channel)
+                self._broker.channels.end_delivery(audience.channel)
         if news:
             self._has_more.set()
         self._broker.flow.admit()
 
-    def _deliver(self, audience: Audience, send: Send, budget: int) -> int:
-        """Send frames to as many of those who wait for them as the budget is for, and return the cost."""
+    def _deliver(self, audience: Audience, budget: int, now: float) -> int:
+        """Send frames to as many of those who wait for them as the budget is for; return the cost, 0 if there are none.
+
+        An error of the format is one for the whole audience.
+        """
+        try:
+            send = audience.begin(now)
+        except Exception as error:  # noqa: BLE001
+            self._fail_all(audience, error)
+            return 0
+        if send is None:
+            return 0
         data, first, reached, header = send
-        start, waiting = audience.start, audience.waiting
+        start = audience.start
         cost = SEND_COST + len(data)
-        count = budget // cost + 1
-        part, audience.waiting = waiting[:count], waiting[count:]
+        part = audience.take(budget // cost + 1)
         for subscriber in part:
             # Of those who are not where most are, each has its own next message.
             try:
@@ -208,36 +212,32 @@ class Fanout:
                 subscriber.send(send.data, send.header)
         except Exception as error:  # noqa: BLE001
             self._fail(subscriber, audience, error)
-        if audience.unprepared:
-            self._start_preparing(audience)
 
-    def _start_preparing(self, audience: Audience) -> None:
-        positions, audience.unprepared = audience.unprepared, set()
-        self._nursery.start_soon(self._prepare, audience, sorted(positions))
+    def _start_preparing(self, audience: Audience, position: int) -> None:
+        audience.channel.deliveries += 1
+        self._nursery.start_soon(self._prepare, audience, position)
 
-    async def _prepare(self, audience: Audience, positions: Sequence[int]) -> None:
-        for position in positions:
-            async with self._broker.frames.encoding:
-                # Looked up after the wait, so that those who wait hold no messages. It may have left memory: then its
-                # subscribers read the log.
-                entry = audience.channel.at(position)
-                try:
-                    if entry:
-                        await audience.prepare(entry)
-                except Exception as error:  # noqa: BLE001
-                    # Those who wait for this message would wait for ever.
-                    for subscriber in tuple(audience.subscribers):
-                        if subscriber.position < position:
-                            self._fail(subscriber, audience, error)
-                    audience.position = max(audience.position, position)
-                else:
-                    # For those who do not have it yet, whether they wait with the others or are behind them.
-                    audience.position = min(audience.position, position - 1)
-                audience.wake()
+    async def _prepare(self, audience: Audience, position: int) -> None:
+        async with self._broker.frames.encoding:
+            # Looked up after the wait, so that those who wait hold no messages. It may have left memory: then its
+            # subscribers read the log.
+            entry = audience.channel.at(position)
+            try:
+                if entry:
+                    await audience.prepare(entry)
+            except Exception as error:  # noqa: BLE001
+                # Those who wait for this message would wait for ever.
+                self._fail_all(audience, error)
+            else:
+                # For those who do not have it yet, whether they wait with the others or are behind them.
+                audience.position = min(audience.position, position - 1)
+            audience.preparing.discard(position)
+            audience.wake()
+            self._broker.channels.end_delivery(audience.channel)
+            self._deliver_news()
+            while audience.queued and audience.position < position:
+                await trio.lowlevel.checkpoint()
                 self._deliver_news()
-                while audience.queued and audience.position < position:
-                    await trio.lowlevel.checkpoint()
-                    self._deliver_news()
 
     async def _run_catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
         try:
@@ -284,6 +284,11 @@ class Fanout:
             payload = audience.framing.heartbeat(format_id(self._broker.log.epoch, head))
             if payload is not None:
                 subscriber.send(audience.frame(payload))
+
+    def _fail_all(self, audience: Audience, error: Exception) -> None:
+        for subscriber in tuple(audience.subscribers):
+            self._fail(subscriber, audience, error)
+        audience.skip()
 
     def _fail(self, subscriber: Subscriber, audience: Audience, error: Exception) -> None:
         """Close a subscriber because of a bug in the hub."""
