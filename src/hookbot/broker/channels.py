@@ -73,6 +73,8 @@ class Entry:
 class Channel:
     """One filter with its subscriptions, and all matching messages after the position `floor`."""
 
+    __slots__ = ("deliveries", "due", "entries", "floor", "holders", "listeners", "wakers", "wanted")
+
     def __init__(self, wanted: TopicFilter, floor: int) -> None:
         self.wanted = wanted
         self.floor = floor
