@@ -1,13 +1,16 @@
 """TLS handshakes of the fast path, with clients that do them well and badly."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.web.fastpath.handshake import Handshake
+from hookbot.broker import time_slices
+from hookbot.web.fastpath.handshake import Handshake, HandshakeLine
 from hookbot.web.tls import Tls
 from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support.clients import Client, connect, post
@@ -136,48 +139,77 @@ async def test_a_certificate_larger_than_the_buffers_is_sent_as_the_client_takes
         assert (await client.answer()).status == 200
 
 
+@contextmanager
+def held_line(hub: FastPathHub) -> Iterator[HandshakeLine]:
+    """The line of handshakes, in which no one moves until the block ends."""
+    [listener] = hub.fast_path._listeners
+    line = listener._handshakes
+    line._running = True
+    yield line
+    hub.fast_path._start_soon(line._run)
+
+
+async def in_line(hub: FastPathHub, line: HandshakeLine, count: int = 1) -> list[Client]:
+    """Clients that have sent the first bytes of a handshake, which stands in line."""
+    clients = [await unencrypted(hub) for _ in range(count)]
+    for client in clients:
+        await client.send(b"\x16\x03\x01")
+    await settled(lambda: len(line._waiting) == count)
+    return clients
+
+
 async def test_one_that_is_ended_while_it_stands_in_line_does_nothing_more() -> None:
     async with open_fast_path() as hub:
-        client = await unencrypted(hub)
-        await settled(lambda: len(hub.fast_path))
-        [handshake] = hub.fast_path._context.connections
-        async with hub.fast_path._context.handshaking:
-            await client.send(b"\x16")
-            await wait_all_tasks_blocked()
+        with held_line(hub) as line:
+            await in_line(hub, line)
+            [handshake] = hub.fast_path._context.connections
             handshake.end("enough")
             handshake.end("twice")
+            assert not line._waiting
         await wait_all_tasks_blocked()
         assert len(hub.fast_path) == 0
 
 
-async def test_a_client_that_resets_while_it_stands_in_line_leaves_at_once() -> None:
+async def test_a_client_that_resets_while_it_stands_in_line_leaves_it_at_once() -> None:
     async with open_fast_path() as hub:
-        client = await unencrypted(hub)
-        await settled(lambda: len(hub.fast_path))
-        async with hub.fast_path._context.handshaking:
-            await client.send(b"\x16")
-            await wait_all_tasks_blocked()
+        with held_line(hub) as line:
+            [client] = await in_line(hub, line)
             await client.reset()
             await settled(lambda: not len(hub.fast_path))
-            assert hub.fast_path._context.handshaking.statistics().tasks_waiting == 1
+            assert not line._waiting
 
 
-async def test_everybody_else_has_a_turn_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_stands_in_line_is_neither_timed_out_nor_ended_for_others(
+    mock_clock: MockClock,
+) -> None:
+    unauthenticated = UnauthenticatedConnections(1)
+    async with open_fast_path(unauthenticated=unauthenticated, slow_s=1) as hub:
+        with held_line(hub) as line:
+            [client] = await in_line(hub, line)
+            mock_clock.jump(5)
+            await (await unencrypted(hub)).closed()
+            assert (unauthenticated.refused, unauthenticated.evicted) == (1, 0)
+        await settled(lambda: not line._waiting)
+        mock_clock.jump(0.9)
+        await wait_all_tasks_blocked()
+        assert len(hub.fast_path) == 1
+        mock_clock.jump(0.2)
+        await client.closed()
+
+
+async def test_all_others_have_a_turn_after_each_time_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_slices, "TIME_SLICE_S", -1)
     turns: list[str] = []
-    step = Handshake._step
+    step = Handshake.step
 
     def record(handshake: Handshake) -> None:
         turns.append("handshake")
         step(handshake)
 
-    monkeypatch.setattr(Handshake, "_step", record)
+    monkeypatch.setattr(Handshake, "step", record)
     async with open_fast_path() as hub:
-        clients = [await unencrypted(hub) for _ in range(5)]
-        await settled(lambda: len(hub.fast_path) == 5)
-        async with hub.fast_path._context.handshaking:
-            for client in clients:
-                await client.send(b"\x16\x03\x01")
-            await wait_all_tasks_blocked()
+        with held_line(hub) as line:
+            await in_line(hub, line, 5)
             turns.clear()
         while turns.count("handshake") < 5:
             turns.append("other")

@@ -52,8 +52,6 @@ class Context:
     """Function that starts a task for work that has to wait."""
     tls: Tls | None = None
     """Certificate of the hub, if its connections are encrypted."""
-    handshaking: trio.Lock = field(default_factory=trio.Lock)
-    """Lock for a step of a TLS handshake."""
     closing: bool = False
     connections: set[ClientConnection] = field(default_factory=set)
     empty: trio.Event = field(default_factory=trio.Event)

@@ -1,11 +1,14 @@
-"""TLS handshakes of the fast path: one step of one of them at a time, and in between the epoll loop has its turn."""
+"""TLS handshakes of the fast path: in line, so that a storm of them does not hold up established connections."""
 
 import logging
 import socket
 import ssl
+from collections import OrderedDict
+from math import inf
 
 import trio
 
+from ...broker.time_slices import TimeSlice
 from ...errors import system_reason
 from ..tls import Tls
 from .connection import FastPathConnection
@@ -16,20 +19,49 @@ from .http_connection import connection_bytes
 logger = logging.getLogger(__package__)
 
 
+class HandshakeLine:
+    """The handshakes that can go on. They have a time slice at a time; a large RSA key takes some for a single step."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._waiting: OrderedDict[Handshake, None] = OrderedDict()
+        self._running = False
+
+    def __contains__(self, handshake: "Handshake") -> bool:
+        return handshake in self._waiting
+
+    def join(self, handshake: "Handshake") -> None:
+        """Let a handshake do its next step, after those of the others."""
+        self._waiting[handshake] = None
+        if not self._running:
+            self._running = True
+            self._context.start_soon(self._run)
+
+    def leave(self, handshake: "Handshake") -> None:
+        """Forget a handshake, if it is waiting."""
+        self._waiting.pop(handshake, None)
+
+    async def _run(self) -> None:
+        time_slice = TimeSlice()
+        while self._waiting:
+            handshake, _ = self._waiting.popitem(last=False)
+            handshake.step()
+            await time_slice.yield_if_over()
+        self._running = False
+
+
 class Handshake:
-    """A connection until its TLS handshake is done, when it becomes a `FastPathConnection`.
+    """A connection until its TLS handshake is done, when it becomes a `FastPathConnection`."""
 
-    A step takes up to some milliseconds, with a large RSA key: many in a row would hold up the established connections.
-    """
-
-    __slots__ = ("_context", "_fd", "_open", "_peer", "_sock", "progressed_at")
+    __slots__ = ("_context", "_fd", "_joined_at", "_line", "_open", "_peer", "_sock", "progressed_at")
 
     idle = True
-    busy = False
 
-    def __init__(self, context: Context, tls: Tls, sock: socket.socket, peer: str) -> None:
-        self.progressed_at = trio.current_time()
+    def __init__(self, context: Context, line: HandshakeLine, tls: Tls, sock: socket.socket, peer: str) -> None:
+        self.progressed_at = self._joined_at = trio.current_time()
+        """Time at which it was accepted, and later by as long as it stood in line."""
         self._context = context
+        self._line = line
         self._sock = tls.wrap(sock)
         self._fd = self._sock.fileno()
         self._peer = peer
@@ -39,9 +71,14 @@ class Handshake:
         context.services.unauthenticated.add(self, peer, connection_bytes(self._sock))
 
     @property
+    def busy(self) -> bool:
+        """True while it stands in line: the client has done its part."""
+        return self in self._line
+
+    @property
     def deadline(self) -> float:
-        """Time by which the whole handshake has to be done."""
-        return self.progressed_at + self._context.limits.slow_s
+        """Time by which the handshake has to be done, but for its time in line; infinite while it stands there."""
+        return inf if self.busy else self.progressed_at + self._context.limits.slow_s
 
     def time_out(self) -> None:
         """Close the connection, because the deadline has passed."""
@@ -56,21 +93,17 @@ class Handshake:
 
     def ready(self, events: int) -> None:
         """Get in line for the next step. Called by the epoll loop."""
-        # A hang-up or an error, which is reported also while it stands in line: it must not get into it twice.
+        # A hang-up or an error, which is reported also while it stands in line.
         if events & ~(READ | WRITE):
             self.end("connection lost in the TLS handshake")
         else:
             self._context.epoll.change(self._fd, 0)
-            self._context.start_soon(self._continue)
+            self._joined_at = trio.current_time()
+            self._line.join(self)
 
-    async def _continue(self) -> None:
-        # Who waits for a lock gets it one after the other, in different steps of Trio's loop.
-        async with self._context.handshaking:
-            # It may have been ended meanwhile.
-            if self._open:
-                self._step()
-
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Do the next step of the handshake."""
+        self.progressed_at += trio.current_time() - self._joined_at
         try:
             self._sock.do_handshake()
         except ssl.SSLWantReadError:
@@ -85,5 +118,6 @@ class Handshake:
 
     def _leave(self) -> None:
         self._open = False
+        self._line.leave(self)
         self._context.epoll.remove(self._fd)
         self._context.leave(self)

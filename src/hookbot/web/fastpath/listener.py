@@ -18,7 +18,7 @@ from .connection import FastPathConnection
 from .context import Context, HandOver
 from .epoll import READ, EpollLoop
 from .fanout import Fanout
-from .handshake import Handshake
+from .handshake import Handshake, HandshakeLine
 
 # A reconnect storm must not keep the established connections waiting.
 ACCEPTS_PER_ROUND = 64
@@ -146,6 +146,7 @@ class _Listener:
         self._sock = sock
         self._context = context
         self._unauthenticated = context.services.unauthenticated
+        self._handshakes = HandshakeLine(context)
         self._pause_s = pause_s
         self._open = True
         self._full = False
@@ -198,7 +199,7 @@ class _Listener:
                     sock.send(refusal())
                 sock.close()
             elif tls:
-                Handshake(self._context, tls, sock, peer)
+                Handshake(self._context, self._handshakes, tls, sock, peer)
             else:
                 FastPathConnection(self._context, sock, peer)
         except OSError:
