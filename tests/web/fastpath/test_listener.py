@@ -68,10 +68,11 @@ async def test_the_last_files_are_left_to_the_import_of_the_app(
         async with await connect(sock.getsockname()[1]), await connect(sock.getsockname()[1]):
             await settled(lambda: len(hub.fast_path) > 0)
             await wait_all_tasks_blocked()
+            mock_clock.jump(11)
+            await wait_all_tasks_blocked()
             assert len(hub.fast_path) == 1
 
             app_made.set()
-            mock_clock.jump(11)
             await settled(lambda: len(hub.fast_path) == 2)
 
 

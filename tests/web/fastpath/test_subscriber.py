@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from contextlib import suppress
 
 import pytest
@@ -348,6 +349,20 @@ async def test_a_bug_that_a_client_finds_closes_only_its_websocket(caplog: pytes
 
         assert await listener.closed() == 1011
         assert "RuntimeError: a bug" in caplog.text
+        caplog.clear()
+
+
+async def test_a_parser_that_cannot_be_imported_closes_only_the_websocket_that_needs_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As importlib does if it has been imported and failed.
+    monkeypatch.setitem(sys.modules, "wsproto.connection", None)
+    async with open_fast_path() as hub:
+        listener = await hub.listen()
+        await listener.client.send(masked(Opcode.PING))
+
+        assert await listener.closed() == 1011
+        assert "wsproto.connection" in caplog.text
         caplog.clear()
 
 

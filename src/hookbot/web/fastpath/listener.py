@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import trio
@@ -23,7 +24,7 @@ from .handshake import Handshake, HandshakeLine
 # A reconnect storm must not keep the established connections waiting.
 ACCEPTS_PER_ROUND = 64
 
-# Files left to the import of the app, which fails without one; meanwhile a connection more is accepted at each pause.
+# Files left to the import of the app, which fails without one; nothing more is accepted until it is made.
 SPARED_FILES = 32
 
 logger = logging.getLogger(__package__)
@@ -169,7 +170,7 @@ class _Listener:
                 peer = address[0].removeprefix("::ffff:") if address else ""
                 self._accept(sock, peer)
                 if sock.fileno() >= self._spared_from and not self._context.app_made.is_set():
-                    self._pause("the last files are left to the import of the app")
+                    self._pause("the last files are left to the import of the app", self._context.app_made.wait)
                     return
                 self._full = False
             except BlockingIOError:
@@ -206,16 +207,16 @@ class _Listener:
             sock.close()
             raise
 
-    def _pause(self, reason: str) -> None:
-        """Leave the waiting connections in the kernel's queue for `pause_s`."""
+    def _pause(self, reason: str, wait: Callable[[], Awaitable[Any]] | None = None) -> None:
+        """Leave the waiting connections in the kernel's queue while it waits, for `pause_s` unless for something else."""
         # Logged once until a connection is accepted again, not at each attempt.
         if not self._full:
             self._full = True
             logger.warning("no connection can be accepted for now: %s; retrying until one can", reason)
         self._context.epoll.change(self._sock.fileno(), 0)
-        self._context.start_soon(self._resume)
+        self._context.start_soon(self._resume, wait or partial(trio.sleep, self._pause_s))
 
-    async def _resume(self) -> None:
-        await trio.sleep(self._pause_s)
+    async def _resume(self, wait: Callable[[], Awaitable[Any]]) -> None:
+        await wait()
         if self._open:
             self._context.epoll.change(self._sock.fileno(), READ)

@@ -139,9 +139,7 @@ class Subscriber(NonblockingSocket):
         # none, and costs less memory.
         alone = self._parser is None and is_one_control_frame(data)
         if self.closing_since is None and not (alone and data[0] & 0xF == PONG):
-            parser = self._parser or _new_parser()
-            self._parser = None if alone else parser
-            self._parse(parser, data)
+            self._parse(data, alone=alone)
 
     def taken(self) -> None:
         """Send the control frame that had to wait, then let the fan-out continue."""
@@ -168,8 +166,10 @@ class Subscriber(NonblockingSocket):
         else:
             self._owed = data
 
-    def _parse(self, parser: "Connection", data: bytes) -> None:
+    def _parse(self, data: bytes, *, alone: bool) -> None:
         try:
+            parser = self._parser or _new_parser()
+            self._parser = None if alone else parser
             parser.receive_data(data)
             for event in parser.events():
                 # Counted before it is answered; a frame that came in pieces is counted with the last.
