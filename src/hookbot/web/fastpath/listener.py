@@ -208,7 +208,7 @@ class _Listener:
             raise
 
     def _pause(self, reason: str, wait: Callable[[], Awaitable[Any]] | None = None) -> None:
-        """Leave the waiting connections in the kernel's queue while it waits, for `pause_s` unless for something else."""
+        """Leave the waiting connections in the kernel's queue during a `wait`, usually of `pause_s`."""
         # Logged once until a connection is accepted again, not at each attempt.
         if not self._full:
             self._full = True
