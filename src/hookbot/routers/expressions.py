@@ -64,7 +64,7 @@ _INTERPRETER = TreeInterpreter(jmespath.Options(custom_functions=_Functions()))
 
 
 # Filters that read the same topic have their turns one after the other, with a few messages in each: a small body is
-# parsed once for all of them. What was parsed takes a few megabytes together, at worst 33, and no expression changes it.
+# parsed once for all of them. What was parsed takes a few megabytes together (33 at worst); no expression changes it.
 _read_shared = lru_cache(maxsize=32)(read_content)
 
 
