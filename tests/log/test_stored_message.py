@@ -89,3 +89,23 @@ def test_a_header_with_a_control_character_from_damage_is_read() -> None:
     row = (EPOCH, 1, 0, 0, '{"headers":[["X","\x02"]]}')
 
     assert StoredMessage.of("a", b"", row).headers == (("X", "\x02"),)
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        '{"headers":[["X"]],"verified":["github","0",1,12]}',
+        '{"verified":["github*,*0",1]}',
+        '{"hops":3}',
+        "[]",
+        "{x:1}",
+    ],
+)
+def test_of_a_message_whose_headers_are_garbled_the_rest_is_read(
+    garbled: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = StoredMessage.of("a", b"hello", (EPOCH, 2, 3, 100, garbled))
+
+    assert message == Message("a", b"hello", id=format_id(EPOCH, 2), time_us=3)
+    [record] = caplog.records
+    assert "the headers of the message at position 2 are damaged" in record.message

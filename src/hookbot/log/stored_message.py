@@ -1,15 +1,18 @@
 """Messages as the SQLite log reads them: what only some readers ask for is decoded when they do."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from ..protocol.message import Message, Verified, format_id
+from .sqlite_errors import GARBLED
 
 # SQLite takes control characters in strings for JSON, so damage of a header may make some.
 _DECODER = json.JSONDecoder(strict=False)
 
+logger = logging.getLogger(__package__)
 
 Row = tuple[str, int, int, int, str]
 """Epoch, position, time, size and meta of a message: JSON text of the fields that have no column of their own."""
@@ -58,9 +61,21 @@ class StoredMessage(Message):
 
     def __getattr__(self, name: str) -> Any:
         """Field that was not decoded yet. Raises `AttributeError` if there is none of this name."""
-        for field, value in decode_fields(self._row).items():
+        for field, value in self._decode().items():
             object.__setattr__(self, field, value)
         return object.__getattribute__(self, name)
+
+    def _decode(self) -> Mapping[str, Any]:
+        try:
+            return decode_fields(self._row)
+        except GARBLED as error:
+            # Its body is what was stored, and some readers may have been sent it by now: too late for a hole.
+            logger.error(
+                "the headers of the message at position %d are damaged: it is served without them: %s",
+                self.position,
+                error,
+            )
+            return decode_fields((*self._row[:-1], "{}"))
 
 
 def decode_fields(row: Row) -> Mapping[str, Any]:
