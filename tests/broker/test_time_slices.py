@@ -61,3 +61,32 @@ async def test_a_cancelled_task_leaves_the_line() -> None:
         await line.wait()
 
     assert line.length == 0
+
+
+async def test_whoever_lets_others_pass_goes_on_when_nobody_is_in_line() -> None:
+    line = Line()
+    with assert_no_checkpoints():
+        await line.let_pass(100)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(line.wait)
+        await trio.lowlevel.checkpoint()
+        await line.let_pass(100)
+
+    assert line.length == 0
+
+
+async def test_whoever_lets_others_pass_goes_on_after_the_time_that_it_has_taken(
+    end_slices: Callable[[], None],
+) -> None:
+    line = Line()
+    line.length = 1
+    with assert_no_checkpoints():
+        await line.let_pass(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(line.let_pass, 1.5)
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
+            end_slices()
+
+    assert line.length == 1

@@ -32,6 +32,17 @@ class Watched:
         self.theirs.close()
 
 
+class EmptyLine(Line):
+    """Line that records for how long each caller would let others pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed: list[float] = []
+
+    async def let_pass(self, taken_s: float) -> None:
+        self.passed.append(taken_s)
+
+
 async def test_whoever_has_a_socket_that_is_ready_is_told() -> None:
     async with running_epoll() as epoll:
         one, other = Watched(epoll), Watched(epoll)
@@ -89,14 +100,9 @@ async def test_a_round_is_bounded_and_nobody_starves() -> None:
             one.close()
 
 
-@pytest.mark.parametrize(("limit", "waiting"), [("ROUND_S", 0), ("TIME_SLICE_S", 1)])
-async def test_other_tasks_run_within_a_round_that_takes_long(
-    monkeypatch: pytest.MonkeyPatch, limit: str, waiting: int
-) -> None:
-    monkeypatch.setattr(f"hookbot.web.fastpath.epoll.{limit}", 0)
-    line = Line()
-    line.length = waiting
-    async with running_epoll(line=line) as epoll:
+async def test_other_tasks_run_within_a_round_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", 0)
+    async with running_epoll() as epoll:
         turns: list[str] = []
         busy = [Watched(epoll, lambda: turns.append("socket")) for _ in range(3)]
         for one in busy:
@@ -109,6 +115,22 @@ async def test_other_tasks_run_within_a_round_that_takes_long(
         assert "other" in turns[first:last]
         for one in busy:
             one.close()
+
+
+@pytest.mark.parametrize("round_s", [0, 100])
+async def test_those_in_line_have_their_turn_after_each_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch, round_s: float
+) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", round_s)
+    line = EmptyLine()
+    async with running_epoll(line=line) as epoll:
+        one = Watched(epoll)
+        one.theirs.send(b"x")
+        await settled(lambda: line.passed)
+
+        assert one.told == [READ]
+        assert all(taken_s > 0 for taken_s in line.passed)
+        one.close()
 
 
 async def test_what_becomes_ready_within_a_turn_is_handled_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,12 @@ from typing import Protocol
 
 import trio
 
-from ...broker.time_slices import TIME_SLICE_S, Line
+from ...broker.time_slices import Line
 
 # A round of plain publishes holds the loop for a few milliseconds; then Trio's other tasks get their turn.
 EVENTS_PER_ROUND = 64
 
-# They get it sooner if what clients send is costly to handle, and still sooner if one of them stands in line.
+# They get it sooner if what clients send is costly to handle.
 ROUND_S = 0.005
 
 # The time that one socket gets of that; what it sent beyond waits until the others had their turn.
@@ -39,8 +39,8 @@ class Watched(Protocol):
 class EpollLoop:
     """Event loop that calls `ready` on the owners of ready sockets, at most `events_per_round` times in a row.
 
-    After `ROUND_S`, Trio's other tasks run before the next one; while one of them stands in `line`, after
-    `TIME_SLICE_S`: so routers do not fall behind those who publish flat out.
+    After `ROUND_S`, Trio's other tasks run before the next one. Those in `line` then get as much time as the loop has
+    taken: so routers do not fall behind those who publish flat out.
     """
 
     def __init__(self, line: Line | None = None, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
@@ -74,30 +74,29 @@ class EpollLoop:
         with self._epoll:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                turn_ends = self._end_of_turn()
+                began = perf_counter()
                 # At once, as long as there is more to do: to wait for it costs as much as to handle an event.
                 while ready := self._epoll.poll(0, self._events_per_round):
-                    turn_ends = await self._handle(ready, turn_ends)
+                    began = await self._handle(ready, began)
+                await self._line.let_pass(perf_counter() - began)
 
-    async def _handle(self, ready: Sequence[tuple[int, int]], turn_ends: float) -> float:
-        """Handle the events of a round, and return the end of the turn: of a new one, if other tasks had theirs."""
+    async def _handle(self, ready: Sequence[tuple[int, int]], began: float) -> float:
+        """Handle the events of a round, and return when the turn has begun: a new one, if other tasks had theirs."""
         self._begin_round()
         for fd, events in ready:
             # Within the round, because a new one would begin with the same sockets.
-            if perf_counter() > turn_ends:
+            if perf_counter() > began + ROUND_S:
                 self._finish_round()
                 await trio.lowlevel.checkpoint()
-                turn_ends = self._end_of_turn()
+                await self._line.let_pass(perf_counter() - began)
+                began = perf_counter()
                 self._begin_round()
             # Removed meanwhile, or replaced by another socket, to which a needless event does no harm.
             watched = self._watched.get(fd)
             if watched:
                 watched.ready(events)
         self._finish_round()
-        return turn_ends
-
-    def _end_of_turn(self) -> float:
-        return perf_counter() + (TIME_SLICE_S if self._line.length else ROUND_S)
+        return began
 
     def _begin_round(self) -> None:
         for function in self.before_round:
