@@ -2,7 +2,6 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -177,10 +176,9 @@ def test_json_is_one_line_of_ascii_for_every_line_reader(value: list[Any] | bool
         ({"k": "tab\tnew\nline\rnul\0"}, r'{"k":"tab\tnew\nline\rnul\u0000"}'),
         ({"k": "é \u2028\u2029 😀 \x7f"}, '{"k":"é \\u2028\\u2029 😀 \x7f"}'),
         ({"k": b"a\xff\xe2\x82b".decode("utf-8", "surrogateescape")}, r'{"k":"a\ufffd\ufffd\ufffdb"}'),
-        ("<", r'"\u003c"'),
     ],
 )
-def test_go_writes_json_in_its_own_way(value: dict[str, str] | str, text: str) -> None:
+def test_go_writes_json_in_its_own_way(value: dict[str, str], text: str) -> None:
     assert encode_go_json(value) == text
 
 
@@ -228,15 +226,14 @@ def test_base64_is_the_same_as_in_one_go(body: bytes) -> None:
     st.dictionaries(st.text(), st.text() | st.none() | st.lists(st.text()), min_size=1),
     st.text(),
     st.text(),
-    st.sampled_from([encode_json, encode_go_json]),
 )
 def test_an_object_of_slices_and_other_values_is_encoded_as_a_whole(
-    fields: dict[str, Any], name: str, text: str, encode: Callable[[Any], str]
+    fields: dict[str, Any], name: str, text: str
 ) -> None:
-    fields = dict(sorted({name: "", **fields}.items()))
+    fields = {name: "", **fields}
     sliced = {**fields, name: base64_in_slices(text.encode(), slice_bytes=3)}
     whole = {**fields, name: b64encode(text.encode()).decode()}
-    assert join_object(sliced, encode) == encode(whole).encode()
+    assert join_object(sliced) == encode_json(whole).encode()
 
 
 @given(MESSAGES)

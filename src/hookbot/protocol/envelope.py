@@ -8,10 +8,11 @@ import json
 import re
 from base64 import b64decode, b64encode
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 from io import BytesIO
+from itertools import chain
 from math import inf, isfinite
 from time import sleep
 from typing import Any
@@ -125,9 +126,12 @@ def encode_github_metadata(message: Message) -> bytes:
     # The first of each name.
     values = {name.lower(): value for name, value in reversed(message.headers)}
     headers = {field: _as_go_reads(values.get(name.lower(), "")) for field, name in _GITHUB_HEADERS.items()}
-    metadata = {**headers, "Payload": base64_field(message.body)}
     # Go sorts the keys of a map, and listeners may compare bytes with what the ancestor sent them.
-    return join_object(dict(sorted(metadata.items())), encode=encode_go_json)
+    before, after = (
+        encode_go_json({field: value for field, value in headers.items() if (field < "Payload") is first}).encode()
+        for first in (True, False)
+    )
+    return _joined((before[:-1], b',"Payload":'), base64_field(message.body), (b",", after[1:]))
 
 
 def parse_github_metadata(message: Message) -> Message | None:
@@ -157,8 +161,8 @@ def encode_json(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-def encode_go_json(value: str | dict[str, str]) -> str:
-    """Compact JSON as Go's encoding/json writes a string or a map, with sorted keys.
+def encode_go_json(value: dict[str, str]) -> str:
+    """Compact JSON as Go's encoding/json writes a map, with sorted keys.
 
     ``<``, ``>``, ``&``, U+2028 and U+2029 are escaped. Each byte that is not UTF-8 (decoded with ``surrogateescape``)
     becomes an escaped replacement character.
@@ -183,24 +187,21 @@ def base64_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> Sliced:
     return Sliced(map(b64encode, _slices(body, slice_bytes)))
 
 
-def join_object(
-    fields: Mapping[str, Any],
-    encode: Callable[[Any], str] = encode_json,
-    *,
-    before: bytes = b"",
-    after: bytes = b"",
-) -> bytes:
-    """The JSON object of some fields, as `encode` writes it, between the bytes `before` and `after`."""
-    # In one buffer, which takes not much more memory than the result: slices in a list would take twice as much.
-    buffer = BytesIO()
-    buffer.write(before)
+def join_object(fields: Mapping[str, Any], *, before: bytes = b"", after: bytes = b"") -> bytes:
+    """The JSON object of some fields, as `encode_json` writes it, between the bytes `before` and `after`."""
+    parts: list[Iterable[bytes]] = [(before,)]
     separator = b"{"
     for name, value in fields.items():
-        buffer.write(separator + encode(name).encode() + b":")
-        for part in value if isinstance(value, Sliced) else [encode(value).encode()]:
-            buffer.write(part)
+        parts.append((separator, encode_json(name).encode(), b":"))
+        parts.append(value if isinstance(value, Sliced) else (encode_json(value).encode(),))
         separator = b","
-    buffer.write(b"}" + after)
+    return _joined(*parts, (b"}", after))
+
+
+def _joined(*parts: Iterable[bytes]) -> bytes:
+    # In one buffer, which takes not much more memory than the result: slices in a list would take twice as much.
+    buffer = BytesIO()
+    buffer.writelines(chain.from_iterable(parts))
     return buffer.getvalue()
 
 

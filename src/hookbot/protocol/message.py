@@ -137,7 +137,10 @@ class Message:
     def header(self, name: str) -> str | None:
         """Value of the first header with this name, which is case-insensitive; None if there is none."""
         wanted = name.lower()
-        return next((value for key, value in self.headers if key.lower() == wanted), None)
+        for key, value in self.headers:
+            if key.lower() == wanted:
+                return value
+        return None
 
     def json(self) -> Any:
         """The body parsed as JSON, in whatever charset it is; see `read_json`.
