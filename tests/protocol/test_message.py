@@ -60,6 +60,16 @@ def test_a_message_knows_when_it_was_stored_and_where() -> None:
     assert MESSAGE.position == 7
 
 
+def test_a_message_is_passed_on_with_all_that_its_sender_sent() -> None:
+    verified = Verified("github", "0", None, "/unsafe/github.com/")
+    message = Message("/unsafe/t", b"body", (("A", "b"),), "q", verified, ("first",), "x", "y", 7)
+
+    draft = message.passed_on("topic", "q&more", ("first", "second"))
+
+    assert draft == Draft("topic", b"body", (("A", "b"),), "q&more", verified, ("first", "second"))
+    assert draft.size == Draft("topic", b"body", (("A", "b"),), "q&more").size
+
+
 def test_whatever_a_message_holds_counts_for_its_size() -> None:
     empty = Draft("t").size
     assert Draft("t", b"x" * 1000).size == empty + 1000

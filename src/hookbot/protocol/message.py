@@ -124,6 +124,12 @@ class Message:
         """Approximate size in memory and on disk, in bytes."""
         return self._size or _size(self)
 
+    def passed_on(self, topic: str, query: str, hops: tuple[str, ...]) -> Draft:
+        """Draft with the body, the headers and the origin of this message."""
+        draft = Draft(topic, self.body, self.headers, query, self.verified, hops)
+        draft._size = self.size + len(topic) - len(self.topic) + len(query) - len(self.query)
+        return draft
+
     @property
     def time(self) -> datetime:
         """Time at which the log stored it, or at which a raw frame arrived, in UTC."""

@@ -154,9 +154,10 @@ class DraftCollector:
         check_publishable(topic)
         if isinstance(what, Message):
             query = f"{what.query}&{_WRAPPED}".lstrip("&") if wrapped and not what.wrapped else what.query
-            # Without others, the very tuple of the message: most messages are passed on as they are.
-            all_headers = (*what.headers, *headers) if headers else tuple(what.headers)
-            draft = Draft(topic, what.body, all_headers, query, what.verified, self._hops)
+            # Most are passed on as they are: the log has taken all of it before.
+            if what is self._message and not headers:
+                return what.passed_on(topic, query, self._hops)
+            draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
         else:
             draft = Draft(topic, what, tuple(headers), _WRAPPED if wrapped else "", hops=self._hops)
         # What the message has is in the log, and was checked before that. Nearly always it is passed on as it was,

@@ -81,11 +81,12 @@ class GitHubOwnership(Ownership):
 
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
         """Names of the repository and its owner, the organisation, accounts, and repositories of an installation."""
-        repository, organization = _object(payload, "repository"), _object(payload, "organization")
-        installation = _object(payload, "installation")
-        accounts = [account for place in _ACCOUNTS if (account := _object(payload, *place.split(".")))]
+        repository = _object(payload, "repository")
+        # First, and alone, because nearly always it is all that a router asks for.
         if repository:
             yield Name("repo", _text(repository.get("full_name")))
+        organization, installation = _object(payload, "organization"), _object(payload, "installation")
+        accounts = [account for place in _ACCOUNTS if (account := _object(payload, *place.split(".")))]
         if organization:
             yield Name("org", _text(organization.get("login") or organization.get("username")))
         yield from map(_account, accounts)
