@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET, socketpair
+from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET, socket, socketpair
 from typing import Any
 
 import httpx
@@ -273,6 +273,18 @@ def test_a_half_close_while_a_record_waits_puts_nothing_into_it(pair: tuple[TlsS
     while more := client.recv(RECORD_BYTES):
         arrived += more
     assert arrived == bytes(sent)
+
+
+def test_a_client_that_closes_its_side_without_a_notification_is_still_answered(
+    pair: tuple[TlsSocket, ssl.SSLSocket],
+) -> None:
+    ours, client = pair
+    client.send(b"question")
+    socket.shutdown(client, SHUT_WR)
+
+    assert [ours.recv(), ours.recv()] == [b"question", b""]
+    ours.send(b"answer")
+    assert received(client) == b"answer"
 
 
 def test_a_session_is_resumed_also_by_another_connection() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from ..errors import ConfigError, system_reason
 from ..protocol.pasted import check_unmarked, no_password
 
-PROTOCOLS = ["h2", "http/1.1"]
+HTTP_2 = "h2"
+PROTOCOLS = [HTTP_2, "http/1.1"]
 
 # The most that one record carries (RFC 8446, section 5.1).
 RECORD_BYTES = 16 << 10
@@ -120,6 +121,9 @@ def make_context(certificate: Path | None, key: Path | None, client_authorities:
     context.sslsocket_class = TlsSocket
     # OpenSSL 1.1 would let a client of TLS 1.2 ask for one handshake after the other.
     context.options |= ssl.OP_NO_RENEGOTIATION
+    # A client that closes its side without a close_notify may still read (RFC 9112, section 9.8), but OpenSSL 3 would
+    # send it nothing more. HTTP and websockets tell by themselves whether what they carry is complete.
+    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     files = [file for file in (certificate, key, client_authorities) if file]
     try:
         for file in files:

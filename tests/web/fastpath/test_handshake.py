@@ -121,6 +121,22 @@ async def test_a_handshake_is_ended_by_a_shutdown() -> None:
         await client.closed()
 
 
+@pytest.mark.parametrize("sent", [b"", post(PATH)])
+async def test_a_client_that_chooses_http_2_is_the_apps_whatever_it_sends(sent: bytes) -> None:
+    app_made = trio.Event()
+    async with (
+        open_fast_path(app_made=app_made) as hub,
+        await connect(hub.port, tls=client_context(alpn="h2")) as client,
+    ):
+        await client.send(sent)
+        await wait_all_tasks_blocked()
+        assert hub.handed_over == []
+        app_made.set()
+        await settled(lambda: hub.handed_over)
+        assert hub.handed_over == [sent]
+        assert hub.stored() == []
+
+
 async def test_records_may_come_byte_by_byte() -> None:
     async with open_fast_path() as hub:
         transport = await trio.open_tcp_stream("127.0.0.1", hub.port)

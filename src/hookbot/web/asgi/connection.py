@@ -16,7 +16,7 @@ from hypercorn.utils import parse_socket_addr
 from ...access.senders import Standing
 from ..limits import HALF_CLOSE_S
 from ..progress import UploadProgress
-from ..tls import TlsSocket
+from ..tls import HTTP_2, TlsSocket
 from ..tls_stream import TlsStream
 from ..turns import Turns
 from ..unauthenticated import UnauthenticatedConnections
@@ -213,7 +213,7 @@ class AsgiConnection:
             server = parse_socket_addr(socket.family, socket.getsockname())
         except (OSError, trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
             return None
-        protocol_class = HTTP2 if alpn == "h2" else HTTP1
+        protocol_class = HTTP2 if alpn == HTTP_2 else HTTP1
         state = ConnectionState({"certificate": certificate})
         ssl = isinstance(socket, TlsSocket)
         self._protocol = protocol_class(

@@ -61,7 +61,7 @@ class FastPathConnection(HttpConnection):
         publishes = request.method == "POST" and "upgrade" not in request.fields and "origin" not in request.fields
         websocket = not publishes and is_handshake(request) and head.version == "1.1"
         if is_for_app(request.raw_path) or not (websocket or publishes):
-            self._hand_over(data)
+            self.hand_over(data)
             return
         self._exchange = Exchange(head)
         access = self._context.services.access
@@ -122,7 +122,7 @@ class FastPathConnection(HttpConnection):
         admitted = services.access.admit_subscription(head.request, websocket=True)
         self._note_authentication(head.request)
         if admitted.request.needs_app:
-            self._hand_over(data)
+            self.hand_over(data)
             return
         upgrade = accept_handshake(head.request, admitted.request.subprotocol)
         if admitted.request.since is None:

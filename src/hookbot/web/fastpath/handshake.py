@@ -10,7 +10,7 @@ import trio
 
 from ...broker.time_slices import TimeSlice
 from ...errors import system_reason
-from ..tls import Tls
+from ..tls import HTTP_2, Tls
 from .connection import FastPathConnection
 from .context import Context
 from .epoll import READ, WRITE
@@ -114,7 +114,10 @@ class Handshake:
             self.end(f"the TLS handshake failed: {system_reason(error)}")
         else:
             self._leave()
-            FastPathConnection(self._context, self._sock, self._peer)
+            connection = FastPathConnection(self._context, self._sock, self._peer)
+            # The app speaks first in HTTP/2, and refuses whatever else a client sends that has chosen it.
+            if self._sock.selected_alpn_protocol() == HTTP_2:
+                connection.hand_over(b"")
 
     def _leave(self) -> None:
         self._open = False

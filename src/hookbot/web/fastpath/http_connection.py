@@ -157,6 +157,16 @@ class HttpConnection(NonblockingSocket):
             self._exchange.close()
         self._context.leave(self)
 
+    def hand_over(self, head: bytes) -> None:
+        """Give the connection to the app, as soon as there is one, with the head and what was received behind it."""
+        if not self._context.app_made.is_set():
+            self._waiting = True
+            self._context.start_soon(self._hand_over_later, head)
+            return
+        sock = self.release()
+        self._context.leave(self)
+        self._context.hand_over(sock, head + self._buffer)
+
     @property
     def _reading(self) -> bool:
         """True if the next bytes can be parsed now."""
@@ -213,7 +223,7 @@ class HttpConnection(NonblockingSocket):
             skip_empty_lines(buffer)
         # Decided by the first bytes that cannot become one of ours, so that no other protocol waits for a blank line.
         if not buffer.startswith(OURS) and not any(start.startswith(buffer) for start in (*OURS, b"\r\n")):
-            self._hand_over(b"")
+            self.hand_over(b"")
             return False
         end = head_end(buffer)
         if not end:
@@ -224,20 +234,11 @@ class HttpConnection(NonblockingSocket):
         # An ordinary request came alone, and its body with it.
         return bool(self._buffer)
 
-    def _hand_over(self, head: bytes) -> None:
-        if not self._context.app_made.is_set():
-            self._waiting = True
-            self._context.start_soon(self._hand_over_later, head)
-            return
-        sock = self.release()
-        self._context.leave(self)
-        self._context.hand_over(sock, head + self._buffer)
-
     async def _hand_over_later(self, head: bytes) -> None:
         await self._context.app_made.wait()
         # The client may have left meanwhile.
         if self.open:
-            self._hand_over(head)
+            self.hand_over(head)
 
     def _finish(self, outcome: Response | Exception) -> None:
         """Answer the waiting request with its outcome, then read the requests after it."""
