@@ -16,12 +16,13 @@ from hookbot.access.control import AccessControl
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.consumers import open_consumers
 from hookbot.broker.limits import BrokerLimits
+from hookbot.broker.time_slices import Line
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, wall_clock_us
 from hookbot.web.bodies import BodyBudget
 from hookbot.web.fastpath.connection import FastPathConnection
-from hookbot.web.fastpath.context import HandOver
+from hookbot.web.fastpath.context import Context, HandOver
 from hookbot.web.fastpath.epoll import AVAILABLE, EpollLoop
 from hookbot.web.fastpath.fanout import Fanout
 from hookbot.web.fastpath.listener import FastPath
@@ -136,12 +137,14 @@ async def settled(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def running_epoll(**options: Any) -> AsyncIterator[EpollLoop]:
+async def running_epoll(
+    line: Line | None = None, gather: Callable[[], None] = lambda: None, flush: Callable[[], None] = lambda: None
+) -> AsyncIterator[EpollLoop]:
     """An epoll loop that runs until the block ends."""
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")
     async with trio.open_nursery() as nursery:
-        epoll = EpollLoop(**options)
+        epoll = EpollLoop(line or Line(), gather, flush)
         nursery.start_soon(epoll.run)
         yield epoll
         nursery.cancel_scope.cancel()
@@ -208,14 +211,13 @@ async def open_fast_path(
                 Metrics(),
                 list,
             )
-            epoll = EpollLoop()
+            epoll = EpollLoop(broker.line, broker.gather, broker.flush)
             fanout = Fanout(services, epoll, connection_limits)
             if app_made is None:
                 app_made = trio.Event()
                 app_made.set()
-            fast_path = FastPath(
-                services, fanout, epoll, connection_limits, hand_over or answer_handed_over, app_made, tls
-            )
+            hand_over = hand_over or answer_handed_over
+            fast_path = FastPath(Context(services, fanout, epoll, connection_limits, hand_over, app_made, tls))
             port = sock.getsockname()[1]
             hub = FastPathHub(
                 port, broker, control, fast_path, fanout, bodies, control.active, log, handed_over, clients=[]

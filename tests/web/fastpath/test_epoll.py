@@ -88,8 +88,9 @@ async def test_who_was_removed_by_another_in_the_same_round_is_not_told() -> Non
             one.close()
 
 
-async def test_a_round_is_bounded_and_nobody_starves() -> None:
-    async with running_epoll(events_per_round=3) as own:
+async def test_a_round_is_bounded_and_nobody_starves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.epoll.EVENTS_PER_ROUND", 3)
+    async with running_epoll() as own:
         everybody = [Watched(own) for _ in range(20)]
         for one in everybody:
             one.theirs.send(b"x")
@@ -162,10 +163,8 @@ async def test_what_is_done_around_a_round_is_done_around_all_of_it_without_othe
     monkeypatch: pytest.MonkeyPatch, round_s: float, expected: str
 ) -> None:
     monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", round_s)
-    async with running_epoll() as epoll:
-        seen: list[str] = []
-        epoll.before_round.append(lambda: seen.append("before"))
-        epoll.after_round.append(lambda: seen.append("after"))
+    seen: list[str] = []
+    async with running_epoll(gather=lambda: seen.append("before"), flush=lambda: seen.append("after")) as epoll:
         both = [Watched(epoll, lambda: seen.append("socket")) for _ in range(2)]
         for one in both:
             one.theirs.send(b"x")

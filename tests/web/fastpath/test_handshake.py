@@ -162,7 +162,7 @@ def held_line(hub: FastPathHub) -> Iterator[HandshakeLine]:
     line = listener._handshakes
     line._running = True
     yield line
-    hub.fast_path._start_soon(line._run)
+    hub.fast_path._context.start_soon(line._run)
 
 
 async def in_line(hub: FastPathHub, line: HandshakeLine, count: int = 1) -> list[Client]:

@@ -36,7 +36,7 @@ class CatchUp:
             # A gap can only be the first item: retention deletes the oldest messages.
             if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
                 subscriber.position = gap.position
-                _tell_gap(subscriber, audience, gap)
+                tell_gap(subscriber, audience, gap)
             for run in runs(entries):
                 await self._send_run(subscriber, audience, run)
             if not entries or subscriber.position == entries[-1].position:
@@ -54,19 +54,17 @@ class CatchUp:
             await trio.lowlevel.checkpoint()
 
 
-def close_at_gap(subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
-    """Close a subscription whose format cannot express a gap, so that no message is lost silently."""
-    lost = history_lost(gap)
-    logger.warning("closing a subscriber of %s: its format has no gaps: %s", audience.channel.wanted, lost)
-    subscriber.close(TRY_AGAIN_LATER, str(lost))
+def tell_gap(subscriber: Subscriber, audience: Audience, gap: Gap, *, before: bytes = b"") -> None:
+    """Send a gap, in one send with the bytes `before`: the socket may take no second one.
 
-
-def _tell_gap(subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
+    A subscription whose format has none is closed behind them, so that no message is lost silently.
+    """
     payload = audience.framing.gap(gap)
+    subscriber.send(before if payload is None else before + audience.frame(payload))
     if payload is None:
-        close_at_gap(subscriber, audience, gap)
-    else:
-        subscriber.send(audience.frame(payload))
+        lost = history_lost(gap)
+        logger.warning("closing a subscriber of %s: its format has no gaps: %s", audience.channel.wanted, lost)
+        subscriber.close(TRY_AGAIN_LATER, str(lost))
 
 
 def _send(subscriber: Subscriber, send: Send) -> None:

@@ -48,10 +48,10 @@ class Context:
     hand_over: HandOver
     app_made: trio.Event
     """Set when `hand_over` may be called: the app is imported while the fast path serves."""
-    start_soon: Callable[..., None]
-    """Function that starts a task for work that has to wait."""
     tls: Tls | None = None
     """Certificate of the hub, if its connections are encrypted."""
+    start_soon: Callable[..., None] = field(init=False)
+    """Function that starts a task for work that has to wait; there is one while the fast path runs."""
     closing: bool = False
     connections: set[ClientConnection] = field(default_factory=set)
     empty: trio.Event = field(default_factory=trio.Event)

@@ -37,20 +37,19 @@ class Watched(Protocol):
 
 
 class EpollLoop:
-    """Event loop that calls `ready` on the owners of ready sockets, at most `events_per_round` times in a row.
+    """Event loop that calls `ready` on the owners of ready sockets, at most `EVENTS_PER_ROUND` times in a row.
 
     After `ROUND_S`, Trio's other tasks run before the next one. Those in `line` then get as much time as the loop has
     taken: so routers do not fall behind those who publish flat out.
+
+    `gather` is called before the events of a round and `flush` after them, without other tasks in between, so that what
+    clients sent in one round is one batch. They must neither block nor raise.
     """
 
-    def __init__(self, line: Line | None = None, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
-        self.before_round: list[Callable[[], None]] = []
-        """Functions called before the events of each round; also before its rest, if other tasks had their turn."""
-        self.after_round: list[Callable[[], None]] = []
-        """Functions called once after the events of each round, in the same task, so that what clients sent in one
-        round is one batch. They must neither block nor raise."""
-        self._line = line or Line()
-        self._events_per_round = events_per_round
+    def __init__(self, line: Line, gather: Callable[[], None], flush: Callable[[], None]) -> None:
+        self._line = line
+        self._gather = gather
+        self._flush = flush
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
 
@@ -76,32 +75,24 @@ class EpollLoop:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 began = perf_counter()
                 # At once, as long as there is more to do: to wait for it costs as much as to handle an event.
-                while ready := self._epoll.poll(0, self._events_per_round):
+                while ready := self._epoll.poll(0, EVENTS_PER_ROUND):
                     began = await self._handle(ready, began)
                 await self._line.let_pass(perf_counter() - began)
 
     async def _handle(self, ready: Sequence[tuple[int, int]], began: float) -> float:
         """Handle the events of a round, and return when the turn has begun: a new one, if other tasks had theirs."""
-        self._begin_round()
+        self._gather()
         for fd, events in ready:
             # Within the round, because a new one would begin with the same sockets.
             if perf_counter() > began + ROUND_S:
-                self._finish_round()
+                self._flush()
                 await trio.lowlevel.checkpoint()
                 await self._line.let_pass(perf_counter() - began)
                 began = perf_counter()
-                self._begin_round()
+                self._gather()
             # Removed meanwhile, or replaced by another socket, to which a needless event does no harm.
             watched = self._watched.get(fd)
             if watched:
                 watched.ready(events)
-        self._finish_round()
+        self._flush()
         return began
-
-    def _begin_round(self) -> None:
-        for function in self.before_round:
-            function()
-
-    def _finish_round(self) -> None:
-        for function in self.after_round:
-            function()

@@ -24,7 +24,7 @@ from ..limits import ConnectionLimits
 from ..services import Services
 from ..streams import SHUTTING_DOWN
 from .audience import Audience, Audiences
-from .catch_up import CatchUp, close_at_gap
+from .catch_up import CatchUp, tell_gap
 from .epoll import EpollLoop
 from .subscriber import Subscriber
 
@@ -95,11 +95,10 @@ class Fanout:
         try:
             if isinstance(audience.framing, HookbotV1):
                 upgrade += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
-            payload = audience.framing.gap(start.gap) if start.gap else None
-            # In one send with the response: the socket may take no second one.
-            subscriber.send(upgrade + audience.frame(payload) if payload is not None else upgrade)
-            if start.gap and payload is None:
-                close_at_gap(subscriber, audience, start.gap)
+            if start.gap:
+                tell_gap(subscriber, audience, start.gap, before=upgrade)
+            else:
+                subscriber.send(upgrade)
         except Exception as error:  # noqa: BLE001
             self._fail(subscriber, audience, error)
         if self._closing:

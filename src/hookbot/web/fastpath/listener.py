@@ -48,11 +48,10 @@ async def open_fast_path(
     When the block ends normally, websockets get a close frame, requests under way are answered, and after `leave_s` the
     remaining connections are cut. After an exception, all of them are cut at once.
     """
-    epoll = EpollLoop(services.broker.line)
-    epoll.before_round.append(services.broker.gather)
-    epoll.after_round.append(services.broker.flush)
+    broker = services.broker
+    epoll = EpollLoop(broker.line, broker.gather, broker.flush)
     fanout = Fanout(services, epoll, limits)
-    fast_path = FastPath(services, fanout, epoll, limits, hand_over, app_made, tls)
+    fast_path = FastPath(Context(services, fanout, epoll, limits, hand_over, app_made, tls))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(epoll.run)
@@ -73,19 +72,9 @@ async def open_fast_path(
 class FastPath:
     """The HTTP connections of a fast path: accepted, ended if they exceed a deadline, and all ended at a shutdown."""
 
-    def __init__(
-        self,
-        services: Services,
-        fanout: Fanout,
-        epoll: EpollLoop,
-        limits: ConnectionLimits,
-        hand_over: HandOver,
-        app_made: trio.Event,
-        tls: Tls | None,
-    ) -> None:
-        self._context = Context(services, fanout, epoll, limits, hand_over, app_made, self._start_soon, tls)
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._listeners: list[_Listener] = []
-        self._nursery: trio.Nursery
 
     def __len__(self) -> int:
         return len(self._context.connections)
@@ -93,7 +82,7 @@ class FastPath:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Enforce the deadlines of the connections until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._context.start_soon = nursery.start_soon
             task_status.started()
             while True:
                 await trio.sleep(self._context.limits.sweep_s)
@@ -136,9 +125,6 @@ class FastPath:
         for listener in self._listeners:
             listener.close()
 
-    def _start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        self._nursery.start_soon(function, *args)
-
 
 class _Listener:
     """A listening socket in the epoll loop."""
@@ -149,7 +135,6 @@ class _Listener:
         self._unauthenticated = context.services.unauthenticated
         self._handshakes = HandshakeLine(context)
         self._pause_s = pause_s
-        self._open = True
         self._full = False
         self._spared_from = os.sysconf("SC_OPEN_MAX") - SPARED_FILES
         sock.setblocking(False)
@@ -186,9 +171,12 @@ class _Listener:
     def close(self) -> None:
         """Close the listening socket."""
         if self._open:
-            self._open = False
             self._context.epoll.remove(self._sock.fileno())
             self._sock.close()
+
+    @property
+    def _open(self) -> bool:
+        return self._sock.fileno() >= 0
 
     def _accept(self, sock: socket.socket, peer: str) -> None:
         try:
