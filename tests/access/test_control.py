@@ -534,11 +534,13 @@ def test_what_was_admitted_is_refused_after_a_reload_that_refuses_it() -> None:
 
 def test_what_was_admitted_is_decided_anew_after_a_reload_that_adds_a_source() -> None:
     access, token = make_access(), {**basic(make_token(KEY, "/")), "X-Hub-Signature-256": f"sha256={'0' * 64}"}
-    assert publish(access, "POST /pub/acme/x", token).source is None
+    before = publish(access, "POST /pub/acme/x", token)
+    assert access.admits_again(before, 1)
 
     access.adopt(make_access(sources=Sources([source(topic="acme/")])))
-
     assert publish(access, "POST /pub/acme/x", token).source
+
+    assert not access.admits_again(before, 1)
 
 
 def test_what_was_admitted_is_refused_once_its_token_has_expired() -> None:

@@ -76,7 +76,7 @@ Accepted = Draft | Genuine | Response
 class AdmittedPublish:
     """An admitted publish, whose body may now be read. Read-only; a plain class as `Request` is."""
 
-    __slots__ = ("has_token", "max_body_bytes", "query", "request", "source")
+    __slots__ = ("has_token", "headers", "max_body_bytes", "query", "request", "source")
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class AdmittedPublish:
         source: Source | None = None,
         has_token: bool = False,
         query: str | None = None,
+        headers: Headers | None = None,
     ) -> None:
         self.request = request
         self.max_body_bytes = max_body_bytes
@@ -94,6 +95,12 @@ class AdmittedPublish:
         """True if it has shown a valid token; topics that take none are unsafe."""
         self.query = without_token(request.http.query) if query is None else query
         """The query as it is stored."""
+        self.headers = headers
+        """Headers as they are stored; None if they are those of the request without its secrets."""
+
+    def like(self, headers: Headers) -> "AdmittedPublish":
+        """A publish without a source that differs from this one only in the `headers` to store."""
+        return AdmittedPublish(self.request, self.max_body_bytes, None, self.has_token, self.query, headers)
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """Verify the complete publish, unless it has no source, and return the result.
@@ -120,7 +127,7 @@ class AdmittedPublish:
         key = publish.idempotency_key
         # The fingerprint distinguishes a retry, which is a duplicate, from a reuse of the key for another body.
         once = (Once("idempotency", publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
-        headers = _without_secrets(publish.http.headers)
+        headers = _without_secrets(publish.http.headers) if self.headers is None else self.headers
         return Draft(publish.topic, body, headers, self.query, hops=publish.hops, once=once)
 
 

@@ -135,13 +135,28 @@ class AccessControl:
         if permit.source:
             self.verifier.check_head(request, permit.topic, permit.source)
         # Counted after the token is checked, so that requests without one do not use up a sender's rate.
-        if self._publishes:
-            self._publishes.use(client_network(request.client), now_s=self._clock.monotonic_s)
+        self._count_publish(request)
         publish = PublishRequest.read(request, permit.topic)
         # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
         if publish.declared_bytes > permit.max_body_bytes:
             raise BodyTooLarge.than(permit.max_body_bytes)
         return AdmittedPublish(publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query)
+
+    def admits_again(self, admitted: AdmittedPublish, length: int) -> bool:
+        """True if a request that repeats all that decided about an admitted one is admitted, and then counted.
+
+        `length` is that of its body. False if it is to be decided anew; raises `TooManyRequests`.
+        """
+        permit = self._recall(admitted.request.http)
+        # After a reload, the permit may be a new one, for a topic that has a source now.
+        if permit is None or permit.source is not admitted.source or length > permit.max_body_bytes:
+            return False
+        self._count_publish(admitted.request.http)
+        return True
+
+    def _count_publish(self, request: Request) -> None:
+        if self._publishes:
+            self._publishes.use(client_network(request.client), now_s=self._clock.monotonic_s)
 
     def _recall(self, request: Request) -> Permit | None:
         """The permit of an earlier request with the same target and token, if it would be given again."""

@@ -35,10 +35,19 @@ def read_plain(data: bytes, start: int) -> tuple[Headers, Fields] | None:
         return None
     if len(fields) < len(headers):
         fields = join_fields(headers)
-    length = fields.get("content-length", "0")
-    if "transfer-encoding" in fields or not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
+    if "transfer-encoding" in fields or not is_length(fields.get("content-length", "0")):
         return None
     return headers, fields
+
+
+def plain_value(value: bytes) -> str | None:
+    """The value of a header, given all that is behind its colon; None if it is not plain."""
+    return None if value.translate(None, _PRINTABLE) else value.decode("latin-1").strip(" ")
+
+
+def is_length(value: str) -> bool:
+    """True for a ``Content-Length`` that every reader takes for the same number, given a plain value."""
+    return value.isdigit() and len(value) <= MAX_LENGTH_DIGITS
 
 
 def join_fields(headers: Headers) -> Fields:

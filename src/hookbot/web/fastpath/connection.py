@@ -16,6 +16,7 @@ from ..publish import publish, publish_soon
 from ..tls import TlsSocket
 from .context import Context, Exchange
 from .http_connection import HttpConnection, connection_bytes
+from .usual_head import UsualHead
 
 logger = logging.getLogger(__package__)
 
@@ -25,7 +26,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class FastPathConnection(HttpConnection):
     """A connection that publishes messages, until it becomes a subscriber or is handed over to the app."""
 
-    __slots__ = ("_authenticated", "_client")
+    __slots__ = ("_authenticated", "_client", "_usual")
 
     def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
         super().__init__(context, sock)
@@ -34,6 +35,7 @@ class FastPathConnection(HttpConnection):
         """Address of the client, True if the connection is encrypted, and the client's certificate, for `Head`."""
         self._authenticated = False
         """True once it has shown a good token or signature."""
+        self._usual: UsualHead | None = None
         context.services.unauthenticated.add(self, peer, connection_bytes(sock))
 
     @property
@@ -55,6 +57,8 @@ class FastPathConnection(HttpConnection):
         return self._exchange.verifying if self._exchange and self._waiting else None
 
     def _read_head(self, data: bytes) -> None:
+        if self._usual and self._read_usual(self._usual, data):
+            return
         head = Head(data, *self._client)
         request = head.request
         # Other upgrades and requests from web pages (CORS) need the app.
@@ -71,7 +75,21 @@ class FastPathConnection(HttpConnection):
             return
         admitted = access.admit_publish(request)
         self._note_authentication(request)
+        if UsualHead.suits(data, head, admitted):
+            self._usual = UsualHead(data, head, admitted)
         self._receive_body(self._exchange, admitted)
+
+    def _read_usual(self, usual: UsualHead, data: bytes) -> bool:
+        """Begin a publish with a head like an earlier one; False if this is another head."""
+        like = usual.read(data)
+        if like is None:
+            return False
+        length, headers = like
+        self._exchange = Exchange(usual.head, length)
+        if not self._context.services.access.admits_again(usual.admitted, length):
+            return False
+        self._receive_body(self._exchange, usual.admitted.like(headers))
+        return True
 
     def _receive_body(self, exchange: Exchange, admitted: AdmittedPublish) -> None:
         exchange.admit(admitted, self._context.services.open_body(admitted))

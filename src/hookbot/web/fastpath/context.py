@@ -71,10 +71,12 @@ NOTHING = Counted(0)
 class Exchange:
     """A request from its head to its response: the body that was received so far, and the rest that is expected."""
 
-    __slots__ = ("_rest", "admitted", "body", "head", "verifying")
+    __slots__ = ("_rest", "admitted", "body", "head", "length", "verifying")
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, length: int | None = None) -> None:
+        """`length`: that of the body, if it is not what the `head` says: that of another head like it."""
         self.head = head
+        self.length = head.length if length is None else length
         self.admitted: AdmittedPublish | None = None
         self.body: IncomingBody | None = None
         self.verifying: trio.CancelScope | None = None
@@ -97,7 +99,7 @@ class Exchange:
 
         Raises `Refused` if the body is too large or malformed, and the errors of `BodyBudget.hold`.
         """
-        body, length = self.body, self.head.length
+        body, length = self.body, self.length
         if body is None:
             return None
         if self._rest is None:
@@ -108,16 +110,19 @@ class Exchange:
                 self._rest = NOTHING
                 return whole
             body.begin()
-            self._rest = self.head.body()
+            self._rest = self._begin()
         return body.whole() if self._rest.take(buffer, body.write) else None
 
     def skip(self, buffer: bytearray) -> bool:
         """Discard the received part of a refused body; True at its end, False if more is to come or it is malformed."""
-        rest = self._rest or self.head.body()
+        rest = self._rest or self._begin()
         try:
             return rest.take(buffer, _discard)
         except Refused:
             return False
+
+    def _begin(self) -> Counted | Chunked:
+        return Chunked() if self.head.chunked else Counted(self.length)
 
     def verify(self) -> trio.CancelScope:
         """A new scope for the task that verifies the whole body."""
