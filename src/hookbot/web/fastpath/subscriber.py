@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -19,7 +19,7 @@ from ...protocol.websocket import (
     frame,
     is_one_control_frame,
 )
-from ..limits import NOISE, TOO_NOISY
+from ..limits import NOISE, TOO_NOISY, ConnectionLimits
 from .epoll import READ, WRITE, EpollLoop
 from .nonblocking import NonblockingSocket
 
@@ -27,12 +27,25 @@ if TYPE_CHECKING:
     from wsproto.connection import Connection
     from wsproto.events import Event
 
-    from .fanout import Fanout
-
 # A client of the fan-out sends pongs and little else. To answer so many of the smallest frames takes a millisecond.
 RECEIVE_BYTES = 256
 
 logger = logging.getLogger(__package__)
+
+
+class Owner(Protocol):
+    """Interface of the fan-out for its subscribers."""
+
+    limits: ConnectionLimits
+
+    def holds(self, subscriber: "Subscriber", rest: memoryview) -> None:
+        """Called when a subscriber does not take the end of what was sent, which is kept; may end the subscriber."""
+
+    def taken(self, subscriber: "Subscriber") -> None:
+        """Called when a stalled subscriber has taken everything that was sent."""
+
+    def gone(self, subscriber: "Subscriber", reason: str) -> None:
+        """Called once, when the subscriber's socket was closed."""
 
 
 class Subscriber(NonblockingSocket):
@@ -43,13 +56,13 @@ class Subscriber(NonblockingSocket):
     """
 
     __slots__ = (
-        *("_incoming", "_noise", "_owed", "_fanout", "_parser", "busy", "catching_up", "closing_since", "grant"),
+        *("_incoming", "_noise", "_owed", "_owner", "_parser", "busy", "catching_up", "closing_since", "grant"),
         *("pinged_at", "position", "received_at", "sent_at"),
     )
 
     receive_bytes = RECEIVE_BYTES
 
-    def __init__(self, sock: socket.socket, epoll: EpollLoop, fanout: "Fanout", position: int, grant: Grant) -> None:
+    def __init__(self, sock: socket.socket, epoll: EpollLoop, owner: Owner, position: int, grant: Grant) -> None:
         super().__init__(sock, epoll)
         self.position = position
         self.grant = grant
@@ -59,7 +72,7 @@ class Subscriber(NonblockingSocket):
         self.catching_up = False
         self.closing_since: float | None = None
         self.received_at = self.sent_at = self.pinged_at = self.moved_at
-        self._fanout = fanout
+        self._owner = owner
         self._owed = b""
         """Control frame to send after the current message, since it must not be put into the middle of a frame."""
         self._parser: Connection | None = None
@@ -73,7 +86,7 @@ class Subscriber(NonblockingSocket):
 
     def overdue(self, now: float) -> str | None:
         """The reason to end the connection because it exceeded a limit, or None."""
-        limits = self._fanout.limits
+        limits = self._owner.limits
         if self.closing_since is not None:
             return "did not finish the closing handshake" if now - self.closing_since > limits.close_s else None
         if self._unsent is not None:
@@ -88,7 +101,7 @@ class Subscriber(NonblockingSocket):
         if self._unsent is not None:
             self.busy = True
             self.watch(READ | WRITE)
-            self._fanout.holds(self, self._unsent)
+            self._owner.holds(self, self._unsent)
         elif self.closing_since is not None and self.open:
             self.half_close()
 
@@ -136,12 +149,12 @@ class Subscriber(NonblockingSocket):
         # The client may have reset the connection, or filled its buffer once more.
         if self.open and self._unsent is None:  # pragma: no branch - a race
             self.watch(READ)
-            self._fanout.taken(self)
+            self._owner.taken(self)
 
     def gone(self, reason: str) -> None:
         """Leave the fan-out, after the socket was closed."""
         self.busy = True
-        self._fanout.gone(self, reason)
+        self._owner.gone(self, reason)
 
     def _say(self, data: bytes) -> None:
         """Send a control frame, or keep it until the current message is sent.
@@ -184,8 +197,8 @@ class Subscriber(NonblockingSocket):
                 self._say(frame(PONG, bytes(event.payload)))
             case events.Message():
                 self._incoming += len(event.data.encode() if isinstance(event.data, str) else event.data)
-                if self._incoming > self._fanout.limits.max_message_bytes:
-                    limit = self._fanout.limits.max_message_bytes
+                if self._incoming > self._owner.limits.max_message_bytes:
+                    limit = self._owner.limits.max_message_bytes
                     self.close(TOO_BIG, f"a message from a client has at most {limit} bytes")
                 elif event.message_finished:
                     self._incoming = 0
