@@ -68,7 +68,8 @@ class Audience:
         self._queue = queue
         self._prepare = prepare
         self._opcode = TEXT if framing.text else BINARY
-        self._key = "websocket", framing.key
+        # A string remembers its hash.
+        self._key = f"websocket {framing.key}"
 
     def wake(self) -> None:
         """Queue the audience for the sending of new messages. The broker calls it when the channel has some."""
@@ -87,7 +88,8 @@ class Audience:
         if self.waiting:
             return self._send
         waiting = [subscriber for subscriber in self.subscribers if not subscriber.busy]
-        self.count_listeners(len(waiting))
+        if len(waiting) != self._listeners:
+            self.count_listeners(len(waiting))
         if not waiting:
             self.skip()
             return None
@@ -126,11 +128,14 @@ class Audience:
         entries = self.channel.after(position)
         if not entries:
             return None
-        run = entries if len(entries) == 1 else next(runs(entries))
-        if run[0].is_large:
-            return self._next_large(run[0])
+        first = entries[0]
+        if first.is_large:
+            return self._next_large(first)
+        if len(entries) == 1:
+            return Send(first.frame(self._key, self._encode), first.position, first.position)
+        run = next(runs(entries))
         parts = [entry.frame(self._key, self._encode) for entry in run]
-        return Send(parts[0] if len(parts) == 1 else b"".join(parts), run[0].position, run[-1].position)
+        return Send(b"".join(parts), first.position, run[-1].position)
 
     def _next_large(self, entry: Entry) -> Send | None:
         payload = entry.ready_frame(self.framing.key)
