@@ -532,17 +532,18 @@ async def test_a_bug_while_a_resume_begins_ends_that_connection_alone(monkeypatc
 
 @pytest.mark.parametrize("size", [10, LARGE_BODY + 1])
 async def test_a_bug_in_the_frames_of_a_format_ends_its_subscribers_alone(
-    monkeypatch: pytest.MonkeyPatch, size: int
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
     async with open_fast_path() as hub:
-        broken = await hub.listen(subprotocol="cloudevents.json")
+        broken = [await hub.listen(subprotocol="cloudevents.json") for _ in range(3)]
         other = await hub.listen()
         for audience in hub.fanout._audiences._audiences.values():
             if isinstance(audience.framing, CloudEvents):
                 monkeypatch.setattr(audience.framing, "message", fail)
         await hub.publish("topic", b"x" * size)
 
-        assert await broken.closed() == 1011
+        assert [await one.closed() for one in broken] == [1011] * 3
+        assert caplog.text.count("cannot be served") == 1
         later = await hub.listen(subprotocol="cloudevents.json")
         monkeypatch.undo()
         await hub.publish("topic", b"2")

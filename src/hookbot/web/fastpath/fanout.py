@@ -100,7 +100,7 @@ class Fanout:
             else:
                 subscriber.send(upgrade)
         except Exception as error:  # noqa: BLE001
-            self._fail(subscriber, audience, error)
+            self._fail(audience, error, subscriber)
         if self._closing:
             subscriber.close(SHUTTING_DOWN.code, str(SHUTTING_DOWN))
         self._advance(subscriber, audience)
@@ -193,7 +193,7 @@ class Fanout:
                 elif subscriber.position < reached:
                     self._advance(subscriber, audience)
             except Exception as error:  # noqa: BLE001
-                self._fail(subscriber, audience, error)
+                self._fail(audience, error, subscriber)
         return len(part) * cost
 
     def _advance(self, subscriber: Subscriber, audience: Audience) -> None:
@@ -210,7 +210,7 @@ class Fanout:
                 subscriber.position = send.reached
                 subscriber.send(send.data, send.header)
         except Exception as error:  # noqa: BLE001
-            self._fail(subscriber, audience, error)
+            self._fail(audience, error, subscriber)
 
     def _start_preparing(self, audience: Audience, position: int) -> None:
         audience.channel.deliveries += 1
@@ -244,7 +244,7 @@ class Fanout:
         except Unavailable as error:
             subscriber.close(TRY_AGAIN_LATER, str(error))
         except Exception as error:  # noqa: BLE001
-            self._fail(subscriber, audience, error)
+            self._fail(audience, error, subscriber)
         subscriber.catching_up = False
         subscriber.update_busy()
         self._advance(subscriber, audience)
@@ -258,7 +258,7 @@ class Fanout:
                     if subscriber.open:
                         self._look_after(subscriber, audience, now)
                 except Exception as error:  # noqa: BLE001
-                    self._fail(subscriber, audience, error)
+                    self._fail(audience, error, subscriber)
                 if n % self.limits.sweep_step == 0:
                     await trio.lowlevel.checkpoint()
                     now = trio.current_time()
@@ -285,12 +285,12 @@ class Fanout:
                 subscriber.send(audience.frame(payload))
 
     def _fail_all(self, audience: Audience, error: Exception) -> None:
-        for subscriber in tuple(audience.subscribers):
-            self._fail(subscriber, audience, error)
+        self._fail(audience, error, *audience.subscribers)
         audience.skip()
 
-    def _fail(self, subscriber: Subscriber, audience: Audience, error: Exception) -> None:
-        """Close a subscriber because of a bug in the hub."""
+    def _fail(self, audience: Audience, error: Exception, *subscribers: Subscriber) -> None:
+        """Close subscribers of an audience because of a bug in the hub."""
         wanted = audience.channel.wanted
-        logger.error("a subscriber of %s cannot be served; it is closed with 1011: %r", wanted, error, exc_info=error)
-        subscriber.close(INTERNAL_ERROR, "the hub failed")
+        logger.error("subscribers of %s cannot be served; they are closed with 1011: %r", wanted, error, exc_info=error)
+        for subscriber in subscribers:
+            subscriber.close(INTERNAL_ERROR, "the hub failed")
