@@ -153,8 +153,9 @@ class _Listener:
                 sock, address = self._sock.accept()
                 # IPv4 clients of a dual-stack socket; a Unix socket has no address.
                 peer = address[0].removeprefix("::ffff:") if address else ""
+                spared = sock.fileno() >= self._spared_from and not self._context.app_made.is_set()
                 self._accept(sock, peer)
-                if sock.fileno() >= self._spared_from and not self._context.app_made.is_set():
+                if spared:
                     self._pause("the last files are left to the import of the app", self._context.app_made.wait)
                     return
                 self._full = False
