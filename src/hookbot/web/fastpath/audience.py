@@ -203,11 +203,13 @@ def runs(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
     start = size = 0
     for number, entry in enumerate(entries):
         size += entry.message.size
-        if number > start and (entry.is_large or size > SEND_BYTES):
-            yield entries[start:number]
+        # A large one is larger than that by itself.
+        if size > SEND_BYTES:
+            if number > start:
+                yield entries[start:number]
             start, size = number, entry.message.size
-        if entry.is_large:
-            yield entries[number : number + 1]
-            start, size = number + 1, 0
+            if entry.is_large:
+                yield entries[number : number + 1]
+                start, size = number + 1, 0
     if start < len(entries):
         yield entries[start:]
