@@ -165,3 +165,30 @@ def test_nothing_waits_when_nobody_is_sent_anything_any_more(hub: Hub, channels:
     hub.publish("a")
 
     assert hub.topics == ["a", "a", "b", "a"]
+
+
+def test_a_delivery_that_goes_on_leaves_only_the_rest_due(hub: Hub, channels: dict[str, Channel]) -> None:
+    channels["a"].deliveries = 1
+    for _ in range(3):
+        hub.publish("a", b"small")
+        hub.store()
+    due = hub.channels.due
+
+    hub.channels.continue_delivery(channels["a"], 2)
+    assert hub.channels.due == due / 3
+
+    channels["a"].deliveries = 2
+    hub.channels.continue_delivery(channels["a"], 3)
+    assert hub.channels.due == due / 3
+
+
+def test_a_publish_of_any_size_does_not_wait_for_the_last_of_those_that_never_wait(
+    hub: Hub, channels: dict[str, Channel]
+) -> None:
+    channels["b"].listeners = 1000
+    hub.publish("a", b"small")
+    hub.store()
+    hub.publish("b")
+
+    assert hub.channels.due > 0
+    assert hub.topics == ["b"]

@@ -169,7 +169,12 @@ class Channels:
         """Count one of a channel's `deliveries` as ended; with the last of them, what is due is sent."""
         channel.deliveries -= 1
         if not channel.deliveries:
-            self._settle(channel)
+            self._settle(channel, channel.newest)
+
+    def continue_delivery(self, channel: Channel, position: int) -> None:
+        """Count what is due in a channel as sent up to a position, if a delivery that goes on is the only one."""
+        if channel.deliveries == 1:
+            self._settle(channel, position)
 
     @contextmanager
     def open(self, wanted: TopicFilter) -> Iterator[Channel]:
@@ -198,7 +203,7 @@ class Channels:
             return
         # Connections that have ended may refer to the channel for a while.
         channel.entries.clear()
-        self._settle(channel)
+        self._settle(channel, channel.newest)
         del self._channels[channel.wanted]
         for pattern in channel.wanted.patterns:
             self._by_pattern[pattern].remove(channel)
@@ -206,9 +211,10 @@ class Channels:
                 del self._by_pattern[pattern]
         self._channels_of.cache_clear()
 
-    def _settle(self, channel: Channel) -> None:
-        self.due -= channel.due
-        channel.due = 0
+    def _settle(self, channel: Channel, position: int) -> None:
+        due = channel.listeners * sum([entry.message.size for entry in channel.after(position)])
+        self.due += due - channel.due
+        channel.due = due
 
     def _find_channels(self, topic: str) -> Collection[Channel]:
         channels = self._by_pattern

@@ -19,8 +19,8 @@ class BrokerLimits:
     """Size of those in one commit."""
 
     due_bytes: int = 64 << 20
-    """Bytes of deliveries that are due at a time, or of one submission if that causes more; further publishes wait. It
-    takes some tens of milliseconds to send them."""
+    """Bytes of deliveries that are due at a time, or half of them and those of one submission that causes more; further
+    publishes wait. It takes some tens of milliseconds to send them."""
 
     window_messages: int = 10_000
     """Newest messages kept in memory for all subscriptions; those further behind read the log."""

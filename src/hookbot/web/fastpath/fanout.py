@@ -158,6 +158,8 @@ class Fanout:
             left -= cost
             if cost and audience.has_more:
                 news.append(audience)
+                if not audience.waiting:
+                    self._broker.channels.continue_delivery(audience.channel, audience.position)
             else:
                 audience.queued = False
                 self._broker.channels.end_delivery(audience.channel)
