@@ -570,3 +570,16 @@ async def test_a_bug_in_a_heartbeat_or_a_greeting_ends_that_subscriber_alone(mon
             await client.rest()
         await hub.publish("topic", b"1")
         assert await other.payloads(1) == [b"1"]
+
+
+async def test_of_a_delivery_that_takes_several_turns_only_the_rest_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.fanout.ROUND_COST", 1)
+    async with open_fast_path() as hub:
+        await hub.listen()
+        await hub.publish()
+        due: list[int] = []
+        hub.broker.channels.after_batch.append(lambda: due.append(hub.broker.channels.due))
+
+        await hub.broker.commit([draft := Draft("topic", bytes(BIG))] * 3)
+
+        assert due == [2 * draft.size]
