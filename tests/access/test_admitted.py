@@ -29,9 +29,8 @@ def request(*headers: Any, query: str = "", method: str = "POST") -> Request:
 
 
 def publishing(provider: str, of: Request, *, secret: str = SECRET, **source: Any) -> AdmittedPublish:
-    return AdmittedPublish(
-        PublishRequest(of, "/unsafe/acme"), source=Source("/unsafe/acme", load_provider(provider), [secret], **source)
-    )
+    made = Source("/unsafe/acme", load_provider(provider), [secret], **source)
+    return AdmittedPublish(PublishRequest(of, "/unsafe/acme"), source=made, signed=made.signed(of))
 
 
 def signed(provider: str, body: bytes, *headers: Any, secret: str = SECRET) -> Request:

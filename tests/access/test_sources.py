@@ -112,12 +112,12 @@ def test_a_source_may_ask_for_a_certificate(certificate: Any) -> None:
 def test_a_signer_sees_the_address_that_it_was_given() -> None:
     headers = (("Host", "hub.internal:8080"),)
     request = Request("POST", b"/unsafe/pub/acme/x?a=%20b", headers)
-    assert make_source().signed(request, b"body") == SignedRequest(
-        b"body", headers, "POST", "http://hub.internal:8080/unsafe/pub/acme/x?a=%20b"
+    assert make_source().signed(request) == SignedRequest(
+        b"", headers, "POST", "http://hub.internal:8080/unsafe/pub/acme/x?a=%20b"
     )
     secure = Request("POST", b"http://elsewhere/unsafe/pub/acme/x?a=%20b", headers, secure=True)
-    assert make_source().signed(secure, b"").url == "https://hub.internal:8080/unsafe/pub/acme/x?a=%20b"
-    outside = make_source(url="https://hooks.example.com").signed(request, b"")
+    assert make_source().signed(secure).url == "https://hub.internal:8080/unsafe/pub/acme/x?a=%20b"
+    outside = make_source(url="https://hooks.example.com").signed(request)
     assert outside.url == "https://hooks.example.com/unsafe/pub/acme/x?a=%20b"
 
 

@@ -218,3 +218,13 @@ def test_the_parameters_of_a_query_are_put_behind_one_another() -> None:
 
     assert one.url == "https://example.com/in?a=c%26d%20%C3%A9"
     assert one.put("query:e", "f").url == "https://example.com/in?a=c%26d%20%C3%A9&e=f"
+
+
+def test_a_request_with_its_body_has_the_same_head() -> None:
+    head = SignedRequest(b"", (("A", "1"), ("a", "2")), "PUT", "https://hub/x?y=1")
+
+    whole = head.with_body(b'{"b": 3}')
+
+    assert whole == SignedRequest(b'{"b": 3}', head.headers, "PUT", "https://hub/x?y=1")
+    assert (whole.find_all("a"), whole.find("json:b"), whole.find("query:y")) == (["1", "2"], "3", "1")
+    assert head.find("json:b") is None

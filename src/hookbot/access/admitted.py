@@ -10,6 +10,7 @@ from ..protocol.publish import PublishRequest
 from ..protocol.response import Response
 from ..protocol.since import AfterId
 from ..protocol.subscribe import SubscribeRequest
+from ..signatures import SignedRequest
 from .authorizer import Grant
 from .sources import Source
 
@@ -76,7 +77,7 @@ Accepted = Draft | Genuine | Response
 class AdmittedPublish:
     """An admitted publish, whose body may now be read. Read-only; a plain class as `Request` is."""
 
-    __slots__ = ("has_token", "headers", "max_body_bytes", "query", "request", "source")
+    __slots__ = ("has_token", "headers", "max_body_bytes", "query", "request", "signed", "source")
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class AdmittedPublish:
         source: Source | None = None,
         has_token: bool = False,
         query: str | None = None,
+        signed: SignedRequest | None = None,
         headers: Headers | None = None,
     ) -> None:
         self.request = request
@@ -95,12 +97,16 @@ class AdmittedPublish:
         """True if it has shown a valid token; topics that take none are unsafe."""
         self.query = without_token(request.http.query) if query is None else query
         """The query as it is stored."""
+        self.signed = signed
+        """Head as the sender has signed it; None only if the topic has no source."""
         self.headers = headers
         """Headers as they are stored; None if they are those of the request without its secrets."""
 
     def like(self, headers: Headers) -> "AdmittedPublish":
         """A publish without a source that differs from this one only in the `headers` to store."""
-        return AdmittedPublish(self.request, self.max_body_bytes, None, self.has_token, self.query, headers)
+        return AdmittedPublish(
+            self.request, self.max_body_bytes, has_token=self.has_token, query=self.query, headers=headers
+        )
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """Verify the complete publish, unless it has no source, and return the result.
@@ -109,7 +115,8 @@ class AdmittedPublish:
         """
         if self.source is None:
             return self.draft(body)
-        publish, signed = self.request, self.source.signed(self.request.http, body)
+        assert self.signed
+        publish, signed = self.request, self.signed.with_body(body)
         # Challenges first: most providers do not sign them the way they sign deliveries.
         response = self.source.handshake(signed, now_s=now_s)
         if response is not None:

@@ -132,15 +132,14 @@ class AccessControl:
     def admit_publish(self, request: Request) -> AdmittedPublish:
         """Admit a publish before its body is read. Raises `Refused`."""
         permit = self._recall(request) or self._permit(request)
-        if permit.source:
-            self.verifier.check_head(request, permit.topic, permit.source)
+        signed = self.verifier.check_head(request, permit.topic, permit.source) if permit.source else None
         # Counted after the token is checked, so that requests without one do not use up a sender's rate.
         self._count_publish(request)
         publish = PublishRequest.read(request, permit.topic)
         # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
         if publish.declared_bytes > permit.max_body_bytes:
             raise BodyTooLarge.than(permit.max_body_bytes)
-        return AdmittedPublish(publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query)
+        return AdmittedPublish(publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query, signed)
 
     def admits_again(self, admitted: AdmittedPublish, length: int) -> bool:
         """True if a request that repeats all that decided about an admitted one is admitted, and then counted.

@@ -52,12 +52,12 @@ class Source:
         if self.certificates and not _is_shown(certificate, self.certificates):
             raise Forbidden(f"publishing here takes {'another' if certificate else 'a'} client certificate")
 
-    def signed(self, request: Request, body: bytes) -> SignedRequest:
-        """The request with the URL that the sender has signed."""
+    def signed(self, request: Request) -> SignedRequest:
+        """The head of the request, with the URL that the sender has signed."""
         host = request.header("host")
         # Only a host: the beginning of a path in it would leave another path, and so another topic, to the request.
         base = self.url or (f"{'https' if request.secure else 'http'}://{host}" if HOST.fullmatch(host) else "")
-        return SignedRequest(body, request.headers, request.method, base + request.relative_target)
+        return SignedRequest(b"", request.headers, request.method, base + request.relative_target)
 
     @property
     def parses_body(self) -> bool:

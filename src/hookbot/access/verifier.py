@@ -15,7 +15,7 @@ from ..protocol.message import Draft
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.topics import is_unsafe
-from ..signatures import CertificateNeeded
+from ..signatures import CertificateNeeded, SignedRequest
 from ..threads import hub_threads
 from .admitted import Accepted, AdmittedPublish, Genuine
 from .client_address import client_network
@@ -57,15 +57,19 @@ class Verifier:
         """Standing of a sender without a token, given its `client_network`."""
         return Standing.VERIFIED if self._verified.has(network, now_s=self._clock.monotonic_s) else Standing.UNKNOWN
 
-    def check_head(self, request: Request, topic: str, source: Source) -> None:
-        """Raise `BadSignature` if the head shows that the request is not genuine, `TooManyRequests` after too many."""
-        signed = source.signed(request, b"")
+    def check_head(self, request: Request, topic: str, source: Source) -> SignedRequest:
+        """The head of a request as its sender has signed it.
+
+        Raises `BadSignature` if it shows that the request is not genuine, and `TooManyRequests` after too many.
+        """
+        signed = source.signed(request)
         with self._counting_failures(request, topic, source):
             self._check_now(lambda now_s: source.check_head(signed, now_s=now_s))
+        return signed
 
     def handshake(self, request: Request, topic: str, source: Source) -> Response | None:
         """Response to a challenge without a body, or None for any other request. Raises as `check_head`."""
-        signed = source.signed(request, b"")
+        signed = source.signed(request)
         with self._counting_failures(request, topic, source):
             return self._check_now(lambda now_s: source.handshake(signed, now_s=now_s))
 
@@ -194,5 +198,5 @@ def _is_small(admitted: AdmittedPublish, body: bytes) -> bool:
 
 def _delivery(source: Source, request: Request) -> str:
     """The id that the sender gives the delivery, for the log."""
-    delivery = source.provider.delivery_of(source.signed(request, b""))
+    delivery = source.provider.delivery_of(source.signed(request))
     return f" (delivery {delivery[:80]!r})" if delivery else ""

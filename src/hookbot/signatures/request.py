@@ -117,6 +117,12 @@ class SignedRequest:
         """True if the Content-Type is that of a URL-encoded form; raises `BadSignature` if there are several."""
         return (self.find("Content-Type") or "").lower().startswith(FORM)
 
+    def with_body(self, body: bytes) -> "SignedRequest":
+        """The same request with its body; what was found of the headers stays found."""
+        other = SignedRequest(body, self.headers, self.method, self.url)
+        vars(other)["_by_name"] = self._by_name
+        return other
+
     def with_url(self, url: str) -> "SignedRequest":
         """The same request with another URL; what was parsed of the body stays parsed."""
         other = replace(self, url=url)
