@@ -53,7 +53,7 @@ class HandshakeLine:
 class Handshake:
     """A connection until its TLS handshake is done, when it becomes a `FastPathConnection`."""
 
-    __slots__ = ("_context", "_fd", "_joined_at", "_line", "_open", "_peer", "_sock", "progressed_at")
+    __slots__ = ("_context", "_joined_at", "_line", "_peer", "_sock", "progressed_at")
 
     idle = True
 
@@ -63,10 +63,8 @@ class Handshake:
         self._context = context
         self._line = line
         self._sock = tls.wrap(sock)
-        self._fd = self._sock.fileno()
         self._peer = peer
-        self._open = True
-        context.epoll.add(self._fd, self)
+        context.epoll.add(self._sock.fileno(), self)
         context.connections.add(self)
         context.services.unauthenticated.add(self, peer, connection_bytes(self._sock))
 
@@ -86,7 +84,7 @@ class Handshake:
 
     def end(self, reason: str) -> None:
         """Close the socket now; does nothing if the handshake is over."""
-        if self._open:
+        if self in self._context.connections:
             logger.debug("a connection ended: %s", reason)
             self._leave()
             self._sock.close()
@@ -97,7 +95,7 @@ class Handshake:
         if events & ~(READ | WRITE):
             self.end("connection lost in the TLS handshake")
         else:
-            self._context.epoll.change(self._fd, 0)
+            self._context.epoll.change(self._sock.fileno(), 0)
             self._joined_at = trio.current_time()
             self._line.join(self)
 
@@ -107,9 +105,9 @@ class Handshake:
         try:
             self._sock.do_handshake()
         except ssl.SSLWantReadError:
-            self._context.epoll.change(self._fd, READ)
+            self._context.epoll.change(self._sock.fileno(), READ)
         except ssl.SSLWantWriteError:
-            self._context.epoll.change(self._fd, WRITE)
+            self._context.epoll.change(self._sock.fileno(), WRITE)
         except OSError as error:
             self.end(f"the TLS handshake failed: {system_reason(error)}")
         else:
@@ -120,7 +118,6 @@ class Handshake:
                 connection.hand_over(b"")
 
     def _leave(self) -> None:
-        self._open = False
         self._line.leave(self)
-        self._context.epoll.remove(self._fd)
+        self._context.epoll.remove(self._sock.fileno())
         self._context.leave(self)
