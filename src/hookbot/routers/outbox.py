@@ -160,8 +160,7 @@ class DraftCollector:
             draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
         else:
             draft = Draft(topic, what, tuple(headers), _WRAPPED if wrapped else "", hops=self._hops)
-        # What the message has is in the log, and was checked before that. Nearly always it is passed on as it was,
-        # which is found by comparing no strings.
+        # What the message has is in the log, and was checked before that.
         received = self._message.headers
         passed_on = draft.headers[: len(received)] == received
         added = draft.headers[len(received) :] if passed_on else draft.headers
