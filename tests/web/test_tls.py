@@ -1,5 +1,6 @@
 """TLS: client certificates, with whole hubs over HTTP/1.1 and HTTP/2; the files that make a context; sockets."""
 
+import select
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,9 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from hookbot.errors import ConfigError
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.web import tls as tls_module
 from hookbot.web.tls import RECORD_BYTES, Tls, TlsSocket, make_context
-from support import SECRET
+from support import GUARD_S, SECRET
 from support.hubs import WholeHub, configured, open_whole_hub
 from support.tls import CLIENTS, HUB, client_context, hub_context
 
@@ -188,7 +190,7 @@ def pair() -> Iterator[tuple[TlsSocket, ssl.SSLSocket]]:
         end.setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
     ours = Tls(hub_context()).wrap(sock)
     with ours, client_context().wrap_socket(other, server_hostname="hub", do_handshake_on_connect=False) as client:
-        unfinished: list[ssl.SSLSocket] = [client, ours]
+        unfinished: list[ssl.SSLSocket | TlsSocket] = [client, ours]
         while unfinished:
             for end in tuple(unfinished):
                 with suppress(ssl.SSLWantReadError):
@@ -209,8 +211,35 @@ def test_a_part_of_a_record_is_pending_until_it_is_received(pair: tuple[TlsSocke
     ours, client = pair
     client.send(b"hello")
 
-    assert (ours.recv(2), ours.pending()) == (b"he", 3)
-    assert (ours.recv(), ours.pending()) == (b"llo", 0)
+    assert (ours.recv(2), ours.pending()) == (b"he", True)
+    assert (ours.recv(), ours.pending()) == (b"llo", False)
+
+
+def test_records_that_came_together_are_pending_one_after_the_other(pair: tuple[TlsSocket, ssl.SSLSocket]) -> None:
+    ours, client = pair
+    client.send(b"one")
+    client.send(b"two")
+
+    assert (ours.recv(), ours.pending()) == (b"one", True)
+    assert (ours.recv(), ours.pending()) == (b"two", False)
+
+
+def test_a_client_whose_tls_carries_nothing_is_not_decrypted_for_ever(
+    pair: tuple[TlsSocket, ssl.SSLSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, client = pair
+    monkeypatch.setattr(tls_module, "FEED_BYTES", 100)
+    monkeypatch.setattr(tls_module, "SILENT_BYTES", 1000)
+    # Two records of which the second is, so far, as empty as any number of requests for new keys.
+    client.send(b"x")
+    assert ours.recv() == b"x"
+    client.send(bytes(2000))
+
+    for _ in range(10):
+        with pytest.raises(BlockingIOError):
+            ours.recv()
+    with pytest.raises(ConnectionAbortedError, match="carries nothing"):
+        ours.recv()
 
 
 def test_a_socket_with_nothing_to_receive_would_block(pair: tuple[TlsSocket, ssl.SSLSocket]) -> None:
@@ -287,6 +316,14 @@ def test_a_client_that_closes_its_side_without_a_notification_is_still_answered(
     assert received(client) == b"answer"
 
 
+def finish_handshake(ours: TlsSocket) -> None:
+    with suppress(ssl.SSLWantReadError):
+        ours.do_handshake()
+        return
+    select.select([ours], [], [], GUARD_S)
+    finish_handshake(ours)
+
+
 def test_a_session_is_resumed_also_by_another_connection() -> None:
     tls, context = Tls(hub_context()), client_context()
     session = None
@@ -294,7 +331,7 @@ def test_a_session_is_resumed_also_by_another_connection() -> None:
     for _ in range(2):
         sock, other = socketpair()
         with tls.wrap(sock) as ours, ThreadPoolExecutor() as pool:
-            handshake = pool.submit(ours.do_handshake)
+            handshake = pool.submit(finish_handshake, ours)
             with context.wrap_socket(other, server_hostname="hub", session=session) as client:
                 handshake.result()
                 ours.send(b"x")

@@ -136,8 +136,8 @@ async def test_a_listener_accepts_before_the_handshake_and_the_next_context_is_f
         tls.context = hub_context()
         second = await listener.accept()
 
-        assert second.socket.context is tls.context
-        assert first.socket.context is not tls.context
+        assert second.socket._tls.context is tls.context
+        assert first.socket._tls.context is not tls.context
         for stream in (first, second):
             await stream.aclose()
     with pytest.raises(trio.ClosedResourceError):

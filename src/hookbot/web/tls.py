@@ -1,5 +1,6 @@
 """TLS: the hub's certificate, the authorities whose client certificates it accepts, and sockets that use them."""
 
+import errno
 import socket
 import ssl
 from contextlib import suppress
@@ -15,6 +16,12 @@ PROTOCOLS = [HTTP_2, "http/1.1"]
 RECORD_BYTES = 16 << 10
 
 
+# Received at a time: a client that asks for a new key with each few bytes can use up some milliseconds with that.
+FEED_BYTES = 16 << 10
+# More than the largest record takes. Beyond it, what a client sends is nothing but requests for new keys and the like.
+SILENT_BYTES = 32 << 10
+
+
 class Tls:
     """Holder of the TLS context for new connections. A reload replaces it; established connections keep the old one."""
 
@@ -23,59 +30,102 @@ class Tls:
 
     def wrap(self, sock: socket.socket) -> "TlsSocket":
         """The socket of an accepted connection, before its handshake. Raises `OSError` if the client has gone."""
-        # Of a client that has gone, `wrap_socket` would leave the socket open.
         sock.getpeername()
-        wrapped = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        assert isinstance(wrapped, TlsSocket)
-        return wrapped
+        return TlsSocket(sock, self.context)
 
 
-class TlsSocket(ssl.SSLSocket):
+class TlsSocket(socket.socket):
     """A non-blocking socket with TLS that is used like one without, once `do_handshake` has succeeded.
 
-    What one `recv` leaves of a record is `pending`, and no event tells of it. OpenSSL keeps the record that the socket
-    did not take: after a partial or blocked `send`, the next one must begin with the bytes that were not sent.
+    What one `recv` leaves of what has come is `pending`, and no event tells of it. A record that the socket did not
+    take is kept: after a partial or blocked `send`, the next one must begin with the bytes that were not sent.
+
+    OpenSSL does not read from the socket itself, because it would go on for as long as there are requests for new keys.
     """
 
-    def do_handshake(self, block: bool = False) -> None:
-        """Do the next step of the handshake. Raises `OSError` if it fails, and `SSLWantReadError` before it is done."""
+    __slots__ = ("_carried", "_ended", "_incoming", "_outgoing", "_record", "_silent", "_tls")
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        super().__init__(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        self.setblocking(False)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._ended = False
+        """True after a half-close."""
+        self._silent = 0
+        """Number of bytes received since there was something to return."""
+        self._record = b""
+        """What the socket has not taken of the last record."""
+        self._carried = 0
+        """Number of bytes that this record carries, which do not count as sent."""
+
+    def do_handshake(self) -> None:
+        """Do the next step of the handshake. Raises `OSError` if it fails.
+
+        Before it is done, raises `SSLWantReadError`, or `SSLWantWriteError` while the socket takes no more.
+        """
+        with suppress(BlockingIOError):
+            self._feed()
+        done = False
         try:
-            super().do_handshake(block)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise
+            self._tls.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            """The client has to answer what is sent now."""
         except OSError:
-            # Closing a socket with bytes unread resets the connection, and the client may lose OpenSSL's alert.
-            with suppress(OSError):
-                socket.socket.recv(self, RECORD_BYTES)
+            # The alert that says why.
+            self._push()
             raise
+        if not self._push():
+            raise ssl.SSLWantWriteError
+        if not done:
+            raise ssl.SSLWantReadError
+        self._silent = 0
+
+    def certificate(self) -> bytes | None:
+        """The client's certificate in DER, if it has presented one."""
+        return self._tls.getpeercert(binary_form=True)
+
+    def protocol(self) -> str | None:
+        """The protocol that the client has chosen (ALPN)."""
+        return self._tls.selected_alpn_protocol()
+
+    def pending(self) -> bool:
+        """True if a part of what has come is still to be received."""
+        return self._tls.pending() > 0 or self._incoming.pending > 0
 
     def recv(self, size: int = RECORD_BYTES, flags: int = 0) -> bytes:
         """Receive at most `size` bytes of one record; none at the end. Raises `BlockingIOError` if there is no more."""
+        if self._ended:
+            return super().recv(size)
+        if not self.pending():
+            self._feed()
         try:
-            data = super().recv(size, flags)
-        # It wants to write if the client has asked for a new key: OpenSSL answers that with what is sent next.
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            data = self._tls.read(size)
+        # OpenSSL answers requests for a new key with what is sent next.
+        except ssl.SSLWantReadError:
             raise BlockingIOError from None
-        except ssl.SSLZeroReturnError:
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
-        # Python takes a reset for the end, but then there is no peer: this raises.
-        if not data and self.version():
-            self.getpeername()
+        self._silent = 0
         return data
 
     def send(self, data: bytes | memoryview, flags: int = 0) -> int:  # type: ignore[override]
         """Send whole records, and return how many bytes they carry. Raises `BlockingIOError` if the first must wait."""
-        sent = 0
-        try:
-            # Most of what is sent is one record, and slicing would cost a tenth of it.
-            if 0 < len(data) <= RECORD_BYTES:
-                return super().send(data, flags)
-            view = memoryview(data)
-            while sent < len(view):
-                sent += super().send(view[sent : sent + RECORD_BYTES], flags)
-        except ssl.SSLWantWriteError:
-            if not sent:
-                raise BlockingIOError from None
+        if self._record and not self._push():
+            raise BlockingIOError
+        sent, self._carried = self._carried, 0
+        # Most of what is sent is one record, and slicing would cost a tenth of it.
+        view = data if len(data) <= RECORD_BYTES and not sent else memoryview(data)
+        while sent < len(view):
+            part = view[sent : sent + RECORD_BYTES] if len(view) > RECORD_BYTES or sent else view
+            self._tls.write(part)
+            if not self._push():
+                self._carried = len(part)
+                if not sent:
+                    raise BlockingIOError
+                return sent
+            sent += len(part)
         return sent
 
     def sendmsg(self, buffers: tuple[bytes, bytes | memoryview]) -> int:  # type: ignore[override]
@@ -92,6 +142,7 @@ class TlsSocket(ssl.SSLSocket):
     def shutdown(self, how: int) -> None:
         """Half-close after a close_notify, without waiting for the client's: what comes then is not decrypted."""
         self._notify()
+        self._ended = True
         super().shutdown(how)
 
     def close(self) -> None:
@@ -100,10 +151,34 @@ class TlsSocket(ssl.SSLSocket):
         super().close()
 
     def _notify(self) -> None:
-        # It raises if the connection is broken or not established, a record is waiting, or it was notified before; and
-        # because the client's close_notify, for which it would wait, has not come.
-        with suppress(OSError, ValueError):
-            self.unwrap()
+        # Not into the middle of a record. It raises if the connection is broken or not established, or was notified
+        # before; and because the client's close_notify, for which it would wait, has not come.
+        if self.fileno() >= 0 and not self._record:
+            with suppress(OSError):
+                self._tls.unwrap()
+            with suppress(OSError):
+                self._push()
+
+    def _feed(self) -> None:
+        """Take encrypted bytes from the socket. Raises `BlockingIOError` if there are none, and `OSError`."""
+        data = super().recv(FEED_BYTES)
+        self._silent += len(data)
+        if self._silent > SILENT_BYTES:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "its TLS carries nothing")
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def _push(self) -> bool:
+        """Send what is encrypted; False if the socket has not taken all of it."""
+        record = self._record + self._outgoing.read() if self._record else self._outgoing.read()
+        sent = 0
+        if record:
+            with suppress(BlockingIOError):
+                sent = super().send(record)
+        self._record = record[sent:]
+        return not self._record
 
 
 def make_context(certificate: Path | None, key: Path | None, client_authorities: Path | None) -> ssl.SSLContext | None:
@@ -118,7 +193,6 @@ def make_context(certificate: Path | None, key: Path | None, client_authorities:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(PROTOCOLS)
-    context.sslsocket_class = TlsSocket
     # OpenSSL 1.1 would let a client of TLS 1.2 ask for one handshake after the other.
     context.options |= ssl.OP_NO_RENEGOTIATION
     # A client that closes its side without a close_notify may still read (RFC 9112, section 9.8), but OpenSSL 3 would

@@ -203,7 +203,7 @@ class AsgiConnection:
                 with trio.fail_after(self._config.limits.slow_s):
                     await stream.do_handshake()
             if isinstance(socket, TlsSocket):
-                certificate, alpn = socket.getpeercert(binary_form=True), socket.selected_alpn_protocol()
+                certificate, alpn = socket.certificate(), socket.protocol()
             # The kernel drops a connection whose client is unreachable, which no write would notice, after 24 days at
             # most: it takes an int. A Unix socket and other platforms lack the option.
             with suppress(OSError, AttributeError):

@@ -30,7 +30,7 @@ class FastPathConnection(HttpConnection):
 
     def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
         super().__init__(context, sock)
-        certificate = sock.getpeercert(binary_form=True) if isinstance(sock, TlsSocket) else None
+        certificate = sock.certificate() if isinstance(sock, TlsSocket) else None
         self._client = (peer, isinstance(sock, TlsSocket), certificate)
         """Address of the client, True if the connection is encrypted, and the client's certificate, for `Head`."""
         self._authenticated = False

@@ -114,7 +114,7 @@ class Handshake:
             self._leave()
             connection = FastPathConnection(self._context, self._sock, self._peer)
             # The app speaks first in HTTP/2, and refuses whatever else a client sends that has chosen it.
-            if self._sock.selected_alpn_protocol() == HTTP_2:
+            if self._sock.protocol() == HTTP_2:
                 connection.hand_over(b"")
 
     def _leave(self) -> None:

@@ -32,9 +32,9 @@ class NonblockingSocket(ABC):
         """Time at which the socket was added, or `transmit` last kept bytes; subclasses may advance it."""
         self._sock = sock
         self._epoll = epoll
-        self._events = READ
+        self._events = READ | WRITE if self._pending() else READ
         self._unsent: memoryview | None = None
-        epoll.add(self.fd, self)
+        epoll.add(self.fd, self, self._events)
 
     @property
     def stalled(self) -> bool:
@@ -61,7 +61,7 @@ class NonblockingSocket(ABC):
             if self.open and self._unsent is None:
                 self.taken()
         # Errors and hang-ups are found by reading, too, and `taken` may have closed the socket.
-        if self.open and (events & ~WRITE or self._pending()):
+        if self.open and (events & ~WRITE or (self._events & READ and self._pending())):
             self._receive()
 
     def transmit(self, data: bytes | memoryview, header: bytes = b"") -> None:
@@ -86,6 +86,9 @@ class NonblockingSocket(ABC):
 
     def watch(self, events: int) -> None:
         """Watch for these events; errors and hang-ups are always reported."""
+        # No event tells of what is pending; writable is mostly at once.
+        if events & READ and self._pending():
+            events |= WRITE
         if events != self._events:
             self._events = events
             self._epoll.change(self.fd, events)
@@ -118,10 +121,9 @@ class NonblockingSocket(ABC):
             self.end(f"connection lost: {system_reason(error)}")
         else:
             self.received(data)
-            # No event tells of it; writable is mostly at once.
-            if self.open and len(data) == self.receive_bytes and self._pending():
-                self.watch(self._events | WRITE)
+            if self.open:
+                self.watch(self._events)
 
     def _pending(self) -> bool:
         """True if a part of a TLS record is still to be received."""
-        return isinstance(self._sock, TlsSocket) and self._sock.pending() > 0
+        return isinstance(self._sock, TlsSocket) and self._sock.pending()
