@@ -64,7 +64,7 @@ def test_a_message_is_passed_on_with_all_that_its_sender_sent() -> None:
     verified = Verified("github", "0", None, "/unsafe/github.com/")
     message = Message("/unsafe/t", b"body", (("A", "b"),), "q", verified, ("first",), "x", "y", 7)
 
-    draft = message.passed_on("topic", "q&more", ("first", "second"))
+    draft = Draft.passing_on(message, "topic", "q&more", ("first", "second"))
 
     assert draft == Draft("topic", b"body", (("A", "b"),), "q&more", verified, ("first", "second"))
     assert draft.size == Draft("topic", b"body", (("A", "b"),), "q&more").size
@@ -198,7 +198,7 @@ def test_nobody_vouches_for_what_comes_without_a_token_and_a_signature(draft: Dr
 
 
 def test_a_message_of_the_log_equals_one_with_the_same_fields_and_cannot_be_changed() -> None:
-    stored = Message.stored(Draft("t", b"body", (("A", "b"),)), "somelogs", 7, 5, None)
+    stored = Draft("t", b"body", (("A", "b"),)).stored("somelogs", 7, 5, None)
     other = Message("t", b"body", (("A", "b"),), id=format_id("somelogs", 7), time_us=5)
 
     assert stored == other

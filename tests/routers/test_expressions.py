@@ -6,8 +6,7 @@ import pytest
 from hookbot.errors import BodyTooLarge, ConfigError
 from hookbot.protocol.bodies import UNTRUSTED
 from hookbot.protocol.message import Message, Verified
-from hookbot.routers.expressions import FIELDS, Expression, Template, document
-from hookbot.routers.large_messages import SMALL_BYTES
+from hookbot.routers.expressions import FIELDS, SHARED_BYTES, Expression, Template, document
 
 PUSH = Message(
     "github.com/repo/acme/app",
@@ -34,7 +33,7 @@ def test_a_message_looks_like_its_envelope_with_its_body_read() -> None:
 
 
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
-LARGE = b'["%s"]' % (b"x" * SMALL_BYTES)
+LARGE = b'["%s"]' % (b"x" * SHARED_BYTES)
 MANY = b"[" + b"0," * UNTRUSTED.values + b"0]"
 
 

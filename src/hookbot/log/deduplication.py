@@ -89,7 +89,7 @@ class Batch:
 
     def _store(self, draft: Draft, duplicate_of: str | None) -> Message:
         self.head += 1
-        message = Message.stored(draft, self.epoch, self.head, self.time_us, duplicate_of)
+        message = draft.stored(self.epoch, self.head, self.time_us, duplicate_of)
         row = self.head, self.time_us, self.size_of(message)
         self.stored.append((row, message))
         self.rows[is_unsafe(draft.topic)].append(row)

@@ -86,6 +86,24 @@ class Draft:
         """True if nobody vouches for its sender: the topic takes no token, and no signature was verified."""
         return self.verified is None and is_unsafe(self.topic)
 
+    @classmethod
+    def passing_on(cls, message: "Message", topic: str, query: str, hops: tuple[str, ...]) -> "Draft":
+        """Draft with the body, the headers and the origin of a message."""
+        draft = cls(topic, message.body, message.headers, query, message.verified, hops)
+        draft._size = message.size + len(topic) - len(message.topic) + len(query) - len(message.query)
+        return draft
+
+    def stored(self, epoch: str, position: int, time_us: int, duplicate_of: str | None) -> "Message":
+        """The message that the log `epoch` makes of this draft."""
+        message = _Unsealed()
+        message.topic, message.body, message.headers = self.topic, self.body, self.headers
+        message.query, message.verified, message.hops = self.query, self.verified, self.hops
+        message.duplicate_of, message.redelivered = duplicate_of, False
+        message.id, message.time_us = format_id(epoch, position), time_us
+        message._size, message._position = self.size, position
+        message.__class__ = Message
+        return cast(Message, message)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -107,28 +125,10 @@ class Message:
     _size: int = field(default=0, init=False, repr=False, compare=False)
     _position: int = field(default=0, init=False, repr=False, compare=False)
 
-    @classmethod
-    def stored(cls, draft: Draft, epoch: str, position: int, time_us: int, duplicate_of: str | None) -> "Message":
-        """The message that the log `epoch` makes of a draft."""
-        message = _Unsealed()
-        message.topic, message.body, message.headers = draft.topic, draft.body, draft.headers
-        message.query, message.verified, message.hops = draft.query, draft.verified, draft.hops
-        message.duplicate_of, message.redelivered = duplicate_of, False
-        message.id, message.time_us = format_id(epoch, position), time_us
-        message._size, message._position = draft.size, position
-        message.__class__ = cls
-        return cast(Message, message)
-
     @property
     def size(self) -> int:
         """Approximate size in memory and on disk, in bytes."""
         return self._size or _size(self)
-
-    def passed_on(self, topic: str, query: str, hops: tuple[str, ...]) -> Draft:
-        """Draft with the body, the headers and the origin of this message."""
-        draft = Draft(topic, self.body, self.headers, query, self.verified, hops)
-        draft._size = self.size + len(topic) - len(self.topic) + len(query) - len(self.query)
-        return draft
 
     @property
     def time(self) -> datetime:

@@ -24,7 +24,6 @@ from ..protocol.content import read_content
 from ..protocol.json_text import read_json, write_json
 from ..protocol.message import Message, format_time
 from ..protocol.topics import is_unsafe
-from .large_messages import SMALL_BYTES
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _ALL = "@"
@@ -65,13 +64,14 @@ _INTERPRETER = TreeInterpreter(jmespath.Options(custom_functions=_Functions()))
 
 # Filters that read the same topic have their turns one after the other, with a few messages in each: a small body is
 # parsed once for all of them. What was parsed takes a few megabytes together (33 at worst); no expression changes it.
+SHARED_BYTES = 16 << 10
 _read_shared = lru_cache(maxsize=32)(read_content)
 
 
 def _body(message: Message) -> Any:
     # On a safe topic, the sender has shown a token.
     is_known = message.verified or not is_unsafe(message.topic)
-    read = _read_shared if len(message.body) <= SMALL_BYTES else read_content
+    read = _read_shared if len(message.body) <= SHARED_BYTES else read_content
     return read(message.body, message.header("content-type") or "", VERIFIED if is_known else UNTRUSTED)
 
 

@@ -156,7 +156,7 @@ class DraftCollector:
             query = f"{what.query}&{_WRAPPED}".lstrip("&") if wrapped and not what.wrapped else what.query
             # Most are passed on as they are: the log has taken all of it before.
             if what is self._message and not headers:
-                return what.passed_on(topic, query, self._hops)
+                return Draft.passing_on(what, topic, query, self._hops)
             draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
         else:
             draft = Draft(topic, what, tuple(headers), _WRAPPED if wrapped else "", hops=self._hops)
