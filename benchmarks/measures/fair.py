@@ -1,12 +1,11 @@
 """How late large messages to many subscribers come while publishers go flat out, in a short run and in a long one."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 from benchmarks.contestants import DURABLE, HOOKBOT, NATS, Stage
 from benchmarks.flat_out import flat_out
 from benchmarks.plan import Plan
-from benchmarks.room import Room
+from benchmarks.rooms import rooms
 from benchmarks.samples import Cell, Sample
 from benchmarks.supply import plain
 
@@ -26,14 +25,10 @@ LENGTHS = {SHORT: 2, LONG: 10}
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     """Connect the subscribers to all contestants, then measure the contestants in turns."""
     subscribers = plan.subscribers[-1]
-    with ExitStack() as stack:
-        rooms = {
-            one: stack.enter_context(Room(stage.start(one).port, one.protocol, [TOPIC] * subscribers))
-            for one in stage.present(CONTESTANTS)
-        }
+    with rooms(stage, CONTESTANTS, [TOPIC] * subscribers) as all_rooms:
         for round in range(plan.rounds):
             for case, times in LENGTHS.items():
-                for one, room in rooms.items():
+                for one, room in all_rooms.items():
                     supply = plain(one.protocol, [TOPIC], SIZE)
                     with room.publishers(PUBLISHERS):
                         run = flat_out(

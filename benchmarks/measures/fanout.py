@@ -1,7 +1,6 @@
 """Deliveries per second and their CPU cost: one message at a time to all subscribers, and several at once."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 from benchmarks.connecting import Lost
 from benchmarks.contestants import (
@@ -19,6 +18,7 @@ from benchmarks.contestants import (
 from benchmarks.plan import Plan
 from benchmarks.processes import Meter, Process
 from benchmarks.room import Room
+from benchmarks.rooms import rooms
 from benchmarks.samples import Cell, Sample, Values
 from benchmarks.supply import Supply, plain
 
@@ -31,16 +31,12 @@ TOPIC = "bench/fanout"
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     """For each number of subscribers, connect them to all contestants, then measure the contestants in turns."""
     for subscribers in plan.subscribers:
-        with ExitStack() as stack:
-            rooms = {
-                one: stack.enter_context(Room(stage.start(one).port, one.protocol, [TOPIC] * subscribers))
-                for one in stage.present(CONTESTANTS)
-            }
-            supplies = {(one, size): plain(one.protocol, [TOPIC], size) for one in rooms for size in plan.sizes}
+        with rooms(stage, CONTESTANTS, [TOPIC] * subscribers) as all_rooms:
+            supplies = {(one, size): plain(one.protocol, [TOPIC], size) for one in all_rooms for size in plan.sizes}
             for round in range(plan.rounds):
                 for size in plan.sizes:
                     for case, messages in cases(size, plan):
-                        for one, room in rooms.items():
+                        for one, room in all_rooms.items():
                             supply = supplies[one, size]
                             values = deliveries(stage.start(one), room, supply, subscribers, messages, plan.seconds)
                             yield Sample(Cell("fanout", case, subscribers, one.name), round, values)

@@ -1,28 +1,16 @@
 """Latency from publishing to receiving, at half of each contestant's capacity and at fixed rates."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
-from benchmarks.contestants import (
-    ANCESTOR,
-    BARE,
-    DURABLE,
-    HOOKBOT,
-    JETSTREAM,
-    NATS,
-    QUART,
-    STARLETTE,
-    WEBSOCKETS,
-    Stage,
-)
+from benchmarks.contestants import QUART, Stage
 from benchmarks.flat_out import percentiles
-from benchmarks.measures.fanout import deliveries
+from benchmarks.measures.fanout import CONTESTANTS, deliveries
 from benchmarks.plan import Plan
 from benchmarks.room import Room
+from benchmarks.rooms import rooms
 from benchmarks.samples import Cell, Sample, Values
 from benchmarks.supply import Supply, plain
 
-CONTESTANTS = (HOOKBOT, DURABLE, QUART, STARLETTE, WEBSOCKETS, NATS, JETSTREAM, ANCESTOR, BARE)
 REFERENCES = {"ms, p50": QUART, "ms, p99": QUART, "messages/s": None}
 COUNTED = "subscribers"
 SIZE = 200
@@ -34,13 +22,9 @@ RATES = (20, 200)
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     """Measure the capacity of each contestant, then publish half of that on a schedule."""
     subscribers = plan.listeners
-    with ExitStack() as stack:
-        rooms = {
-            one: stack.enter_context(Room(stage.start(one).port, one.protocol, [TOPIC] * subscribers))
-            for one in stage.present(CONTESTANTS)
-        }
+    with rooms(stage, CONTESTANTS, [TOPIC] * subscribers) as all_rooms:
         for round in range(plan.rounds):
-            for one, room in rooms.items():
+            for one, room in all_rooms.items():
                 supply = plain(one.protocol, [TOPIC], SIZE)
                 most = deliveries(stage.start(one), room, supply, subscribers, plan.burst, plan.seconds)
                 half = most.get("deliveries/s", 0) / subscribers / 2
