@@ -160,14 +160,17 @@ class AccessControl:
     def _recall(self, request: Request) -> Permit | None:
         """The permit of an earlier request with the same target and token, if it would be given again."""
         permit = self._permits.find(request)
-        # Most tokens never expire, and asking for the time would cost more than all the rest.
-        if permit is None or (permit.expires_s < inf and permit.expires_s <= self.now_s) or request.sent("origin"):
+        if permit is None or self._is_over(permit.expires_s) or request.sent("origin"):
             return None
         self._note_topic(permit.topic, request.client)
         if permit.source:
             permit.source.check_sender(request.client, request.certificate)
         request.authenticated = True
         return permit
+
+    def _is_over(self, expires_s: float) -> bool:
+        # Most tokens never expire, and asking for the time would cost more than all the rest.
+        return expires_s < inf and expires_s <= self.now_s
 
     def _permit(self, request: Request) -> Permit:
         """The permit of a request, by its path, its sender and its token. Raises `Refused`."""
@@ -219,7 +222,7 @@ class AccessControl:
         if not websocket or request.sent("last-event-id") is not None or request.sent("origin") is not None:
             return None
         admitted = self._subscriptions.find(request)
-        if admitted is None or (admitted.grant.expires_s < inf and admitted.grant.expires_s <= self.now_s):
+        if admitted is None or self._is_over(admitted.grant.expires_s):
             return None
         request.authenticated = True
         return admitted
