@@ -115,10 +115,10 @@ class TlsSocket(socket.socket):
         if self._record and not self._push():
             raise BlockingIOError
         sent, self._carried = self._carried, 0
-        # Most of what is sent is one record, and slicing would cost a tenth of it.
-        view = data if len(data) <= RECORD_BYTES and not sent else memoryview(data)
-        while sent < len(view):
-            part = view[sent : sent + RECORD_BYTES] if len(view) > RECORD_BYTES or sent else view
+        while sent < len(data):
+            # Most of what is sent is one record, and slicing would cost a tenth of it.
+            is_one = not sent and len(data) <= RECORD_BYTES
+            part = data if is_one else memoryview(data)[sent : sent + RECORD_BYTES]
             self._tls.write(part)
             if not self._push():
                 self._carried = len(part)
