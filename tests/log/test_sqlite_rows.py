@@ -7,19 +7,7 @@ import pytest
 
 from hookbot.log.sqlite_rows import ROWS_PER_BREAK, Columns, decode, encode_meta, with_breaks
 from hookbot.protocol.message import Message, Verified, format_id
-
-EPOCH = "abcdefgh"
-FULL = Message(
-    "orders",
-    b'{"a": 1}',
-    headers=(("Host", "hub"), ("X-A", "é")),
-    query="a=b",
-    verified=Verified("github", "0", 1_700_000_000.0, "/unsafe/acme"),
-    hops=("github",),
-    duplicate_of="abcdefgh-000000000000001",
-    id=format_id(EPOCH, 2),
-    time_us=3,
-)
+from support.messages import EPOCH, FULL
 
 
 def columns(*messages: Message, metas: list[str] | None = None) -> Columns:

@@ -12,20 +12,9 @@ from hookbot.log.sqlite_rows import encode_meta
 from hookbot.log.stored_message import StoredMessage
 from hookbot.protocol.envelope import encode_envelope
 from hookbot.protocol.frames import Raw
-from hookbot.protocol.message import Message, Verified, format_id
+from hookbot.protocol.message import Message, format_id
+from support.messages import EPOCH, FULL
 
-EPOCH = "abcdefgh"
-FULL = Message(
-    "orders",
-    b'{"a": 1}',
-    headers=(("Host", "hub"), ("X-A", "é")),
-    query="a=b",
-    verified=Verified("github", "0", 1_700_000_000.0, "/unsafe/acme"),
-    hops=("github",),
-    duplicate_of="abcdefgh-000000000000001",
-    id=format_id(EPOCH, 2),
-    time_us=3,
-)
 WRAPPED = replace(FULL, query="extra-metadata=github")
 
 
