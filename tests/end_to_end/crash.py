@@ -15,7 +15,7 @@ import trio
 from end_to_end.crashing.under_load import crash_under_load
 from end_to_end.crashing.while_routing import crash_while_routing
 
-DEADLINE_S = 120
+DEADLINE_S = 600  # on a machine that has much else to do
 
 
 def main() -> None:

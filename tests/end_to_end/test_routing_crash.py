@@ -34,13 +34,19 @@ async def main():
     spec = RouterSpec("github", "github", {"secrets": ["s3cret"]})
     async with open_sqlite_log(Path(sys.argv[1])) as log, open_broker(log) as broker:
         async with open_routers(broker, [spec], str) as routers:
-            while True:
+
+            def kill_if_there():
                 [state] = routers.snapshot()
                 position = int(state["position"][-15:])
                 if position >= float(sys.argv[2]) or state["lag"] == 0:
                     print(position, flush=True)
                     os.kill(os.getpid(), signal.SIGKILL)
+
+            # After each commit, and not now and then: the machine may be busy, or the router fast.
+            broker.channels.after_batch.append(kill_if_there)
+            while True:
                 await trio.sleep(0.002)
+                kill_if_there()
 
 trio.run(main)
 """

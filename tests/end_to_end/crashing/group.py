@@ -22,6 +22,8 @@ class Delivery(NamedTuple):
     id: str
     topic: str
     redelivered: bool
+    acknowledged: bool
+    """True if the client had acknowledged it before."""
 
 
 class Group:
@@ -92,8 +94,10 @@ class Group:
 
     def _check_order(self) -> None:
         last: defaultdict[tuple[int, str], str] = defaultdict(str)
-        for life, id, topic, redelivered in self.deliveries:
-            assert redelivered or id > last[life, topic], f"{self.name} was given {id} after {last[life, topic]}"
+        for life, id, topic, redelivered, acknowledged in self.deliveries:
+            # Another member may acknowledge a message once more while it is on its way: then it holds up none after it.
+            again = redelivered or acknowledged
+            assert again or id > last[life, topic], f"{self.name} was given {id} after {last[life, topic]}"
             last[life, topic] = id
 
 
@@ -130,9 +134,9 @@ class Member(V1):
 
     def hear(self, envelope: dict[str, Any]) -> None:
         super().hear(envelope)
-        delivery = Delivery(self.sessions[-1].life, envelope["id"], envelope["topic"], "redelivered" in envelope)
-        self.group.deliveries.append(delivery)
-        self.group.acknowledgements.hear(delivery.id, delivery.life)
+        id, topic, life = envelope["id"], envelope["topic"], self.sessions[-1].life
+        acknowledged = self.group.acknowledgements.hear(id, life)
+        self.group.deliveries.append(Delivery(life, id, topic, "redelivered" in envelope, acknowledged))
         (self._stuck if envelope["topic"] == self.group.stuck else self._held).append(envelope["id"])
 
     def _ack(self, websocket: ClientConnection, *, some: int) -> None:
@@ -141,9 +145,9 @@ class Member(V1):
         acked, self._held = self._held[some:], self._held[:some]
         # Before the hub can know of it.
         self.group.acked.extend(acked)
-        self.group.acknowledgements.note(acked, self.sessions[-1].life)
         self._acked = [*self._acked, *acked][-REPEATED:]
         self._send_ack(websocket, acked)
+        self.group.acknowledgements.note(acked, self.sessions[-1].life)
 
     def _send_ack(self, websocket: ClientConnection, ids: list[str]) -> None:
         websocket.send(json.dumps({"type": "ack", "ids": ids}))

@@ -140,9 +140,9 @@ class Cursor(V1):
     def ack(self, websocket: ClientConnection, id: str) -> None:
         """Acknowledge the latest message, never an earlier one: the hub may have died before it was saved."""
         self.acks.append(max(id, self.acks[-1]))
+        websocket.send(json.dumps({"type": "ack", "id": self.acks[-1]}))
         self.acknowledgements.note((one for one in self._unacked if one <= self.acks[-1]), self.sessions[-1].life)
         self._unacked = [one for one in self._unacked if one > self.acks[-1]]
-        websocket.send(json.dumps({"type": "ack", "id": self.acks[-1]}))
 
     def check(self, expected: list[Heard]) -> int:
         ids = [message.id for message in expected]
