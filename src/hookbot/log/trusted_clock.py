@@ -95,9 +95,10 @@ class TrustedClock:
         """
         with self._lock:
             passed = self._observe()
-            differs = self._jumped is not None and (self._doubtful or self._seen > self._offset)
-            offsets = (self._offset, self._seen) if differs else (self._offset,)
-        return tuple((passed + offset) / 1e6 for offset in offsets)
+            believed_s = (passed + self._offset) / 1e6
+            if self._jumped and (self._doubtful or self._seen > self._offset):
+                return believed_s, (passed + self._seen) / 1e6
+        return (believed_s,)
 
     def ago_us(self, age_us: int) -> int:
         """A time before which the clock has not been since `age_us` ago: only what bears an earlier one is older.
@@ -127,7 +128,8 @@ class TrustedClock:
         if abs(seen - self._confirmed) <= TOLERANCE_US:
             self._offset = seen
             since, lowest = self._offsets[-1]
-            self._offsets[-1] = since, min(lowest, seen)
+            if seen < lowest:
+                self._offsets[-1] = since, seen
             if self._jumped or passed - self._confirmed_at >= STEADY_US:
                 self._agree(passed)
         elif self._jumped is None or abs(seen - self._jumped[1]) > TOLERANCE_US:
