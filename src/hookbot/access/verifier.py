@@ -1,8 +1,8 @@
 """Verification of signatures: at which time, in which thread, and what its result counts."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -63,15 +63,21 @@ class Verifier:
         Raises `BadSignature` if it shows that the request is not genuine, and `TooManyRequests` after too many.
         """
         signed = source.signed(request)
-        with self._counting_failures(request, topic, source):
+        try:
             self._check_now(lambda now_s: source.check_head(signed, now_s=now_s))
+        except (BadSignature, Forbidden) as error:
+            self._note_refusal(error, request, topic, source)
+            raise
         return signed
 
     def handshake(self, request: Request, topic: str, source: Source) -> Response | None:
         """Response to a challenge without a body, or None for any other request. Raises as `check_head`."""
         signed = source.signed(request)
-        with self._counting_failures(request, topic, source):
+        try:
             return self._check_now(lambda now_s: source.handshake(signed, now_s=now_s))
+        except (BadSignature, Forbidden) as error:
+            self._note_refusal(error, request, topic, source)
+            raise
 
     def verify_now(self, admitted: AdmittedPublish, body: bytes) -> Draft | Response | None:
         """As `verify`, without a task; None if that has to wait for a thread or a fetch: then call `verify`."""
@@ -80,15 +86,17 @@ class Verifier:
             return None
         if source is None:
             return admitted.draft(body)
-        with self._counting_failures(admitted.request.http, admitted.request.topic, source):
-            try:
-                accepted = self._accept(admitted, body)
-            except CertificateNeeded:
-                return None
+        try:
+            accepted = self._accept(admitted, body)
             # It is verified once more before its URL is fetched; only few requests have one.
             if isinstance(accepted, Genuine) and accepted.confirm_url:
                 return None
             return self._count_genuine(admitted.request.http, source, accepted)
+        except CertificateNeeded:
+            return None
+        except (BadSignature, Forbidden) as error:
+            self._note_refusal(error, admitted.request.http, admitted.request.topic, source)
+            raise
 
     async def verify(self, admitted: AdmittedPublish, body: bytes) -> Draft | Response:
         """The draft to store, or the response to a provider's challenge, without blocking the loop.
@@ -104,7 +112,7 @@ class Verifier:
             return await self._run(admitted, body, lambda: admitted.draft(body))
         client = client_network(request.client)
         accept = partial(self._accept, admitted, body)
-        with self._counting_failures(request, admitted.request.topic, source):
+        try:
             try:
                 accepted = await self._run(admitted, body, accept)
             except CertificateNeeded as needed:
@@ -112,6 +120,9 @@ class Verifier:
                 await self._fetches.fill(needed.cache, needed.url, client, now_s=self._clock.monotonic_s)
                 accepted = await self._run(admitted, body, accept)
             verified = self._count_genuine(request, source, accepted)
+        except (BadSignature, Forbidden) as error:
+            self._note_refusal(error, request, admitted.request.topic, source)
+            raise
         if isinstance(accepted, Genuine) and accepted.confirm_url:
             await self._fetches.get(accepted.confirm_url, client, now_s=self._clock.monotonic_s)
         return verified
@@ -141,20 +152,17 @@ class Verifier:
                 return check(now_s)
         return check(last)
 
-    @contextmanager
-    def _counting_failures(self, request: Request, topic: str, source: Source) -> Iterator[None]:
-        """Count and log an invalid signature; beyond the limit, do neither and raise `TooManyRequests` instead."""
-        try:
-            yield
-        except BadSignature as error:
-            self.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
-            delivery, provider = _delivery(source, request), source.provider.name
-            logger.warning("refused a request to %s%s: invalid %s signature: %s", topic, delivery, provider, error)
-            raise
-        # Not counted: such a request is genuine, so that no secret was guessed at.
-        except Forbidden as error:
+    def _note_refusal(self, error: BadSignature | Forbidden, request: Request, topic: str, source: Source) -> None:
+        """Count and log an invalid signature; beyond the limit, do neither and raise `TooManyRequests` instead.
+
+        What is `Forbidden` is only logged: such a request is genuine, so that no secret was guessed at.
+        """
+        if isinstance(error, Forbidden):
             logger.warning("refused a request to %s%s: %s", topic, _delivery(source, request), error)
-            raise
+            return
+        self.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
+        delivery, provider = _delivery(source, request), source.provider.name
+        logger.warning("refused a request to %s%s: invalid %s signature: %s", topic, delivery, provider, error)
 
     def _count_genuine(self, request: Request, source: Source, accepted: Accepted) -> Draft | Response:
         """Draft or response that is accepted; the network of a genuine publish is remembered.
@@ -169,15 +177,14 @@ class Verifier:
         genuine, network, now_s = accepted, client_network(request.client), self._clock.monotonic_s
         delivery = None if genuine.signed is None else (source.topic, genuine.signed)
         age_s = delivery and self._seen.age_s(delivery, now_s=now_s)
-        # The `max_age` of the source may be some days.
-        retried_s = max(RETRIED_S, source.provider.window_s)
-        if age_s is not None and age_s > retried_s and genuine.signed_at is not None:
-            raise BadSignature(f"the same request came {age_s:.0f} seconds ago, so that its signature cannot be fresh")
         if age_s is None:
             request.authenticated = True
             self._verified.add(network, now_s=now_s)
             if source.publishes:
                 source.publishes.use(source.topic, now_s=now_s)
+        # The `max_age` of the source may be some days.
+        elif genuine.signed_at is not None and age_s > max(RETRIED_S, source.provider.window_s):
+            raise BadSignature(f"the same request came {age_s:.0f} seconds ago, so that its signature cannot be fresh")
         elif source.publishes and not any(once.exclusive for once in genuine.draft.once):
             source.publishes.use(f"{source.topic} from {network}", now_s=now_s)
         if delivery:
