@@ -101,6 +101,18 @@ def test_a_head_without_a_signature_is_refused_before_the_body_unless_the_signat
 
 
 @every_provider
+def test_what_was_found_in_the_head_proves_the_same_with_the_body(sample: Sample) -> None:
+    signed = sample.signed()
+    head = replace(signed, body=b"")
+    sample.provider.check_head(head, [sample.secret], now=NOW)
+    whole = head.with_body(signed.body)
+
+    proof = sample.provider.verify(signed, [sample.secret], now=NOW)
+    assert sample.provider.verify(whole, [sample.secret], now=NOW) == proof
+    refusal(sample, whole, sample.other)
+
+
+@every_provider
 def test_each_header_of_the_signature_may_not_be_missing_empty_or_doubled(sample: Sample) -> None:
     signed = sample.signed()
     for name in added(sample):

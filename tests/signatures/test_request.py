@@ -4,6 +4,8 @@ import pytest
 
 from hookbot.errors import BadSignature, BodyTooLarge, ConfigError
 from hookbot.protocol.bodies import UNVERIFIED
+from hookbot.protocol.message import Headers
+from hookbot.protocol.request import Request
 from hookbot.signatures import SignedRequest
 from hookbot.signatures.request import check_names, is_in_head, split_url
 from support.signature_samples import FORM
@@ -218,6 +220,15 @@ def test_the_parameters_of_a_query_are_put_behind_one_another() -> None:
 
     assert one.url == "https://example.com/in?a=c%26d%20%C3%A9"
     assert one.put("query:e", "f").url == "https://example.com/in?a=c%26d%20%C3%A9&e=f"
+
+
+@pytest.mark.parametrize("headers", [(("A", "1"), ("B", "2, 3")), (("A", "1"), ("b", "2"), ("B", "3"))])
+def test_the_head_of_a_request_has_its_headers_one_by_one(headers: Headers) -> None:
+    head = SignedRequest.head(Request("PUT", b"/x", headers), "https://hub/x")
+
+    assert head == SignedRequest(b"", headers, "PUT", "https://hub/x")
+    for place in ("a", "B", "C", "A[x]"):
+        assert head.find_all(place) == SignedRequest(headers=headers).find_all(place)
 
 
 def test_a_request_with_its_body_has_the_same_head() -> None:

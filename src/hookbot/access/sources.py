@@ -57,7 +57,7 @@ class Source:
         host = request.header("host")
         # Only a host: the beginning of a path in it would leave another path, and so another topic, to the request.
         base = self.url or (f"{'https' if request.secure else 'http'}://{host}" if HOST.fullmatch(host) else "")
-        return SignedRequest(b"", request.headers, request.method, base + request.relative_target)
+        return SignedRequest.head(request, base + request.relative_target)
 
     @property
     def parses_body(self) -> bool:

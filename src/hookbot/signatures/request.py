@@ -15,7 +15,7 @@ Requests come from untrusted clients: whatever they contain, reading a valid pla
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
@@ -23,17 +23,20 @@ from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 from ..errors import BadSignature, BodyTooLarge, ConfigError
 from ..protocol.bodies import FORM, UNVERIFIED, RepeatedKey, parse_form, parse_json
 from ..protocol.charsets import decode
+from ..protocol.fields import Fields
 from ..protocol.json_text import read_json, write_json
 from ..protocol.message import Headers
+from ..protocol.request import Request
 
 _PLACE = re.compile(r"(?:(json|query):)?([^\s\[\]*|:]+)(\*|\[\w+\])?")
 _VISIBLE = re.compile(r"[!-~]+", re.ASCII)
 _ITEM = re.compile(r"[,;]")
 
 
-@dataclass(frozen=True)
+# Not frozen, although nobody changes one: `object.__setattr__` for each field would cost as much as the search in it.
+@dataclass(unsafe_hash=True)
 class SignedRequest:
-    """A request to be verified, as the sender sent it.
+    """A request to be verified, as the sender sent it. Immutable by convention.
 
     `url` is the whole address that the sender posted to, query included, or empty if unknown. Some senders sign it.
     Behind a proxy it differs from the one that reaches the hub, and has to be configured.
@@ -43,6 +46,16 @@ class SignedRequest:
     headers: Headers = ()
     method: str = "POST"
     url: str = ""
+    found: tuple[object, Sequence[bytes]] = field(default=(None, ()), init=False, repr=False, compare=False)
+    """The provider that has found signatures in the head, and these, so that it need not find them again."""
+
+    @classmethod
+    def head(cls, request: Request, url: str) -> "SignedRequest":
+        """A request without its body, which the sender posted to `url`."""
+        head = cls(b"", request.headers, request.method, url)
+        if len(request.fields) == len(request.headers):
+            head._by_name = request.fields
+        return head
 
     @property
     def query(self) -> str:
@@ -120,7 +133,7 @@ class SignedRequest:
     def with_body(self, body: bytes) -> "SignedRequest":
         """The same request with its body; what was found of the headers stays found."""
         other = SignedRequest(body, self.headers, self.method, self.url)
-        vars(other)["_by_name"] = self._by_name
+        other._by_name, other.found = self._by_name, self.found
         return other
 
     def with_url(self, url: str) -> "SignedRequest":
@@ -168,8 +181,8 @@ class SignedRequest:
         return parse_form(self.body, UNVERIFIED)
 
     @cached_property
-    def _by_name(self) -> Mapping[str, Sequence[str]]:
-        """Values of the headers, by their names in lower case."""
+    def _by_name(self) -> Mapping[str, list[str]] | Fields:
+        """Values of the headers, by their names in lower case; each without a list if no name is repeated."""
         values: dict[str, list[str]] = {}
         for name, value in self.headers:
             values.setdefault(name.lower(), []).append(value)
@@ -183,8 +196,9 @@ class SignedRequest:
             return [value for key, value in parse_qsl(self.query, keep_blank_values=True) if key == name]
         if suffix == "*":
             return [value for key, value in self.headers if _is_named(key, name, suffix)]
-        values = self._by_name.get(name.lower(), ())
-        return [item for value in values for item in _items(value, suffix)] if suffix else [*values]
+        found = self._by_name.get(name.lower(), [])
+        values = [found] if isinstance(found, str) else [*found]
+        return [item for value in values for item in _items(value, suffix)] if suffix else values
 
     def _json_field(self, path: list[str]) -> str | None:
         try:

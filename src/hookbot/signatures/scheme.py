@@ -26,6 +26,7 @@ MAX_SIGNATURES = 16
 # A common value of each part: a template that cannot be read in one way even with these is a mistake.
 _SAMPLES = {"method": b"POST", "url": b"https://a/b", "id": b"c", **dict.fromkeys(("body", "payload", "form"), b"{}")}
 _SAMPLE_S = 1_700_000_000
+_PEM = PEM.decode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,11 @@ class Scheme(Provider):
     def check(self, secret: str) -> None:
         """Raise `ConfigError` if `secret` is not a key that can verify, or a copy of something else."""
         self.check_alone(_without(secret, self.key_prefix), self.prefix)
-        self._check(self._key(secret))
+        key = self._key(secret)
+        try:
+            self._algorithm.check(key)
+        except ValueError as error:
+            raise self._unusable(error) from None
 
     def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
         """Raise `BadSignature` if signature, time or id belong into the head, and are missing, malformed or too old."""
@@ -108,7 +113,7 @@ class Scheme(Provider):
             self.fallback.check_head(request, secrets, now=now)
             return
         if is_in_head(self.header):
-            self._signatures(request)
+            request.found = self, self._signatures(request)
         if self.timestamp and is_in_head(self.timestamp):
             self._signed_at(request, now)
         if "id" in self._parts and is_in_head(self.id):
@@ -119,9 +124,11 @@ class Scheme(Provider):
 
         Raises `BadSignature`, or `ConfigError` if a secret is unusable.
         """
-        if self.fallback and not request.find_all(self.header):
-            return self.fallback.verify(request, secrets, now=now)
-        signatures = self._signatures(request)
+        finder, signatures = request.found
+        if finder is not self:
+            if self.fallback and not request.find_all(self.header):
+                return self.fallback.verify(request, secrets, now=now)
+            signatures = self._signatures(request)
         content = self._content(request)
         # The signature first: time and id prove nothing before it is verified.
         key = self._matching(signatures, content, secrets)
@@ -213,10 +220,10 @@ class Scheme(Provider):
             raise ConfigError(f"the option {option} must be one of {', '.join(known)}, not {getattr(self, option)!r}")
 
     def _signatures(self, request: SignedRequest) -> list[bytes]:
-        several = request.find_all(self.header) if self.header.endswith("*") else ()
-        values = several or [request.need(self.header)]
-        items = [item for value in values for item in (value.split(self.separator) if self.separator else [value])]
-        items = [item.strip().removeprefix(self.prefix) for item in items if item.strip().startswith(self.prefix)]
+        values = (request.find_all(self.header) if self.header.endswith("*") else None) or [request.need(self.header)]
+        if self.separator:
+            values = [item for value in values for item in value.split(self.separator)]
+        items = [item.removeprefix(self.prefix) for item in map(str.strip, values) if item.startswith(self.prefix)]
         if not any(items):
             raise BadSignature(f"{describe(self.header)} has no signature of the form {self.prefix}<{self.encoding}>")
         signatures = [self._decode(item) for item in items[:MAX_SIGNATURES]]
@@ -244,26 +251,27 @@ class Scheme(Provider):
             return fingerprint
 
     def _content(self, request: SignedRequest) -> bytes:
-        values = (self.value(part, request) for part in self._parts)
+        values = [self.value(part, request) for part in self._parts]
         return self._template.fill(
             [value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value for value in values]
         )
 
-    def _matching(self, signatures: list[bytes], content: bytes, secrets: Sequence[str]) -> int:
+    def _matching(self, signatures: Sequence[bytes], content: bytes, secrets: Sequence[str]) -> int:
         for index, secret in enumerate(secrets):
-            key = self._key(secret)
-            self._check(key)
-            if self._algorithm.verify(key, content, signatures):
-                return index
+            try:
+                if self._algorithm.verify(self._key(secret), content, signatures):
+                    return index
+            except ValueError as error:
+                raise self._unusable(error) from None
         raise BadSignature(
             f"the signature in {describe(self.header)} is not the {self._algorithm.title} of {self.template}, "
             f"here {len(content)} bytes with the SHA-256 {sha256(content).hexdigest()}"
         )
 
     def _key(self, secret: str) -> bytes:
-        if secret.lstrip().startswith(PEM.decode()):
+        if secret.lstrip().startswith(_PEM):
             return secret.strip().encode()
-        key = _without(secret, self.key_prefix)
+        key = _without(secret, self.key_prefix) if self.key_prefix else secret
         try:
             return _DECODERS[self.key_encoding](key)
         except ValueError:
@@ -272,11 +280,8 @@ class Scheme(Provider):
             reason = f"a secret of {self.name} holds several: give each of them alone"
         raise ConfigError(reason)
 
-    def _check(self, key: bytes) -> None:
-        try:
-            self._algorithm.check(key)
-        except ValueError as error:
-            raise ConfigError(f"a secret of {self.name} must be a key for {self._algorithm.title}: {error}") from None
+    def _unusable(self, error: ValueError) -> ConfigError:
+        return ConfigError(f"a secret of {self.name} must be a key for {self._algorithm.title}: {error}")
 
 
 def _is_in_body(place: str) -> bool:

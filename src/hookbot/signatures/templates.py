@@ -40,19 +40,22 @@ class Template:
         self.parts: tuple[str, ...] = tuple(found[1::2])
         """Names of the placeholders, in order."""
         self._literals = [literal.encode() for literal in found[::2]]
+        opens = [index for index, part in enumerate(self.parts) if part in _OPEN]
+        middle = opens[0] if opens else len(self.parts) - 1
+        bounded = [index for index, part in enumerate(self.parts) if part in _CHARACTERS and index != middle]
+        self._ends = [(index, 1 if index < middle else -1) for index in bounded]
+        """The parts that end on their right (1) or their left side (-1)."""
 
     def fill(self, values: Sequence[bytes]) -> bytes:
         """The text with a value for each part; raises `BadSignature` if other values could make the same text.
 
         Of a timestamp it is assumed that the caller has it in a narrow window: then its length is known.
         """
-        opens = [index for index, part in enumerate(self.parts) if part in _OPEN]
-        middle = opens[0] if opens else len(self.parts) - 1
-        for index, part in enumerate(self.parts):
-            if part in _CHARACTERS and index != middle:
-                self._check_end(index, values, step=1 if index < middle else -1)
-        rest = (piece for pair in zip(values, self._literals[1:], strict=True) for piece in pair)
-        return b"".join((self._literals[0], *rest))
+        for index, step in self._ends:
+            self._check_end(index, values, step)
+        pieces = [*self._literals, *values]
+        pieces[::2], pieces[1::2] = self._literals, values
+        return b"".join(pieces)
 
     def _check_end(self, index: int, values: Sequence[bytes], step: int) -> None:
         """Raise `BadSignature` unless it can be told where a part ends on its side of the open part."""
