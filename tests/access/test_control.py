@@ -31,7 +31,7 @@ from hookbot.errors import (
     UpgradeRequired,
 )
 from hookbot.log.trusted_clock import TrustedClock
-from hookbot.protocol.message import Draft, Once
+from hookbot.protocol.message import Draft, Headers, Once
 from hookbot.protocol.request import Request
 from hookbot.protocol.response import Response
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
@@ -541,6 +541,27 @@ def test_what_was_admitted_is_decided_anew_after_a_reload_that_adds_a_source() -
     assert publish(access, "POST /pub/acme/x", token).source
 
     assert not access.admits_again(before, 1)
+
+
+def test_a_publish_to_a_source_without_a_token_is_checked_each_time() -> None:
+    here = (ip_network("192.0.2.1"),)
+    access = make_access(sources=Sources([source(topic="/unsafe/acme/", allow_from=here)]))
+    signature = (("X-Hub-Signature-256", f"sha256={'0' * 64}"),)
+
+    def publish_from(client: str, headers: Headers = signature) -> AdmittedPublish:
+        return access.admit_publish(Request("POST", b"/unsafe/pub/acme/", headers, client=client))
+
+    for admitted in (publish_from("192.0.2.1"), publish_from("192.0.2.1")):
+        assert not admitted.has_token
+        assert not admitted.request.http.authenticated
+    with pytest.raises(Forbidden):
+        publish_from("192.0.2.2")
+    with pytest.raises(BadSignature):
+        publish_from("192.0.2.1", ())
+
+    access.adopt(make_access(unsafe_prefixes=["other"]))
+    with pytest.raises(NotFound):
+        publish_from("192.0.2.1")
 
 
 def test_what_was_admitted_is_refused_once_its_token_has_expired() -> None:

@@ -53,6 +53,17 @@ def test_what_anybody_can_send_or_is_long_is_not_kept(asked: Request) -> None:
     assert permits.find(asked) is None
 
 
+def test_what_anybody_can_send_is_kept_for_a_publish_to_an_open_target() -> None:
+    permits, given, asked = Permits[Permit]([b"/pub/a"]), permit(), Request("POST", b"/pub/a", (("X-Id", "1"),))
+    permits.add(asked, given)
+    # Anybody can vary these without end.
+    varied = [request(authenticated=False), Request("POST", b"/pub/%61", ()), Request("PUT", b"/pub/a", ())]
+    for other in varied:
+        permits.add(other, permit())
+
+    assert [permits.find(one) for one in (asked, *varied)] == [given, None, None, None]
+
+
 def test_the_oldest_permit_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(permits_module, "MAX_PERMITS", 2)
     permits = Permits[Permit]()

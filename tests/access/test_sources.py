@@ -106,6 +106,12 @@ def test_a_source_may_ask_for_a_certificate(certificate: Any) -> None:
             make_source(certificates=[other]).check_sender("192.0.2.1", der)
 
 
+def test_each_source_has_the_target_at_which_its_sender_publishes() -> None:
+    sources = Sources(make_source(topic) for topic in ("/unsafe/github.com/", "/unsafe/caf\u00e9", "acme"))
+
+    assert list(sources.targets) == [b"/unsafe/pub/github.com/", b"/unsafe/pub/caf%C3%A9", b"/pub/acme"]
+
+
 # --- what a request is
 
 

@@ -76,7 +76,7 @@ class AccessControl:
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
         self.near_misses = NearMisses(self.sources.topics)
-        self._permits = Permits[Permit]()
+        self._permits = Permits[Permit](self.sources.targets)
         self._subscriptions = Permits[AdmittedSubscription]()
         self.active = ActiveSubscriptions(
             authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
@@ -100,7 +100,7 @@ class AccessControl:
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.active.adopt(other.active)
         self.near_misses.adopt(other.near_misses)
-        self._permits.clear()
+        self._permits = Permits[Permit](self.sources.targets)
         self._subscriptions.clear()
 
     @property
@@ -165,7 +165,7 @@ class AccessControl:
         self._note_topic(permit.topic, request.client)
         if permit.source:
             permit.source.check_sender(request.client, request.certificate)
-        request.authenticated = True
+        request.authenticated = permit.has_token
         return permit
 
     def _is_over(self, expires_s: float) -> bool:

@@ -1,6 +1,7 @@
 """Permits: what was decided about a request by its target and its token, for the next one that has the same."""
 
 from collections import OrderedDict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
@@ -36,21 +37,22 @@ class Permit:
 class Permits(Generic[P]):
     """Permits by target and credentials of their requests; beyond `MAX_PERMITS`, the oldest is forgotten.
 
-    Only what a valid token permits is kept, so that no unauthenticated client can evict anything. Tokens are compared
-    as in the cache of the `Authorizer`.
+    Only what a valid token permits is kept, and what is published without one to the few `open_targets`, so
+    that no unauthenticated client can evict anything. Tokens are compared as in the cache of the `Authorizer`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, open_targets: Iterable[bytes] = ()) -> None:
         self._permits: OrderedDict[Key, P] = OrderedDict()
+        self._open: Collection[Key] = {("POST", target, "", "") for target in open_targets}
 
     def find(self, request: Request) -> P | None:
         """The permit of an equal request, or None. Whether it has expired is for the caller to check."""
         return self._permits.get(_key(request))
 
     def add(self, request: Request, permit: P) -> None:
-        """Keep the permit of a request, unless it has shown no valid token or its target is very long."""
+        """Keep the permit of a request, unless anybody may have sent it or its target is very long."""
         key = _key(request)
-        if request.authenticated and sum(map(len, key)) <= MAX_KEY_BYTES:
+        if (request.authenticated or key in self._open) and sum(map(len, key)) <= MAX_KEY_BYTES:
             self._permits[key] = permit
             if len(self._permits) > MAX_PERMITS:
                 self._permits.popitem(last=False)

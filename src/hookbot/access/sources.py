@@ -7,10 +7,12 @@ body and all headers but secrets, so that a listener can rely on the hub or veri
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from urllib.parse import quote
 
 from ..errors import Forbidden
 from ..protocol.http1 import HOST
 from ..protocol.message import Once, Verified
+from ..protocol.paths import path_to
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.topics import patterns_of
@@ -129,6 +131,11 @@ class Sources:
     def topics(self) -> Collection[str]:
         """Topics of the sources."""
         return self._sources.keys()
+
+    @property
+    def targets(self) -> Collection[bytes]:
+        """Targets of requests that publish to the topics of the sources, one for each as it is usually written."""
+        return [quote(path_to("publish", topic)).encode() for topic in self._sources]
 
     def find(self, topic: str) -> Source | None:
         """Source that a publish to the topic has to come from, or None. If several match, the longest topic decides."""
