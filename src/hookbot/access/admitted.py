@@ -57,9 +57,10 @@ class AdmittedSubscription:
         return cls(request, grant)
 
 
-@dataclass(frozen=True, slots=True)
+# As `Draft`.
+@dataclass(slots=True)
 class Genuine:
-    """A draft whose signature is valid."""
+    """A draft whose signature is valid. Immutable by convention."""
 
     draft: Draft
     signed: str | None

@@ -108,9 +108,10 @@ class Source:
         return ()
 
 
-@dataclass(frozen=True, slots=True)
+# As `Draft`.
+@dataclass(slots=True)
 class Verification:
-    """Result for a genuine request: origin, request without secrets, and deduplication keys."""
+    """Result for a genuine request: origin, request without secrets, deduplication keys. Immutable by convention."""
 
     verified: Verified
     stripped: SignedRequest

@@ -29,9 +29,10 @@ _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_TIME_US = 253_402_300_799_999_999
 
 
-@dataclass(frozen=True, slots=True)
+# As `Draft`, and for the same reason.
+@dataclass(slots=True, unsafe_hash=True)
 class Verified:
-    """Verified origin of a message."""
+    """Verified origin of a message. Immutable by convention."""
 
     provider: str
     key: str
@@ -42,9 +43,9 @@ class Verified:
     """Topic of the source that verified it; None in messages that an older hub has stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Once:
-    """Deduplication key of a draft, stored in the same commit as the message.
+    """Deduplication key of a draft, stored in the same commit as the message. Immutable by convention.
 
     It is the same key only if `kind`, `topic` and `key` are all equal, so that no publisher can write one of another
     kind or topic. If it was used before, a draft with an `exclusive` key is not stored. It is a `Duplicate`, or

@@ -21,9 +21,10 @@ from .request import SignedRequest
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, although nobody changes one: `object.__setattr__` for each field would cost as much as the hash.
+@dataclass(slots=True, unsafe_hash=True)
 class Proof:
-    """Result of a successful verification, and what the signature says about the delivery."""
+    """Result of a successful verification, and what the signature says about the delivery. Immutable by convention."""
 
     key: int
     """Index of the secret that matched."""
