@@ -5,6 +5,7 @@ from hashlib import sha256
 from urllib.parse import unquote_plus
 
 from ..errors import Forbidden
+from ..protocol.fields import Fields
 from ..protocol.message import Draft, Headers, Once, format_time
 from ..protocol.publish import PublishRequest
 from ..protocol.response import Response
@@ -124,8 +125,10 @@ class AdmittedPublish:
             return response
         verification = self.source.verify(signed, now_s=now_s)
         stripped = verification.stripped
+        # Mostly nothing of it is secret.
+        query = self.query if stripped is signed else without_token(stripped.query)
         # Only the provider identifies repeats: no sender signs an Idempotency-Key header, so a replay could vary it.
-        headers, query = _without_secrets(stripped.headers), without_token(stripped.query)
+        headers = _without_secrets(stripped.headers, publish.http.fields)
         draft = Draft(publish.topic, body, headers, query, verification.verified, publish.hops, verification.once)
         return Genuine(draft, verification.signed, verification.verified.signed_at, verification.confirm_url)
 
@@ -135,11 +138,14 @@ class AdmittedPublish:
         key = publish.idempotency_key
         # The fingerprint distinguishes a retry, which is a duplicate, from a reuse of the key for another body.
         once = (Once("idempotency", publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
-        headers = _without_secrets(publish.http.headers) if self.headers is None else self.headers
+        headers = _without_secrets(publish.http.headers, publish.http.fields) if self.headers is None else self.headers
         return Draft(publish.topic, body, headers, self.query, hops=publish.hops, once=once)
 
 
-def _without_secrets(headers: Headers) -> Headers:
+def _without_secrets(headers: Headers, fields: Fields) -> Headers:
+    """The headers without secrets. None of them has another name than those of the `fields`."""
+    if SECRET_HEADERS.isdisjoint(fields):
+        return headers
     return tuple([pair for pair in headers if pair[0].lower() not in SECRET_HEADERS])
 
 
