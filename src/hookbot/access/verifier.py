@@ -146,11 +146,11 @@ class Verifier:
 
         While the machine's clock is ahead, perhaps rightly, a signature that is not fresh may be so by that clock.
         """
-        *others, last = self._clock.possible_s
-        for now_s in others:
+        times = self._clock.possible_s
+        for now_s in times[:-1]:
             with suppress(BadSignature):
                 return check(now_s)
-        return check(last)
+        return check(times[-1])
 
     def _note_refusal(self, error: BadSignature | Forbidden, request: Request, topic: str, source: Source) -> None:
         """Count and log an invalid signature; beyond the limit, do neither and raise `TooManyRequests` instead.

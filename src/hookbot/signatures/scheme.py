@@ -197,7 +197,7 @@ class Scheme(Provider):
             raise BadSignature("the signature covers the fields of a form, and the body has none")
         return "".join(name + value for name, value in sorted(set(fields)))
 
-    @property
+    @cached_property
     def _algorithm(self) -> Algorithm:
         return ALGORITHMS[self.algorithm]
 
@@ -251,10 +251,7 @@ class Scheme(Provider):
             return fingerprint
 
     def _content(self, request: SignedRequest) -> bytes:
-        values = [self.value(part, request) for part in self._parts]
-        return self._template.fill(
-            [value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value for value in values]
-        )
+        return self._template.fill([_to_bytes(self.value(part, request)) for part in self._parts])
 
     def _matching(self, signatures: Sequence[bytes], content: bytes, secrets: Sequence[str]) -> int:
         for index, secret in enumerate(secrets):
@@ -286,6 +283,10 @@ class Scheme(Provider):
 
 def _is_in_body(place: str) -> bool:
     return not any(map(is_in_head, place.split("|")))
+
+
+def _to_bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
 
 
 def _without(secret: str, prefixes: str) -> str:
