@@ -142,9 +142,8 @@ class Sources:
         """Source that a publish to the topic has to come from, or None. If several match, the longest topic decides."""
         if not self._sources:
             return None
-        matching = (pattern for pattern in patterns_of(topic) if pattern in self._sources)
-        longest = max(matching, key=len, default=None)
-        return None if longest is None else self._sources[longest]
+        matching = [pattern for pattern in patterns_of(topic) if pattern in self._sources]
+        return self._sources[max(matching, key=len)] if matching else None
 
 
 def _is_shown(certificate: bytes | None, wanted: Sequence[str]) -> bool:
