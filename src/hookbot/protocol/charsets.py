@@ -57,9 +57,8 @@ _SPELLINGS = (
     (re.compile(r"^(windows|win|dos|ibm|ms)([0-9]+)$"), r"cp\2"),
 )
 BYTE_ORDER_MARK = "\ufeff"
-# Charsets in which text can be valid UTF-8, and the bytes that tell it from UTF-8.
+# Charsets in which text can be valid UTF-8.
 _LIKE_UTF_8 = ("utf_16", "utf_32", "iso2022_jp")
-_NOT_UTF_8 = (b"\0", b"\x1b")
 _JSON_START = re.compile(rb'[\0\s]*[{\["]')
 _JSON_ENDS = (b"}", b"]", b'"')
 _MAX_NAME = 40
@@ -76,8 +75,11 @@ def decode(body: bytes, charset: str | None = None) -> str | None:
     (RFC 4627, section 3), and as Windows-1252.
     """
     # Most bodies by far, whatever they declare.
-    if body.isascii() and not _may_be_other(body):
-        return body.decode("ascii")
+    if not _may_be_other(body):
+        try:
+            return body.decode().lstrip(BYTE_ORDER_MARK)
+        except UnicodeDecodeError:
+            pass
     for codec in _candidates(body, codec_of(charset)):
         with suppress(UnicodeDecodeError):
             return body.decode(codec).lstrip(BYTE_ORDER_MARK)
@@ -117,5 +119,5 @@ def _candidates(body: bytes, declared: str | None) -> Iterator[str]:
 
 
 def _may_be_other(text: bytes) -> bool:
-    """True if valid UTF-8 may be text in another charset, too."""
-    return any(byte in text for byte in _NOT_UTF_8)
+    """True if valid UTF-8 may be text in another charset, too: it has bytes that text in UTF-8 has no use for."""
+    return b"\0" in text or b"\x1b" in text
