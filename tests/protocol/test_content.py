@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Required, TypedDict
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hookbot.errors import BodyTooLarge
 from hookbot.protocol.bodies import UNTRUSTED, VERIFIED
-from hookbot.protocol.content import read_content
+from hookbot.protocol.content import part_reader, read_content
 from hookbot.protocol.json_text import write_json
 
 FORM = "application/x-www-form-urlencoded"
@@ -197,3 +199,117 @@ def test_numbers_of_a_form_are_kept_as_they_were_written() -> None:
     text = '{"n":12345678901234567890.25,"m":1.10}'
 
     assert write_json(read_content(f"payload={quote(text)}".encode(), FORM, VERIFIED)) == text
+
+
+class Inner(TypedDict):
+    b: str
+
+
+class Shape(TypedDict, total=False):
+    a: Required[Inner]
+    b: str
+    c: bool
+
+
+READ_PART = part_reader(Shape)
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner),
+)
+OBJECTS = st.builds(
+    lambda fields, a: {**fields, "a": a},
+    st.dictionaries(NAMES, VALUES),
+    VALUES | st.builds(lambda fields, b: {**fields, "b": b}, st.dictionaries(NAMES, VALUES), st.text()),
+)
+# What readers of JSON do not all take for the same.
+PIECES = st.sampled_from(
+    [
+        *(
+            "1e400",
+            "-0",
+            "01",
+            "1.",
+            "-",
+            "9" * 5000,
+            "NaN",
+            "Infinity",
+            "\\ud800",
+            "\\x",
+            '"',
+            ",",
+            ":",
+            "{",
+            "}",
+            "[",
+        ),
+        *(
+            "]",
+            "\ufeff",
+            "\0",
+            "\x1b",
+            "\n",
+            "\x0b",
+            "\u00a0",
+            "é",
+            "//",
+            ',"b":1',
+            ',"a":{"b":"x"}',
+            '"b":"x",',
+            "null",
+        ),
+    ]
+)
+
+
+def part_of(value: Any) -> Any:
+    """A value reduced to what the shape has of it."""
+    if not isinstance(value, dict):
+        return value
+    inner = value.get("a")
+    part = {name: value[name] for name in ("b", "c") if name in value}
+    return part | {"a": inner.get("b") if isinstance(inner, dict) else inner}
+
+
+def check_part(body: bytes) -> None:
+    """Check that what is read of a body as a part is that part of the whole."""
+    part = READ_PART(body)
+
+    assert part is None or repr(part_of(part)) == repr(part_of(read_content(body, "", VERIFIED)))
+
+
+@given(
+    OBJECTS, st.lists(st.tuples(st.floats(0, 1), PIECES), max_size=2), st.sampled_from(["utf-8", "utf-16", "cp1252"])
+)
+def test_a_part_is_that_of_the_whole(value: Any, pieces: list[tuple[float, str]], charset: str) -> None:
+    text = json.dumps(value)
+    for place, piece in pieces:
+        cut = round(place * len(text))
+        text = text[:cut] + piece + text[cut:]
+
+    check_part(text.encode(charset, "replace"))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('{"d":1,"a":{"c":null,"b":"x"},"b":"y","c":true}', {"a": {"b": "x"}, "b": "y", "c": True}),
+        (' {"\\u0061":{"b":"\\u00e9"},"d":1e400,"a":{"b":"é"}} ', {"a": {"b": "é"}}),
+        ('{"a":{"b":1}}', None),
+        ('{"a":{"b":"x"},"b":null}', None),
+        ('{"a":{}}', None),
+        ("[]", None),
+        ("", None),
+        ('{"a":{"b":"x"},"d":[}', None),
+        ('{"a":{"b":"x"},"d":' + "[" * 200_000 + "]" * 200_000 + "}", None),
+        ('{"a":{"b":"x"},"d":' + MANY.decode() + "}", {"a": {"b": "x"}}),
+    ],
+)
+def test_a_part_is_of_its_shape(text: str, part: Any) -> None:
+    assert READ_PART(text.encode()) == part
+    check_part(text.encode())
+
+
+@pytest.mark.parametrize("rest", [b"\xff", b"\xc3\xa9\xff", b"\0", b"\x1b"])
+def test_of_a_body_that_is_not_utf_8_no_part_is_read(rest: bytes) -> None:
+    assert READ_PART(b'{"a":{"b":"x"},"d":"' + rest + b'"}') is None

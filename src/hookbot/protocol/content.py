@@ -25,12 +25,8 @@ _ESCAPES = re.compile("[\x1b\udc80-\udcff]")
 _BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
 
-ReadJson = Callable[[str], Any]
-"""Reader of JSON texts, such as `read_json` and, for those who need less, `read_plain_json`."""
-
-
-def read_content(body: bytes, content_type: str, ceiling: Ceiling, read: ReadJson = read_json) -> Any:
-    """Value of a body: that of JSON, which `read` reads, the fields of a form, or text; None if it is not text.
+def read_content(body: bytes, content_type: str, ceiling: Ceiling) -> Any:
+    """Value of a body: that of JSON, the fields of a form, or text; None if it is not text.
 
     A form is an object of its fields: a string, or the value if the field holds a JSON object or array; a list if the
     field is repeated. Files of a multipart form that are not JSON are objects with ``filename``, ``content_type`` and
@@ -44,35 +40,56 @@ def read_content(body: bytes, content_type: str, ceiling: Ceiling, read: ReadJso
     text = decode(body, charset)
     with suppress(ValueError):
         if text is not None:
-            return _json(text, ceiling, read)
+            return _json(text, ceiling)
     kind = content_type.lower()
     if kind.startswith(FORM) and not (text is None and _BINARY.search(body)):
-        return _form(body, text, charset, ceiling, read)
+        return _form(body, text, charset, ceiling)
     with suppress(ValueError):
         if kind.startswith(_MULTIPART):
-            return _fields(_parts(body, content_type, ceiling), ceiling, read)
+            return _fields(_parts(body, content_type, ceiling), ceiling)
     return text
 
 
-def _json(text: str, ceiling: Ceiling, read: ReadJson) -> Any:
+def part_reader(shape: type) -> Callable[[bytes], Any]:
+    """Reader of a part of bodies, in a tenth of the time: of an object in JSON, the fields that a `TypedDict` has.
+
+    They are those of `read_content`. The reader returns None for what is no such object in UTF-8: it lacks a field, or
+    has one of another type. No ceiling limits the part: the shape must not have fields of any length or depth.
+    """
+    # Most processes read no part.
+    from msgspec.json import Decoder  # noqa: PLC0415
+
+    decode: Callable[[bytes | str], Any] = Decoder(shape).decode
+
+    def read(body: bytes) -> Any:
+        try:
+            # Bytes that are not UTF-8 would be found in the part only.
+            return decode(body if body.isascii() else body.decode())
+        except (ValueError, RecursionError):
+            return None
+
+    return read
+
+
+def _json(text: str, ceiling: Ceiling) -> Any:
     text = text.lstrip(BYTE_ORDER_MARK)
     # Of anything else, only the beginning is read.
     if _is_object_or_array(text):
         check_json(text.encode(), ceiling)
-    return read(text)
+    return read_json(text)
 
 
 def _is_object_or_array(text: str) -> bool:
-    return text.lstrip(f"{BYTE_ORDER_MARK} \t\r\n")[:1] in ("{", "[")
+    return text.lstrip(f"{BYTE_ORDER_MARK} \t\r\n").startswith(("{", "["))
 
 
-def _form(body: bytes, text: str | None, charset: str | None, ceiling: Ceiling, read: ReadJson) -> Any:
+def _form(body: bytes, text: str | None, charset: str | None, ceiling: Ceiling) -> Any:
     fields = _form_fields(body, text, charset, ceiling)
     if len(fields) == 1 and fields[0][0] == "payload":
         with suppress(ValueError):
-            return _json(fields[0][1], ceiling, read)
+            return _json(fields[0][1], ceiling)
         return fields[0][1]
-    return _fields(fields, ceiling, read)
+    return _fields(fields, ceiling)
 
 
 def _form_fields(body: bytes, text: str | None, charset: str | None, ceiling: Ceiling) -> list[tuple[str, str]]:
@@ -121,13 +138,13 @@ def _charsets(text: str, ceiling: Ceiling) -> dict[str, str]:
     https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook
     """
     with suppress(ValueError):
-        match _json(text, ceiling, read_json):
+        match _json(text, ceiling):
             case dict(listed):
                 return {name: charset for name, charset in listed.items() if isinstance(charset, str)}
     return {}
 
 
-def _fields(fields: Iterable[tuple[str, Any]], ceiling: Ceiling, read: ReadJson) -> dict[str, Any]:
+def _fields(fields: Iterable[tuple[str, Any]], ceiling: Ceiling) -> dict[str, Any]:
     values: dict[str, list[Any]] = {}
     left = ceiling.values
     for name, value in fields:
@@ -137,6 +154,6 @@ def _fields(fields: Iterable[tuple[str, Any]], ceiling: Ceiling, read: ReadJson)
             if left < 0:
                 raise BodyTooLarge(f"the fields of the form hold more than {ceiling.values} values")
             with suppress(ValueError):
-                inner = _json(value, ceiling, read)
+                inner = _json(value, ceiling)
         values.setdefault(name, []).append(inner)
     return {name: several if len(several) > 1 else several[0] for name, several in values.items()}

@@ -51,18 +51,6 @@ def read_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def read_plain_json(text: str) -> Any:
-    """Value of a JSON text as Python has it, for those who write none of it: other numbers are float, and objects dict.
-
-    In two thirds of the time of `read_json`. Raises as that does.
-    """
-    try:
-        return _PLAIN_DECODER.decode(text)
-    except (ValueError, RecursionError):
-        # Python reads no integer of thousands of digits.
-        return read_json(text)
-
-
 def write_json(value: Any) -> str:
     """Compact JSON in ASCII; raises `ValueError` for a number that JSON cannot express."""
     return _written(value, _ASCII.encode)
@@ -123,6 +111,5 @@ def _refuse(constant: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_float=Number, parse_int=_integer, parse_constant=_refuse, object_pairs_hook=_object)
-_PLAIN_DECODER = json.JSONDecoder(parse_constant=_refuse)
 _ASCII = json.JSONEncoder(allow_nan=False)
 _READABLE = json.JSONEncoder(allow_nan=False, ensure_ascii=False)

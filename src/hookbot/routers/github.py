@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from ..errors import BadSignature, ConfigError, kind_of
 from ..protocol.bodies import VERIFIED
-from ..protocol.content import read_content
+from ..protocol.content import part_reader, read_content
 from ..protocol.envelope import encode_go_json
-from ..protocol.json_text import read_plain_json
 from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
 from ..signatures.owners import GITHUB, Name
@@ -22,6 +21,24 @@ SMALL_BYTES = 32 << 10
 logger = logging.getLogger(__package__)
 
 _JSON = (("Content-Type", "application/json"),)
+
+
+class _Repository(TypedDict):
+    full_name: str
+
+
+class _Pusher(TypedDict):
+    name: str
+
+
+class _Delivery(TypedDict, total=False):
+    """All that the router reads of a delivery about a repository."""
+
+    repository: Required[_Repository]
+    ref: str
+    after: str
+    deleted: bool
+    pusher: _Pusher
 
 
 class GitHubRouter:
@@ -55,6 +72,7 @@ class GitHubRouter:
         """
         if not secrets:
             raise ConfigError("secrets is empty: the router needs the secret of the webhook, as entered on GitHub")
+        self._read_part = part_reader(_Delivery)
         self._provider = load_provider("github")
         for secret in secrets:
             self._provider.check(secret)
@@ -94,7 +112,15 @@ class GitHubRouter:
     def _read(self, message: Message) -> dict[str, Any] | None:
         """Payload of a delivery, None if its event is not wanted. Raises `BadSignature` if it is not genuine."""
         self._verify(message)
-        return _payload(message) if not self._events or _event(message) in self._events else None
+        return self._payload(message) if not self._events or _event(message) in self._events else None
+
+    def _payload(self, message: Message) -> dict[str, Any]:
+        payload = self._read_part(message.body)
+        if payload is None:
+            payload = read_content(message.body, message.header("content-type") or "", VERIFIED)
+        if not isinstance(payload, dict):
+            raise ValueError(f"the body of a delivery must be a JSON object, not {kind_of(payload)}")
+        return payload
 
     def _wants_summary(self, push: dict[str, Any]) -> bool:
         if push["ref"].startswith("refs/tags/") and not self._tags:
@@ -119,13 +145,6 @@ class VerifyingGitHubRouter(GitHubRouter):
 
 def _event(message: Message) -> str:
     return message.header("x-github-event") or ""
-
-
-def _payload(message: Message) -> dict[str, Any]:
-    payload = read_content(message.body, message.header("content-type") or "", VERIFIED, read_plain_json)
-    if not isinstance(payload, dict):
-        raise ValueError(f"the body of a delivery must be a JSON object, not {kind_of(payload)}")
-    return payload
 
 
 def _is_push(payload: dict[str, Any]) -> bool:
