@@ -13,16 +13,20 @@ Callback = Callable[[T | Exception], None]
 
 async def result_of(start: Callable[[Callback[T]], None]) -> T:
     """Result that `start` passes to its callback, at once or later; an error is raised. Not cancellable."""
+    task, waits = trio.lowlevel.current_task(), False
     results: list[T | Exception] = []
-    finished = trio.Event()
 
     def done(result: T | Exception) -> None:
         results.append(result)
-        finished.set()
+        if waits:
+            trio.lowlevel.reschedule(task)
 
     start(done)
-    with trio.CancelScope(shield=True):
-        await finished.wait()
+    if results:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+    else:
+        waits = True
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
     [result] = results
     if isinstance(result, Exception):
         raise result
