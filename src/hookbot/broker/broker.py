@@ -60,7 +60,11 @@ class Subscription:
 
         One that `is_behind` reads a page of the log, which may be empty. Raises `Unavailable` if it cannot be read.
         """
-        await trio.lowlevel.checkpoint()
+        # Either lets other tasks run.
+        if self._is_complete and not self._gap:
+            await self._wait()
+        else:
+            await trio.lowlevel.checkpoint()
         if self._gap:
             gap, self._gap = self._gap, None
             return [gap]
@@ -74,14 +78,19 @@ class Subscription:
 
     def skip_unwanted(self) -> int:
         """Move past messages of other topics, and return the position up to which everything has been taken."""
-        # Only if nothing that matches is left in the channel: the head may be behind a message not taken yet.
-        if self.position >= self._channel.floor and not self._channel.after(self.position):
+        # The head may be behind a message not taken yet.
+        if self._is_complete:
             self.position = max(self.position, self._broker.head)
         return self.position
 
     def wake(self) -> None:
         """Wake `take`; called once for each batch of messages announced to the channel."""
         self._news.set()
+
+    @property
+    def _is_complete(self) -> bool:
+        """True if no message that matches is left, neither in the channel nor in the log."""
+        return not self.is_behind and not self._channel.after(self.position)
 
     async def _wait(self) -> None:
         self._news = trio.Event()
