@@ -58,16 +58,13 @@ class SupervisedRouter:
         """Run the router until cancelled; errors of the router are logged, never raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outbox.run)
+            nursery.start_soon(self._keep_moving)
             await self.runs.repeat(self._run_once)
 
     @property
     def lag(self) -> int:
         """Positions of any topic from the committed one to the head of the log; 0 if it is idle and has caught up."""
-        committed = self._outbox.committed
-        # Everything is routed and committed: later messages of other topics do not count.
-        if self._idle and committed == self._outbox.position:
-            return self._broker.head - self._idle.skip_unwanted()
-        return self._broker.head - committed
+        return self._broker.head - self._done
 
     def snapshot(self) -> dict[str, Any]:
         """State and counters, as a JSON object."""
@@ -95,12 +92,21 @@ class SupervisedRouter:
     async def _take(self, subscription: Subscription) -> Sequence[Entry | Gap]:
         self._idle = subscription
         try:
-            while True:
-                with trio.move_on_after(IDLE_S):
-                    return await subscription.take()
-                await self._outbox.put([], max(subscription.skip_unwanted(), self._outbox.position))
+            return await subscription.take()
         finally:
             self._idle = None
+
+    @property
+    def _done(self) -> int:
+        """Position up to which everything is routed and committed, past messages of other topics if it is idle."""
+        committed = self._outbox.committed
+        return self._idle.skip_unwanted() if self._idle and committed == self._outbox.position else committed
+
+    async def _keep_moving(self) -> None:
+        while True:
+            await trio.sleep(IDLE_S)
+            if self._done > self._outbox.position:
+                await self._outbox.put([], self._done)
 
     async def _handle(self, router: Router, item: Entry | Gap, run: Run) -> None:
         if isinstance(item, Gap):
