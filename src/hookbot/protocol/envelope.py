@@ -22,7 +22,7 @@ from pybase64 import b64encode
 
 from ..errors import kind_of
 from .bodies import FORM
-from .message import MAX_TIME_US, Message, Verified, check_id, format_time, parse_time
+from .message import GITHUB_METADATA, MAX_TIME_US, Message, Verified, check_id, format_time, parse_time
 
 # Larger bodies take more than about a millisecond to encode, hash or verify: too long for the event loop.
 LARGE_BODY = 256 << 10
@@ -150,9 +150,7 @@ def parse_github_metadata(message: Message) -> Message | None:
     if not isinstance(event, str) or not isinstance(signature, str):
         return None
     content_type = FORM if body.startswith(b"payload=") else "application/json"
-    return replace(
-        message, body=body, headers=(("Content-Type", content_type), *headers), query="extra-metadata=github"
-    )
+    return replace(message, body=body, headers=(("Content-Type", content_type), *headers), query=GITHUB_METADATA)
 
 
 def encode_json(value: Any) -> str:

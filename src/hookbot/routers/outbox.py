@@ -11,7 +11,7 @@ from ..broker.time_slices import TimeSlice
 from ..errors import HeadersTooLarge, InvalidTopic, Refused, Unavailable
 from ..protocol.headers import encoded
 from ..protocol.http1 import MAX_HEAD_BYTES
-from ..protocol.message import Draft, Headers, Message, Verified
+from ..protocol.message import GITHUB_METADATA, Draft, Headers, Message, Verified
 from ..protocol.publish import MAX_HOPS
 from ..protocol.topics import check_topic, is_own
 
@@ -27,8 +27,6 @@ MAX_WAITING_BYTES = 8 << 20
 
 LEFT_OUT = (Refused, UnicodeEncodeError)
 """Errors of a single publish, such as that to the topic of a branch whose name can be none: it costs no other."""
-
-_WRAPPED = "extra-metadata=github"
 
 logger = logging.getLogger(__package__)
 
@@ -153,13 +151,13 @@ class DraftCollector:
     def _draft(self, topic: str, what: bytes | Message, headers: Headers, wrapped: bool) -> Draft:
         check_publishable(topic)
         if isinstance(what, Message):
-            query = f"{what.query}&{_WRAPPED}".lstrip("&") if wrapped and not what.wrapped else what.query
+            query = f"{what.query}&{GITHUB_METADATA}".lstrip("&") if wrapped and not what.wrapped else what.query
             # Most are passed on as they are: the log has taken all of it before.
             if what is self._message and not headers:
                 return Draft.passing_on(what, topic, query, self._hops)
             draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
         else:
-            draft = Draft(topic, what, tuple(headers), _WRAPPED if wrapped else "", hops=self._hops)
+            draft = Draft(topic, what, tuple(headers), GITHUB_METADATA if wrapped else "", hops=self._hops)
         # What the message has is in the log, and was checked before that.
         received = self._message.headers
         passed_on = draft.headers[: len(received)] == received
