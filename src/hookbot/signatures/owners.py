@@ -82,13 +82,14 @@ class GitHubOwnership(Ownership):
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
         """Names of the repository and its owner, the organisation, accounts, and repositories of an installation."""
         repository = _object(payload, "repository")
-        # First, and alone, because nearly always it is all that a router asks for.
+        # First, and before the rest is looked at, because nearly always the first name is all that a router asks for.
         if repository:
             yield Name("repo", _text(repository.get("full_name")))
-        organization, installation = _object(payload, "organization"), _object(payload, "installation")
-        accounts = [account for place in _ACCOUNTS if (account := _object(payload, *place.split(".")))]
+        organization = _object(payload, "organization")
         if organization:
             yield Name("org", _text(organization.get("login") or organization.get("username")))
+        installation = _object(payload, "installation")
+        accounts = [account for place in _ACCOUNTS if (account := _object(payload, *place.split(".")))]
         yield from map(_account, accounts)
         if owner := _object(repository, "owner").get("login"):
             yield Name("org", _text(owner))
