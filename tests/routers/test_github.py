@@ -84,6 +84,33 @@ async def test_every_kind_of_delivery_is_published_whole_where_it_belongs(path: 
     assert len(summaries) == (event == "push")
 
 
+@pytest.mark.parametrize(
+    "repository", [{"full_name": "acme/app"}, {"full_name": ""}, {"full_name": 1}, {"id": 1}, {}, None]
+)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"organization": {"login": login, "username": "acme"}} for login in ("acme", "", None)),
+        *({"organization": organization} for organization in ({"username": "acme"}, {"id": 1}, {}, "acme", None)),
+        *({"installation": "x"}, {"organization": {"login": "acme"}, "installation": "x"}),
+        *({"ref": 1}, {"after": None}, {"deleted": 1}, {"deleted": True}, {"pusher": {"name": "Zoë"}}),
+    ],
+)
+async def test_a_delivery_is_routed_the_same_whether_a_part_of_it_is_read_or_all(
+    repository: Any, fields: dict[str, Any]
+) -> None:
+    body = push(repository=repository, **fields)
+
+    async def outcome(*, form: bool) -> Any:
+        try:
+            *summaries, whole = await routed(signed(body, form=form), deleted_refs=False)
+        except ValueError as error:
+            return str(error)
+        return whole.topic, [(summary.topic, summary.body) for summary in summaries]
+
+    assert await outcome(form=False) == await outcome(form=True)
+
+
 async def test_the_summary_of_a_push_is_the_ancestors_byte_for_byte() -> None:
     body = push(
         ref="refs/heads/feature/<&>",

@@ -31,10 +31,16 @@ class _Pusher(TypedDict):
     name: str
 
 
-class _Delivery(TypedDict, total=False):
-    """All that the router reads of a delivery about a repository."""
+class _Organization(TypedDict, total=False):
+    login: Required[str]
+    username: str
 
-    repository: Required[_Repository]
+
+class _Delivery(TypedDict, total=False):
+    """All that the router reads of a delivery about a repository or an organisation."""
+
+    repository: _Repository
+    organization: _Organization
     ref: str
     after: str
     deleted: bool
@@ -115,9 +121,10 @@ class GitHubRouter:
         return self._payload(message) if not self._events or _event(message) in self._events else None
 
     def _payload(self, message: Message) -> dict[str, Any]:
-        payload = self._read_part(message.body)
-        if payload is None:
-            payload = read_content(message.body, message.header("content-type") or "", VERIFIED)
+        part: dict[str, Any] | None = self._read_part(message.body)
+        if part and ("repository" in part or "organization" in part):
+            return part
+        payload = read_content(message.body, message.header("content-type") or "", VERIFIED)
         if not isinstance(payload, dict):
             raise ValueError(f"the body of a delivery must be a JSON object, not {kind_of(payload)}")
         return payload
