@@ -13,6 +13,7 @@ from ..protocol.message import Draft, Message
 from ..protocol.topics import UNSAFE, is_unsafe
 from ..terminal import one_line
 from . import Router
+from .computing import computed_at_once
 from .outbox import MAX_PUBLISHES, DraftCollector
 from .runs import END_S, Crash, Run
 
@@ -126,10 +127,8 @@ class RetryPolicy:
         # Most routers that are cancelled end at once.
         run.expires = self._deadline + END_S
         try:
-            with trio.CancelScope(deadline=self._deadline) as scope:
-                await router.route(message, publisher)
+            error = await self._call(router, message, publisher)
             publisher.close()
-            error: BaseException | None = self._out_of_time() if scope.cancelled_caught else None
         # It may raise anything: SystemExit, or a Cancelled that it has kept.
         except BaseException as raised:
             publisher.abandon()
@@ -144,6 +143,17 @@ class RetryPolicy:
         if isinstance(error, TimeoutError | trio.TooSlowError):
             self._note_threads(run.threads.add_since(threads))
         return publisher.published if error is None else {}, error
+
+    async def _call(self, router: Router, message: Message, publisher: DraftCollector) -> BaseException | None:
+        computed = computed_at_once(router, message)
+        if computed is None:
+            with trio.CancelScope(deadline=self._deadline) as scope:
+                await router.route(message, publisher)
+            return self._out_of_time() if scope.cancelled_caught else None
+        # A time limit could not end what waits for nothing.
+        for one in computed:
+            publisher.collect(*one)
+        return None
 
     def _out_of_time(self) -> TimeoutError:
         return TimeoutError(f"its time limit of {self._limits.time_limit:g} s for one message is over")

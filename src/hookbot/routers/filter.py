@@ -1,21 +1,19 @@
 """The filter router: routing without code, by a condition, a template for the topic, and optionally a new body."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..errors import ConfigError, InvalidTopic
 from ..protocol.json_text import write_json
 from ..protocol.message import Headers, Message
-from . import Publish
+from .computing import ComputingRouter, Publishing
 from .expressions import Expression, Template, document
-from .large_messages import compute
 from .outbox import check_publishable
 
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
 _JSON = (("Content-Type", "application/json"),)
 
 
-class FilterRouter:
+class FilterRouter(ComputingRouter):
     """Publishes messages that meet a condition to another topic, as they are or with a new body.
 
     Expressions are JMESPath over the message (see `hookbot.routers.expressions`).
@@ -40,28 +38,16 @@ class FilterRouter:
         self._body = Expression(body) if body else None
         self._fields = frozenset[str]().union(*(one.fields for one in (self._where, self._topic, self._body) if one))
 
-    async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one message to its new topic if it meets the condition.
+    def publishes(self, message: Message) -> Sequence[Publishing]:
+        """The message under its new topic, if it meets the condition.
 
         Raises `BodyTooLarge` if the filter reads the body, and that is beyond the ceiling.
         """
-        if result := await compute(self._evaluate, message):
-            await publish(result.topic, result.what, headers=result.headers)
-
-    def _evaluate(self, message: Message) -> "_Result | None":
-        """What to publish, None if the message does not meet the condition."""
         seen = document(message, self._fields)
         if self._where and not self._where.holds(seen):
-            return None
+            return []
         topic = self._topic.fill(seen)
-        return _Result(topic, *_encode(self._body.value(seen))) if self._body else _Result(topic, message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    topic: str
-    what: bytes | Message
-    headers: Headers = ()
+        return [Publishing(topic, *_encode(self._body.value(seen))) if self._body else Publishing(topic, message)]
 
 
 def _encode(value: object) -> tuple[bytes, Headers]:

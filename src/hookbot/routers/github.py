@@ -12,8 +12,8 @@ from ..protocol.envelope import encode_go_json
 from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
 from ..signatures.owners import GITHUB, Name
-from . import Publish, Secret
-from .large_messages import compute
+from . import Secret
+from .computing import ComputingRouter, Publishing
 
 # Nearly all of GitHub's payloads; whatever they hold, verifying and parsing takes less than a millisecond.
 SMALL_BYTES = 32 << 10
@@ -47,7 +47,7 @@ class _Delivery(TypedDict, total=False):
     pusher: _Pusher
 
 
-class GitHubRouter:
+class GitHubRouter(ComputingRouter):
     """Rebroadcasts one GitHub webhook as a topic for each repository, branch and account.
 
     Reads ``/unsafe/github.com/`` and publishes only deliveries that GitHub has signed:
@@ -60,6 +60,7 @@ class GitHubRouter:
 
     name = "github"
     topics: Sequence[str] = ("/unsafe/github.com/",)
+    small_bytes = SMALL_BYTES
 
     def __init__(
         self,
@@ -89,36 +90,30 @@ class GitHubRouter:
         self._deleted_refs = deleted_refs
         self._host = host
 
-    async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one delivery to its topics; one without a valid signature is dropped, with a warning.
+    def publishes(self, message: Message) -> Sequence[Publishing]:
+        """What to publish for a delivery; nothing for one without a valid signature, with a warning.
 
-        One of another event is dropped too. Raises `ValueError` for one of no known shape, which names no event.
+        Nothing for one of another event, too. Raises `ValueError` for one of no known shape, which names no event.
         """
         try:
-            payload = await compute(self._read, message, small_bytes=SMALL_BYTES)
+            self._verify(message)
         except BadSignature as error:
             delivery = message.header("x-github-delivery")
             logger.warning("dropped delivery %.80r (message %s): %s", delivery, message.id, error)
-            return
-        if payload is None:
-            return
-        event = _event(message)
+            return []
+        event = message.header("x-github-event") or ""
+        if self._events and event not in self._events:
+            return []
+        payload = self._payload(message)
         name = next(GITHUB.names(payload), Name("event", event))
         if not name.path:
             raise ValueError("the delivery names no repository, account, enterprise or event")
         topic = f"{self._host}/{name.kind}/{name.path}"
+        whole = Publishing(topic, message, wrapped=True)
         if event == "push" and _is_push(payload) and self._wants_summary(payload):
-            await publish(
-                f"{topic}/branch/{payload['ref'].removeprefix('refs/heads/')}",
-                _summary(payload),
-                headers=_JSON,
-            )
-        await publish(topic, message, wrapped=True)
-
-    def _read(self, message: Message) -> dict[str, Any] | None:
-        """Payload of a delivery, None if its event is not wanted. Raises `BadSignature` if it is not genuine."""
-        self._verify(message)
-        return self._payload(message) if not self._events or _event(message) in self._events else None
+            branch = payload["ref"].removeprefix("refs/heads/")
+            return [Publishing(f"{topic}/branch/{branch}", _summary(payload), _JSON), whole]
+        return [whole]
 
     def _payload(self, message: Message) -> dict[str, Any]:
         part: dict[str, Any] | None = self._read_part(message.body)
@@ -145,13 +140,9 @@ class GitHubRouter:
 class VerifyingGitHubRouter(GitHubRouter):
     """GitHub router that verifies every message, even one that the hub reports as verified."""
 
-    async def route(self, message: Message, publish: Publish) -> None:
-        """Verify a delivery and publish it as `GitHubRouter` does; drop one without a valid signature."""
-        await super().route(replace(message, verified=None), publish)
-
-
-def _event(message: Message) -> str:
-    return message.header("x-github-event") or ""
+    def publishes(self, message: Message) -> Sequence[Publishing]:
+        """What `GitHubRouter` publishes for a delivery that it verifies."""
+        return super().publishes(replace(message, verified=None))
 
 
 def _is_push(payload: dict[str, Any]) -> bool:

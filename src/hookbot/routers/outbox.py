@@ -108,6 +108,12 @@ class DraftCollector:
     ) -> None:
         """Collect one draft, or leave out one that cannot be stored: see `hookbot.Publish`."""
         await self._time_slice.yield_if_over()
+        self.collect(topic, what, headers, wrapped, name)
+
+    def collect(
+        self, topic: str, what: bytes | Message, headers: Headers = (), wrapped: bool = False, name: str = ""
+    ) -> None:
+        """Collect one draft as a call does, without letting anybody else run."""
         if self._closed:
             raise RuntimeError(
                 f"router {self._hops[-1]} published after route() had ended for the message {self._message.id}"
