@@ -43,6 +43,7 @@ _GITHUB_HEADERS = {
     "Signature": "X-Hub-Signature",
     "Signature256": "X-Hub-Signature-256",
 }
+_GITHUB_FIELDS = {name.lower(): field for field, name in _GITHUB_HEADERS.items()}
 
 
 class Sliced:
@@ -54,9 +55,7 @@ class Sliced:
         self._slices = slices
 
     def __iter__(self) -> Iterator[bytes]:
-        yield b'"'
-        yield from self._slices
-        yield b'"'
+        return chain((b'"',), self._slices, (b'"',))
 
 
 def to_envelope(message: Message) -> dict[str, Any]:
@@ -123,14 +122,16 @@ def text_of(value: Any) -> str:
     return value
 
 
-def encode_github_metadata(message: Message) -> bytes:
-    """The ancestor's JSON object for ``extra-metadata=github``, with GitHub's newer signature added."""
+def encode_github_metadata(message: Message, *, before: bytes = b"") -> bytes:
+    """The ancestor's JSON object for ``extra-metadata=github``, with GitHub's newer signature added; after `before`."""
+    fields = dict.fromkeys((*_GITHUB_HEADERS, "Payload"), "")
     # The first of each name.
-    values = {name.lower(): value for name, value in reversed(message.headers)}
-    headers = {field: _as_go_reads(values.get(name.lower(), "")) for field, name in _GITHUB_HEADERS.items()}
+    for name, value in reversed(message.headers):
+        if field := _GITHUB_FIELDS.get(name.lower()):
+            fields[field] = _as_go_reads(value)
     # No value has this in it: the quotation marks of one are escaped.
-    before, name, after = encode_go_json({**headers, "Payload": ""}).encode().partition(b'"Payload":')
-    return _joined((before, name), base64_field(message.body), (after[2:],))
+    start, payload, end = encode_go_json(fields).encode().partition(b'"Payload":')
+    return _joined((before, start, payload), base64_field(message.body), (end[2:],))
 
 
 def parse_github_metadata(message: Message) -> Message | None:

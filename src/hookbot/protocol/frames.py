@@ -81,8 +81,10 @@ class Raw:
         self._subtree = subtree
 
     def message(self, message: Message) -> bytes:
-        body = encode_github_metadata(message) if message.wrapped else message.body
-        return b"".join((message.topic.encode(), b"\0", body)) if self._subtree else body
+        before = b"%b\0" % message.topic.encode() if self._subtree else b""
+        if message.wrapped:
+            return encode_github_metadata(message, before=before)
+        return b"".join((before, message.body)) if before else message.body
 
     def gap(self, gap: Gap) -> None:
         return None
