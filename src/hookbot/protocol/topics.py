@@ -11,6 +11,7 @@ ancestor's notation, both (``foo?recursive``).
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from ..errors import InvalidTopic
@@ -46,6 +47,8 @@ def decode_path(raw: bytes) -> str:
     return path
 
 
+# A router publishes to the same topics again and again.
+@lru_cache(maxsize=1024)
 def check_topic(topic: str) -> str:
     """The topic unchanged, if it is well-formed; raises `InvalidTopic` otherwise. Reserved topics are accepted."""
     shown = topic[:100]
