@@ -55,7 +55,7 @@ class Outbox:
         while len(self._drafts) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES:
             await self._taken.wait()
         self._drafts.extend(drafts)
-        self._bytes += sum(draft.size for draft in drafts)
+        self._bytes += sum([draft.size for draft in drafts])
         self.position = position
         self._filled.set()
 
