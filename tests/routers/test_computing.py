@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from hookbot.protocol.message import Message
 from hookbot.routers import Publish, Router
-from hookbot.routers.computing import ComputingRouter, Publishing, computed_at_once
+from hookbot.routers.computing import ComputingRouter, Publishing, computes_at_once
 from hookbot.routers.large_messages import SMALL_BYTES
 from hookbot.routers.outbox import DraftCollector
 
@@ -68,7 +68,7 @@ def overridden_later() -> Router:
 def test_only_a_small_message_is_computed_at_once_and_only_without_another_route(
     router: Router, message: Message, at_once: bool
 ) -> None:
-    assert (computed_at_once(router, message) is not None) == at_once
+    assert computes_at_once(router, message) == at_once
 
 
 async def test_in_a_hub_what_is_computed_at_once_is_published_and_fails_like_all_else(

@@ -13,7 +13,7 @@ from ..protocol.message import Draft, Message
 from ..protocol.topics import UNSAFE, is_unsafe
 from ..terminal import one_line
 from . import Router
-from .computing import computed_at_once
+from .computing import ComputingRouter, computes_at_once
 from .outbox import MAX_PUBLISHES, DraftCollector
 from .runs import END_S, Crash, Run
 
@@ -121,14 +121,26 @@ class RetryPolicy:
         self, router: Router, message: Message, run: Run
     ) -> tuple[Mapping[str, Draft], BaseException | None]:
         publisher = self._publisher = DraftCollector(self.name, message, self._limits.max_publishes, self._time_slice)
+        if computes_at_once(router, message):
+            error = _compute(router, message, publisher)
+        else:
+            error = await self._call(router, message, publisher, run)
+        self._publisher = None
+        return publisher.published if error is None else {}, error
+
+    async def _call(
+        self, router: Router, message: Message, publisher: DraftCollector, run: Run
+    ) -> BaseException | None:
         task = trio.lowlevel.current_task()
         nurseries = len(task.child_nurseries)
         threads = run.threads.running()
         # Most routers that are cancelled end at once.
         run.expires = self._deadline + END_S
         try:
-            error = await self._call(router, message, publisher)
+            with trio.CancelScope(deadline=self._deadline) as scope:
+                await router.route(message, publisher)
             publisher.close()
+            error: BaseException | None = self._out_of_time() if scope.cancelled_caught else None
         # It may raise anything: SystemExit, or a Cancelled that it has kept.
         except BaseException as raised:
             publisher.abandon()
@@ -136,24 +148,13 @@ class RetryPolicy:
                 raise
             error = raised
         run.check()
-        run.expires, self._publisher = math.inf, None
+        run.expires = math.inf
         # Its tasks run on until this task ends: the router must be restarted, in a task of its own.
         if error is not None and len(task.child_nurseries) != nurseries:
             error = Crash("it left a nursery open")
         if isinstance(error, TimeoutError | trio.TooSlowError):
             self._note_threads(run.threads.add_since(threads))
-        return publisher.published if error is None else {}, error
-
-    async def _call(self, router: Router, message: Message, publisher: DraftCollector) -> BaseException | None:
-        computed = computed_at_once(router, message)
-        if computed is None:
-            with trio.CancelScope(deadline=self._deadline) as scope:
-                await router.route(message, publisher)
-            return self._out_of_time() if scope.cancelled_caught else None
-        # A time limit could not end what waits for nothing.
-        for one in computed:
-            publisher.collect(*one)
-        return None
+        return error
 
     def _out_of_time(self) -> TimeoutError:
         return TimeoutError(f"its time limit of {self._limits.time_limit:g} s for one message is over")
@@ -191,6 +192,17 @@ class RetryPolicy:
         if failed_in(message.topic):
             return {}
         return {"failed": failed_draft(self.name, message, self._failure)}
+
+
+def _compute(router: ComputingRouter, message: Message, publisher: DraftCollector) -> BaseException | None:
+    """Publish what a router computes at once; return its error. No time limit could end what waits for nothing."""
+    try:
+        for one in router.publishes(message):
+            publisher.collect(*one)
+        publisher.close()
+    except BaseException as error:  # noqa: BLE001
+        return error
+    return None
 
 
 def failed_in(topic: str) -> str | None:

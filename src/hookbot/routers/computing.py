@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeGuard
 
 from ..protocol.message import Headers, Message
 from . import Publish, Router
@@ -34,9 +34,8 @@ class ComputingRouter(ABC):
             await publish(one.topic, one.what, headers=one.headers, wrapped=one.wrapped)
 
 
-def computed_at_once(router: Router, message: Message) -> Sequence[Publishing] | None:
-    """What a router publishes for a message, if it need not wait; None if its `route` has to be called."""
+def computes_at_once(router: Router, message: Message) -> TypeGuard[ComputingRouter]:
+    """True if `publishes` can be called for a message instead of `route`: it is small."""
     # A subclass may have a `route` of its own.
-    if not isinstance(router, ComputingRouter) or getattr(router.route, "__func__", None) is not ComputingRouter.route:
-        return None
-    return router.publishes(message) if message.size <= router.small_bytes else None
+    has_route = getattr(router.route, "__func__", None) is not ComputingRouter.route
+    return isinstance(router, ComputingRouter) and message.size <= router.small_bytes and not has_route
