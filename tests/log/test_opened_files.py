@@ -1,13 +1,17 @@
 """Files that are open here, while others delete, replace and truncate them."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hookbot.errors import Unavailable
-from hookbot.log.opened_files import OpenedFile
+from hookbot.log.opened_files import OpenedFile, WrittenFile
+
+OpenFile = Callable[[Path], OpenedFile]
 
 
 def never(size: int) -> bool:
@@ -21,8 +25,14 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_may_grow_and_what_was_written_here_may_have_made_it_smaller(path: Path) -> None:
-    opened = OpenedFile(path)
+@pytest.fixture(params=[OpenedFile, WrittenFile])
+def open_file(request: pytest.FixtureRequest) -> Iterator[OpenFile]:
+    with ExitStack() as opened:
+        yield OpenedFile if request.param is OpenedFile else lambda path: WrittenFile(path, opened)
+
+
+def test_a_file_may_grow_and_what_was_written_here_may_have_made_it_smaller(path: Path, open_file: OpenFile) -> None:
+    opened = open_file(path)
 
     os.truncate(path, 200)
     opened.check(never)
@@ -32,16 +42,18 @@ def test_a_file_may_grow_and_what_was_written_here_may_have_made_it_smaller(path
 
 
 @pytest.mark.parametrize("left", [0, 99])
-def test_a_file_that_was_truncated_is_noticed_before_the_next_write(path: Path, left: int) -> None:
-    opened = OpenedFile(path)
+def test_a_file_that_was_truncated_is_noticed_before_the_next_write(path: Path, left: int, open_file: OpenFile) -> None:
+    opened = open_file(path)
     os.truncate(path, left)
 
     with pytest.raises(Unavailable, match="file was truncated: nothing is stored until the hub is restarted"):
         opened.check(never)
 
 
-def test_a_file_that_was_deleted_or_replaced_is_noticed_before_and_after_a_write(path: Path) -> None:
-    opened = OpenedFile(path)
+def test_a_file_that_was_deleted_or_replaced_is_noticed_before_and_after_a_write(
+    path: Path, open_file: OpenFile
+) -> None:
+    opened = open_file(path)
     path.rename(path.with_name("kept"))
     for _ in range(2):
         for check in partial(opened.check, never), opened.accept:
@@ -50,8 +62,8 @@ def test_a_file_that_was_deleted_or_replaced_is_noticed_before_and_after_a_write
         path.write_bytes(bytes(200))
 
 
-def test_a_file_that_was_truncated_gets_its_size_again(path: Path) -> None:
-    opened = OpenedFile(path)
+def test_a_file_that_was_truncated_gets_its_size_again(path: Path, open_file: OpenFile) -> None:
+    opened = open_file(path)
 
     os.truncate(path, 0)
     opened.regrow()
@@ -60,8 +72,8 @@ def test_a_file_that_was_truncated_gets_its_size_again(path: Path) -> None:
     opened.check(never)
 
 
-def test_a_file_that_was_replaced_is_left_alone(path: Path) -> None:
-    opened = OpenedFile(path)
+def test_a_file_that_was_replaced_is_left_alone(path: Path, open_file: OpenFile) -> None:
+    opened = open_file(path)
     path.rename(path.with_name("kept"))
     path.write_bytes(b"theirs")
 
@@ -70,8 +82,8 @@ def test_a_file_that_was_replaced_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == b"theirs"
 
 
-def test_a_file_that_cannot_be_looked_at_may_still_be_there(path: Path, tmp_path: Path) -> None:
-    opened = OpenedFile(path)
+def test_a_file_that_cannot_be_looked_at_may_still_be_there(path: Path, tmp_path: Path, open_file: OpenFile) -> None:
+    opened = open_file(path)
     path.unlink()
     path.symlink_to(path)
 
@@ -79,8 +91,8 @@ def test_a_file_that_cannot_be_looked_at_may_still_be_there(path: Path, tmp_path
         opened.check(never)
 
 
-def test_a_smaller_size_may_be_right(path: Path) -> None:
-    opened, asked = OpenedFile(path), list[int]()
+def test_a_smaller_size_may_be_right(path: Path, open_file: OpenFile) -> None:
+    opened, asked = open_file(path), list[int]()
 
     def always(size: int) -> bool:
         asked.append(size)

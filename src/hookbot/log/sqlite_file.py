@@ -14,7 +14,7 @@ from typing import IO
 from ..errors import ConfigError, system_reason
 from .disk_reserve import DiskReserve
 from .engine import new_epoch
-from .opened_files import OpenedFile, is_checkpointed, is_whole
+from .opened_files import OpenedFile, WrittenFile, is_checkpointed, is_whole
 from .sqlite_errors import GARBLED, cannot_open, is_full
 from .sqlite_repair import repair
 
@@ -197,10 +197,10 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
         pages = min(CHECKPOINT_PAGES, reserve.size // 2 // PAGE_BYTES)
         writer.execute(f"PRAGMA wal_autocheckpoint = {pages}")
         readers = tuple(connections.enter_context(closing(_connect_reader(path))) for _ in range(READERS))
-        files = [path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS)]
-        opened_files = tuple(map(OpenedFile, files))
+        ahead, shared = (path.with_name(path.name + suffix) for suffix in COMPANIONS)
+        files = OpenedFile(path), WrittenFile(ahead, connections), OpenedFile(shared)
         opened.enter_context(connections.pop_all())
-    return LogFile(path, writer, readers, reserve, opened_files, opened.pop_all())
+    return LogFile(path, writer, readers, reserve, files, opened.pop_all())
 
 
 def _hold(reserve: DiskReserve) -> None:
