@@ -14,7 +14,7 @@ from hookbot.log.sqlite_damage import position_before
 from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Draft, Message, Once
 from hookbot.protocol.topics import TopicFilter
-from support.damage import GARBAGE, database, leaves, root, spoil, spoil_sector, swap, write_log
+from support.damage import GARBAGE, SECTORS, database, leaves, root, spoil, spoil_sector, swap, write_log
 
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 TOPICS = ("a", "b", "/unsafe/a")
@@ -99,7 +99,7 @@ async def test_of_several_damaged_pages_everything_in_between_is_read(directory:
 
 
 @pytest.mark.parametrize("newest", [False, True])
-@pytest.mark.parametrize("sector", range(4))
+@pytest.mark.parametrize("sector", range(SECTORS))
 @pytest.mark.parametrize("garbage", GARBAGE)
 async def test_of_a_log_with_a_damaged_sector_nothing_is_missing_silently(
     directory: Path, garbage: str, sector: int, newest: bool
@@ -121,7 +121,7 @@ async def test_of_a_log_with_a_damaged_sector_nothing_is_missing_silently(
 async def test_of_a_log_with_the_roots_of_its_keys_overwritten_nothing_is_missing_silently(
     directory: Path, newest: bool
 ) -> None:
-    spoil_sector(directory, root(directory, "log"), 3, "zeros")
+    spoil_sector(directory, root(directory, "log"), SECTORS - 1, "zeros")
 
     async with open_sqlite_log(directory, primed=COUNT) as log:
         messages, holes = await read_all(log, newest=newest)
@@ -385,7 +385,7 @@ async def test_retention_goes_past_a_damaged_page(directory: Path, table: str, w
     assert positions(later) == [one.position for one in more if isinstance(one, Message)][-50:]
 
 
-@pytest.mark.parametrize("sector", range(4))
+@pytest.mark.parametrize("sector", range(SECTORS))
 @pytest.mark.parametrize("garbage", GARBAGE)
 @pytest.mark.parametrize("table", ["log", "body", "once", "sqlite_autoindex_once_1"])
 async def test_retention_goes_past_a_damaged_sector(directory: Path, table: str, garbage: str, sector: int) -> None:

@@ -10,7 +10,17 @@ import pytest
 
 from hookbot.errors import ConfigError
 from hookbot.log.disk_reserve import FILE as RESERVE
-from hookbot.log.sqlite_file import FILE, LOCK, SPARE_PAGES, STEPS, VACUUM_PAGES, give_back, open_log_file, probe
+from hookbot.log.sqlite_file import (
+    FILE,
+    LOCK,
+    PAGE_BYTES,
+    SPARE_BYTES,
+    STEPS,
+    VACUUM_BYTES,
+    give_back,
+    open_log_file,
+    probe,
+)
 from hookbot.log.sqlite_queries import transaction
 from support.damage import database, fill, small_disk
 
@@ -168,26 +178,29 @@ def test_a_log_cannot_be_made_on_a_full_disk(tmp_path: Path) -> None:
 # --- free pages
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+@pytest.fixture(params=[16384, PAGE_BYTES], ids=["pages of version 1.0", "pages of a new file"])
+def connection(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(tmp_path / FILE)) as empty:
+        empty.executescript(f"PRAGMA page_size = {request.param}; PRAGMA auto_vacuum = INCREMENTAL; VACUUM")
     with closing(open_log_file(tmp_path)) as file:
         yield file.writer
 
 
 def test_free_pages_beyond_a_reserve_are_returned_in_steps(connection: sqlite3.Connection) -> None:
     def free() -> int:
-        return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+        [[pages]], [[page_bytes]] = map(connection.execute, ("PRAGMA freelist_count", "PRAGMA page_size"))
+        return int(pages * page_bytes)
 
     assert not give_back(connection)
-    connection.execute("INSERT INTO body VALUES (1, '', zeroblob(?))", ((SPARE_PAGES + 100) * 16384,))
+    connection.execute("INSERT INTO body VALUES (1, '', zeroblob(?))", (SPARE_BYTES + VACUUM_BYTES * 3 // 2,))
     connection.execute("DELETE FROM body")
     before = free()
 
     steps = [give_back(connection) for _ in range(3)]
 
-    assert before > SPARE_PAGES + VACUUM_PAGES
+    assert before > SPARE_BYTES + VACUUM_BYTES
     assert steps == [True, False, False]
-    assert free() == SPARE_PAGES
+    assert free() == SPARE_BYTES
 
 
 def test_a_probe_leaves_nothing_behind(connection: sqlite3.Connection) -> None:

@@ -22,11 +22,16 @@ INTERIOR = {2, 5}
 
 # Of a usual disk: damage is no larger, while SQLite would need a whole page of it to notice each kind.
 SECTOR_BYTES = 4096
+# Of a page.
+SECTORS = PAGE_BYTES // SECTOR_BYTES
+
+# Of the files of version 1.0; those of new files are smaller.
+LARGEST_PAGE_BYTES = 16384
 
 GARBAGE = {
-    "zeros": bytes(PAGE_BYTES),
-    "ones": b"\xff" * PAGE_BYTES,
-    "noise": random.Random(1).randbytes(PAGE_BYTES),
+    "zeros": bytes(LARGEST_PAGE_BYTES),
+    "ones": b"\xff" * LARGEST_PAGE_BYTES,
+    "noise": random.Random(1).randbytes(LARGEST_PAGE_BYTES),
 }
 
 
@@ -81,12 +86,14 @@ def root(directory: Path, name: str) -> int:
 def spoil(directory: Path, page: int, garbage: str = "noise") -> None:
     """Overwrite a page of the file."""
     with (directory / FILE).open("r+b") as file:
-        file.seek((page - 1) * PAGE_BYTES)
-        file.write(GARBAGE[garbage])
+        # As the header of the file says.
+        page_bytes = int.from_bytes(file.read(18)[16:], "big")
+        file.seek((page - 1) * page_bytes)
+        file.write(GARBAGE[garbage][:page_bytes])
 
 
 def spoil_sector(directory: Path, page: int, sector: int, garbage: str) -> None:
-    """Overwrite one of the four sectors of a page: the most that a disk writes at once."""
+    """Overwrite one of the sectors of a page: the most that a disk writes at once."""
     with (directory / FILE).open("r+b") as file:
         file.seek((page - 1) * PAGE_BYTES + sector * SECTOR_BYTES)
         file.write(GARBAGE[garbage][:SECTOR_BYTES])

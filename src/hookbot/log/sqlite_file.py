@@ -24,17 +24,18 @@ LOCK = "hookbot.lock"
 READERS = 2
 # SQLite's companions of a file in WAL mode.
 COMPANIONS = ("-wal", "-shm")
-# Free pages (16 MiB) that are kept for the next messages, instead of being returned and allocated again.
-SPARE_PAGES = 1024
-# Free pages (1 MiB) that are returned to the disk in one step.
-VACUUM_PAGES = 64
+# Free pages that are kept for the next messages, instead of being returned and allocated again.
+SPARE_BYTES = 16 << 20
+# Free pages that are returned to the disk in one step.
+VACUUM_BYTES = 1 << 20
 # No message ever gets there: an id has 15 digits.
 PROBE_POSITION = 10**15
 # More than a migration, the companions and the first step of retention take.
 ROOM_TO_OPEN = 2 << 20
-# More than a commit needs, less than makes checkpoints rare: 16 MiB.
-CHECKPOINT_PAGES = 1000
-PAGE_BYTES = 16384
+# More than a commit needs, less than makes checkpoints rare.
+CHECKPOINT_BYTES = 16 << 20
+# Of a new file. A commit of one message writes three pages; with smaller ones, retention would take longer.
+PAGE_BYTES = 8192
 # "hook" in ASCII; distinguishes a log from any other SQLite file.
 APPLICATION_ID = 0x686F6F6B
 
@@ -139,13 +140,14 @@ def open_log_file(directory: Path, *, steps: Sequence[str] = STEPS) -> LogFile:
 
 
 def give_back(connection: sqlite3.Connection, *, keep_spare: bool = True) -> bool:
-    """Return one step of the free pages, or of those beyond `SPARE_PAGES`, to the disk. True if there may be more."""
-    [free] = connection.execute("PRAGMA freelist_count").fetchone()
-    pages = min(free - (SPARE_PAGES if keep_spare else 0), VACUUM_PAGES)
+    """Return one step of the free pages, or of those beyond `SPARE_BYTES`, to the disk. True if there may be more."""
+    [[free]], page_bytes = connection.execute("PRAGMA freelist_count"), _page_bytes(connection)
+    step = VACUUM_BYTES // page_bytes
+    pages = min(free - (SPARE_BYTES // page_bytes if keep_spare else 0), step)
     if pages > 0:
         # This statement frees one page for each row that is fetched from it; `executescript` fetches all of them.
         connection.executescript(f"PRAGMA incremental_vacuum({pages})")
-    return bool(pages == VACUUM_PAGES)
+    return bool(pages == step)
 
 
 def probe(connection: sqlite3.Connection) -> None:
@@ -194,7 +196,7 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
         writer = connections.enter_context(closing(_connect(path.as_uri())))
         _migrate(writer, path, steps)
         # Only as much as fits into the reserve may wait in the write-ahead log for space in the file.
-        pages = min(CHECKPOINT_PAGES, reserve.size // 2 // PAGE_BYTES)
+        pages = min(CHECKPOINT_BYTES, reserve.size // 2) // _page_bytes(writer)
         writer.execute(f"PRAGMA wal_autocheckpoint = {pages}")
         readers = tuple(connections.enter_context(closing(_connect_reader(path))) for _ in range(READERS))
         ahead, shared = (path.with_name(path.name + suffix) for suffix in COMPANIONS)
@@ -240,6 +242,11 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
     # Opens the companions now: later they may be gone, and on a full disk, opening takes space.
     connection.execute("PRAGMA user_version").fetchone()
     return connection
+
+
+def _page_bytes(connection: sqlite3.Connection) -> int:
+    [[page_bytes]] = connection.execute("PRAGMA page_size")
+    return int(page_bytes)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:
