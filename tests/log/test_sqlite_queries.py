@@ -121,6 +121,17 @@ def test_partitions_are_loaded_as_they_were_saved(connection: sqlite3.Connection
     assert queries.load_partitions(connection) == partitions
 
 
+@pytest.mark.parametrize("grown", [(), (0,), (1,), (0, 1)])
+def test_a_partition_that_has_changed_is_saved(connection: sqlite3.Connection, grown: tuple[int, ...]) -> None:
+    before = [Partition(8, 7, 6, 5, 4, 3, 2, 1), Partition(1, 2, 3, 4, 5, 6, 7, 8)]
+    queries.save_partitions(connection, before)
+    after = [replace(one, head=9) if unsafe in grown else one for unsafe, one in enumerate(before)]
+
+    queries.save_partitions(connection, after, before)
+
+    assert queries.load_partitions(connection) == after
+
+
 def test_cursors_are_saved_replaced_found_by_prefix_and_deleted(connection: sqlite3.Connection) -> None:
     queries.save_cursors(connection, {"b/1": 1, "a/2": 2, "a/1": 3, "a": 4}, TIME_US)
     queries.save_cursors(connection, {"a/2": 5, "a/1": None}, TIME_US + 1)

@@ -163,7 +163,7 @@ class SqliteLog(Engine):
             outcomes = [batch.add(draft) for draft in drafts]
             partitions = self._grown(batch)
             queries.insert_batch(writer, batch)
-            queries.save_partitions(writer, partitions)
+            queries.save_partitions(writer, partitions, self._partitions)
             queries.save_cursors(writer, cursors, batch.time_us)
         return partitions, batch, outcomes
 
@@ -183,7 +183,7 @@ class SqliteLog(Engine):
                 lost = partitions[unsafe].lost if unsafe else 0
                 more |= keys.forget_keys(writer, limit, lost=lost, unsafe=unsafe)
                 more |= partitions[unsafe].due(limit)
-            queries.save_partitions(writer, partitions)
+            queries.save_partitions(writer, partitions, self._partitions)
         # After the commit; once they have expired, no append looks for them any more.
         self._has_earlier_keys = self._has_earlier_keys and _find_earlier_keys(writer)
         return partitions, more
@@ -205,7 +205,7 @@ class SqliteLog(Engine):
                 )
                 doomed += positions
         with queries.transaction(writer):
-            queries.save_partitions(writer, partitions)
+            queries.save_partitions(writer, partitions, self._partitions)
         return partitions, doomed
 
     def _delete_past_damage(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import accumulate
-from operator import ge, le
+from operator import attrgetter, ge, le
 from typing import Any
 
 from ..protocol.message import Message
@@ -33,6 +33,7 @@ SCAN_LENGTH = 50_000
 # As `new_epoch` makes them.
 _EPOCH = re.compile("[a-z]{8}")
 _ACCOUNT = [field.name for field in fields(Partition)]
+_account = attrgetter(*_ACCOUNT)
 _IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"
 IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
 # Those of `Columns`, except for `meta`, which is not decoded: without damage, its text has no line feed to join it by.
@@ -99,9 +100,12 @@ def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     insert_rows(connection, "INSERT INTO once", uses)
 
 
-def save_partitions(connection: sqlite3.Connection, partitions: Sequence[Partition]) -> None:
-    """Write the totals of both partitions."""
-    rows = [(unsafe, *(getattr(partition, name) for name in _ACCOUNT)) for unsafe, partition in enumerate(partitions)]
+def save_partitions(
+    connection: sqlite3.Connection, partitions: Sequence[Partition], stored: Sequence[Partition | None] = (None, None)
+) -> None:
+    """Write the totals of both partitions, except for one that is `stored` as it is."""
+    both = enumerate(zip(partitions, stored, strict=True))
+    rows = [(unsafe, *_account(partition)) for unsafe, (partition, before) in both if partition is not before]
     insert_rows(connection, "REPLACE INTO half", rows)
 
 
