@@ -19,6 +19,7 @@ from hookbot.protocol.envelope import (
     encode_github_metadata,
     encode_go_json,
     encode_json,
+    encode_texts,
     envelope_around,
     from_envelope,
     join_object,
@@ -165,6 +166,11 @@ def test_json_is_one_line_of_ascii_for_every_line_reader(value: list[Any] | bool
     assert text.isascii()
     assert len(text.splitlines()) == 1
     assert json.loads(text) == [value, "\x85\u2028\u2029\n"]
+
+
+@given(st.lists(st.text()))
+def test_texts_are_encoded_as_any_other_value(texts: list[str]) -> None:
+    assert encode_texts(texts) == encode_json(texts)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from operator import attrgetter
 
 from ..errors import KeyReused
-from ..protocol.envelope import encode_json
+from ..protocol.envelope import encode_texts
 from ..protocol.message import Draft, Duplicate, Message, Once, format_id
 from ..protocol.topics import is_unsafe
 from .retention import Row
@@ -43,7 +43,7 @@ def digest(once: Once) -> bytes:
 
 def digest_of(*parts: str) -> bytes:
     """Digest of texts: as a JSON array, so that they cannot be divided in another way."""
-    return blake2b(encode_json(parts).encode(), digest_size=16).digest()
+    return blake2b(encode_texts(parts).encode(), digest_size=16).digest()
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import fields, replace
 from io import BytesIO
 from itertools import chain
-from json.encoder import encode_basestring
+from json.encoder import encode_basestring, encode_basestring_ascii
 from math import inf, isfinite
 from time import sleep
 from typing import Any
@@ -157,6 +157,11 @@ def parse_github_metadata(message: Message) -> Message | None:
 def encode_json(value: Any) -> str:
     """Compact JSON in ASCII: no line reader splits it at U+0085 or U+2028, and no proxy misreads its charset."""
     return _ENCODER.encode(value)
+
+
+def encode_texts(texts: Iterable[str]) -> str:
+    """JSON array of texts, as `encode_json` writes it, in a fraction of the time."""
+    return f"[{','.join(map(encode_basestring_ascii, texts))}]"
 
 
 def encode_go_json(value: dict[str, str]) -> str:
