@@ -134,15 +134,11 @@ class Scheme(Provider):
         key = self._matching(signatures, content, secrets)
         signed_at = self._signed_at(request, now) if self.timestamp else None
         fingerprint = sha256(content).hexdigest()
-        signed_id = self._signed_id(request, fingerprint)
-        return Proof(
-            key=key,
-            fingerprint=fingerprint,
-            signed_at=signed_at,
-            # The fields of a form can be regrouped without changing the text, which therefore is accepted once.
-            replay_key=signed_id or (fingerprint if self.timestamp or self._signs_form(request) else None),
-            delivery_id=self.delivery_of(request),
-        )
+        replay_key = self._signed_id(request, fingerprint)
+        # The fields of a form can be regrouped without changing the text, which therefore is accepted once.
+        if not replay_key and (self.timestamp or ("form" in self._parts and request.form())):
+            replay_key = fingerprint
+        return Proof(key, fingerprint, signed_at, replay_key, self.delivery_of(request))
 
     def delivery_of(self, request: SignedRequest) -> str | None:
         """Value at the place `delivery`."""
@@ -209,9 +205,6 @@ class Scheme(Provider):
     def _template(self) -> Template:
         return read_template(self.template)
 
-    def _signs_form(self, request: SignedRequest) -> bool:
-        return "form" in self._parts and bool(request.form())
-
     def _sample(self, part: str) -> bytes:
         return _SAMPLES.get(part) or format_timestamp(_SAMPLE_S, self.unit).encode()
 
@@ -251,7 +244,10 @@ class Scheme(Provider):
             return fingerprint
 
     def _content(self, request: SignedRequest) -> bytes:
-        return self._template.fill([_to_bytes(self.value(part, request)) for part in self._parts])
+        values = [self.value(part, request) for part in self._parts]
+        return self._template.fill(
+            [value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass") for value in values]
+        )
 
     def _matching(self, signatures: Sequence[bytes], content: bytes, secrets: Sequence[str]) -> int:
         for index, secret in enumerate(secrets):
@@ -283,10 +279,6 @@ class Scheme(Provider):
 
 def _is_in_body(place: str) -> bool:
     return not any(map(is_in_head, place.split("|")))
-
-
-def _to_bytes(value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
 
 
 def _without(secret: str, prefixes: str) -> str:
