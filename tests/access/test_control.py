@@ -14,6 +14,7 @@ from hookbot.access.authorizer import Authorizer
 from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
 from hookbot.access.narrowed_tokens import NarrowedToken
+from hookbot.access.permits import key_of
 from hookbot.access.rate_limits import Rate
 from hookbot.access.senders import Standing
 from hookbot.access.sources import Source, Sources
@@ -534,13 +535,26 @@ def test_what_was_admitted_is_refused_after_a_reload_that_refuses_it() -> None:
 
 def test_what_was_admitted_is_decided_anew_after_a_reload_that_adds_a_source() -> None:
     access, token = make_access(), {**basic(make_token(KEY, "/")), "X-Hub-Signature-256": f"sha256={'0' * 64}"}
-    before = publish(access, "POST /pub/acme/x", token)
-    assert access.admits_again(before, 1)
+    key = key_of(publish(access, "POST /pub/acme/x", token).request.http)
+    assert access.find_permit(key, "", 1)
 
     access.adopt(make_access(sources=Sources([source(topic="acme/")])))
+    assert not access.find_permit(key, "", 1)
     assert publish(access, "POST /pub/acme/x", token).source
 
-    assert not access.admits_again(before, 1)
+    assert not access.find_permit(key, "", 1)
+
+
+def test_a_permit_is_for_bodies_of_the_allowed_size_and_until_its_token_expires() -> None:
+    now_s = 1_700_000_000
+    access = make_access(clock_us=lambda: now_s * 1_000_000, max_body_bytes=10)
+    token = basic(str(NarrowedToken.of(make_token(KEY, "/"), "/").narrow("expires", str(now_s + 60))))
+    key = key_of(publish(access, "POST /pub/x", token).request.http)
+    assert access.find_permit(key, "", 10)
+
+    assert not access.find_permit(key, "", 11)
+    now_s += 60
+    assert not access.find_permit(key, "", 10)
 
 
 def test_a_publish_to_a_source_without_a_token_is_checked_each_time() -> None:

@@ -1,5 +1,6 @@
 """HTTP/1.1, as the fast path reads and writes it."""
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -17,11 +18,14 @@ from hookbot.protocol.http1 import (
     Counted,
     Head,
     encode_response,
+    encode_stored,
     head_end,
     skip_empty_lines,
 )
-from hookbot.protocol.response import Response
+from hookbot.protocol.message import Duplicate, Message, format_id
+from hookbot.protocol.response import Response, stored_response
 
+DATE = re.compile(rb"Date: [^\r]+")
 POST = b"POST /a HTTP/1.1\r\nHost: a\r\n"
 
 
@@ -334,7 +338,17 @@ def test_an_answer_says_what_becomes_of_the_connection() -> None:
 
     kept = encode_response(answer, version="1.1", close=False)
 
-    assert kept.startswith(b"HTTP/1.1 404 Not Found\r\nX: y\r\nDate: ")
-    assert kept.endswith(b" GMT\r\nContent-Length: 3\r\nZ: \xe9\r\n\r\nno\n")
+    assert kept.startswith(b"HTTP/1.1 404 Not Found\r\nX: y\r\nZ: \xe9\r\nDate: ")
+    assert kept.endswith(b" GMT\r\nContent-Length: 3\r\n\r\nno\n")
     assert b"\r\nConnection: close\r\n" in encode_response(answer, version="1.0", close=True)
     assert b"\r\nConnection: keep-alive\r\n" in encode_response(answer, version="1.0", close=False)
+
+
+@pytest.mark.parametrize("json", [False, True])
+@pytest.mark.parametrize("outcome", [Message("a", id=format_id("abcdefgh", 12)), Duplicate(format_id("abcdefgh", 7))])
+def test_the_answer_to_a_stored_publish_is_that_of_its_response(outcome: Message | Duplicate, json: bool) -> None:
+    data = encode_stored(outcome, json=json, version="1.0", close=False)
+
+    expected = encode_response(stored_response(outcome, json=json), version="1.0", close=False)
+    assert DATE.sub(b"", data) == DATE.sub(b"", expected)
+    assert data.count(outcome.id.encode()) == 1 + json

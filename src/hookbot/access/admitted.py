@@ -13,6 +13,7 @@ from ..protocol.since import AfterId
 from ..protocol.subscribe import SubscribeRequest
 from ..signatures import SignedRequest
 from .authorizer import Grant
+from .permits import Permit
 from .sources import Source
 
 SECRET_HEADERS = frozenset(
@@ -104,11 +105,10 @@ class AdmittedPublish:
         self.headers = headers
         """Headers as they are stored; None if they are those of the request without its secrets."""
 
-    def like(self, headers: Headers) -> "AdmittedPublish":
-        """A publish without a source that differs from this one only in the `headers` to store."""
-        return AdmittedPublish(
-            self.request, self.max_body_bytes, has_token=self.has_token, query=self.query, headers=headers
-        )
+    def like(self, permit: Permit, headers: Headers) -> "AdmittedPublish":
+        """A publish with a token that differs from this one only in its permit and the `headers` to store."""
+        publish = PublishRequest(self.request.http, permit.topic, self.request.hops)
+        return AdmittedPublish(publish, permit.max_body_bytes, has_token=True, query=permit.query, headers=headers)
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """Verify the complete publish, unless it has no source, and return the result.

@@ -34,7 +34,7 @@ from .authorizer import Action, Authorizer, Grant
 from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .near_misses import NearMisses
-from .permits import Permit, Permits
+from .permits import Key, Permit, Permits, key_of
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .rejections import missing_token
 from .senders import Standing
@@ -134,32 +134,32 @@ class AccessControl:
         permit = self._recall(request) or self._permit(request)
         signed = self.verifier.check_head(request, permit.topic, permit.source) if permit.source else None
         # Counted after the token is checked, so that requests without one do not use up a sender's rate.
-        self._count_publish(request)
+        self.count_publish(request)
         publish = PublishRequest.read(request, permit.topic)
         # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
         if publish.declared_bytes > permit.max_body_bytes:
             raise BodyTooLarge.than(permit.max_body_bytes)
         return AdmittedPublish(publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query, signed)
 
-    def admits_again(self, admitted: AdmittedPublish, length: int) -> bool:
-        """True if a request that repeats all that decided about an admitted one is admitted, and then counted.
+    def find_permit(self, key: Key, client: str, length: int) -> Permit | None:
+        """The permit of a publish with a body of `length` bytes, if others with this key have shown a good token.
 
-        `length` is that of its body. False if it is to be decided anew; raises `TooManyRequests`.
+        None if it is to be decided anew, as with a source.
         """
-        permit = self._recall(admitted.request.http)
-        # After a reload, the permit may be a new one, for a topic that has a source now.
-        if permit is None or permit.source is not admitted.source or length > permit.max_body_bytes:
-            return False
-        self._count_publish(admitted.request.http)
-        return True
+        permit = self._permits.find(key)
+        if permit is None or permit.source or length > permit.max_body_bytes or self._is_over(permit.expires_s):
+            return None
+        self._note_topic(permit.topic, client)
+        return permit
 
-    def _count_publish(self, request: Request) -> None:
+    def count_publish(self, request: Request) -> None:
+        """Count an admitted publish. Raises `TooManyRequests` beyond the rate of its client."""
         if self._publishes:
             self._publishes.use(client_network(request.client), now_s=self._clock.monotonic_s)
 
     def _recall(self, request: Request) -> Permit | None:
         """The permit of an earlier request with the same target and token, if it would be given again."""
-        permit = self._permits.find(request)
+        permit = self._permits.find(key_of(request))
         if permit is None or self._is_over(permit.expires_s) or request.sent("origin"):
             return None
         self._note_topic(permit.topic, request.client)
@@ -221,7 +221,7 @@ class AccessControl:
         """What was decided about an earlier websocket with the same target and token, if it would be again."""
         if not websocket or request.sent("last-event-id") is not None or request.sent("origin") is not None:
             return None
-        admitted = self._subscriptions.find(request)
+        admitted = self._subscriptions.find(key_of(request))
         if admitted is None or self._is_over(admitted.grant.expires_s):
             return None
         request.authenticated = True

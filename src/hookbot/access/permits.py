@@ -1,7 +1,7 @@
 """Permits: what was decided about a request by its target and its token, for the next one that has the same."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
@@ -15,6 +15,7 @@ MAX_PERMITS = 16_384
 MAX_KEY_BYTES = 1024
 
 Key = tuple[str, bytes, str, str]
+"""Method, target, credentials and subprotocols of a request."""
 P = TypeVar("P")
 
 
@@ -44,14 +45,12 @@ class Permits(Generic[P]):
     def __init__(self, open_targets: Iterable[bytes] = ()) -> None:
         self._permits: OrderedDict[Key, P] = OrderedDict()
         self._open: Collection[Key] = {("POST", target, "", "") for target in open_targets}
-
-    def find(self, request: Request) -> P | None:
-        """The permit of an equal request, or None. Whether it has expired is for the caller to check."""
-        return self._permits.get(_key(request))
+        self.find: Callable[[Key], P | None] = self._permits.get
+        """Function for the permit of a key, or None. Whether it has expired is for the caller to check."""
 
     def add(self, request: Request, permit: P) -> None:
         """Keep the permit of a request, unless anybody may have sent it or its target is very long."""
-        key = _key(request)
+        key = key_of(request)
         if (request.authenticated or key in self._open) and sum(map(len, key)) <= MAX_KEY_BYTES:
             self._permits[key] = permit
             if len(self._permits) > MAX_PERMITS:
@@ -62,7 +61,8 @@ class Permits(Generic[P]):
         self._permits.clear()
 
 
-def _key(request: Request) -> Key:
+def key_of(request: Request) -> Key:
+    """What a permit depends on, beside keys, sources and limits."""
     fields = request.fields
     # A web page puts its token into the subprotocols (`find_tokens`), which also choose the format of a subscription.
     return request.method, request.target, fields.get("authorization", ""), fields.get("sec-websocket-protocol", "")

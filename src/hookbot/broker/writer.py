@@ -109,12 +109,15 @@ class Writer:
         raise, which would end the writer. Raises `Unavailable` at once if the queue is full or the hub is shutting
         down.
         """
-        size = sum([draft.size for draft in drafts])
         if self._closing:
             raise Unavailable("the hub is shutting down; try again")
         # A router commits its position with them: it has one batch at a time, and must not wait behind a flood.
-        unverified = not cursors and all(draft.unverified for draft in drafts)
-        (self._unverified if unverified else self._queue).add(_Waiting(drafts, cursors, size, done))
+        queue, size = self._queue if cursors else self._unverified, 0
+        for draft in drafts:
+            size += draft.size
+            if not draft.unverified:
+                queue = self._queue
+        queue.add(_Waiting(drafts, cursors, size, done))
 
     def flush(self) -> None:
         """Give the log the next batch, unless it has one, or retention is due.
@@ -204,10 +207,11 @@ class Writer:
 
     def _answer(self, count: int, outcomes: Sequence[Outcome]) -> None:
         # Publishers are answered first: waking many subscriptions takes time.
-        answers = iter(outcomes)
+        end = 0
         for _ in range(count):
             waiting = self._batch.popleft()
-            waiting.done([next(answers) for _ in waiting.drafts])
+            begin, end = end, end + len(waiting.drafts)
+            waiting.done(outcomes[begin:end])
         self._announce(outcomes)
 
     def _attempt(self, step: Callable[[], None]) -> None:

@@ -72,7 +72,16 @@ class Batch:
                 return self._refuse(once, first)
             if first and duplicate_of is None:
                 duplicate_of = format_id(self.epoch, first.position)
-        return self._store(draft, duplicate_of)
+        self.head += 1
+        message = draft.stored(self.epoch, self.head, self.time_us, duplicate_of)
+        row = self.head, self.time_us, self.size_of(message)
+        self.stored.append((row, message))
+        self.rows[is_unsafe(draft.topic)].append(row)
+        # Those of an earlier draft stay, also if this one names a key twice.
+        for once in draft.once:
+            if self._first_use(key := digest(once)) is None:
+                self.keys[key] = FirstUse(self.head, self.time_us, draft.unverified, once.fingerprint)
+        return message
 
     @property
     def positions(self) -> list[tuple[str, int]]:
@@ -86,15 +95,3 @@ class Batch:
         if once.fingerprint and first.fingerprint and once.fingerprint != first.fingerprint:
             return KeyReused(f"the key {once.key[:80]!r} was used before with a different body")
         return Duplicate(format_id(self.epoch, first.position))
-
-    def _store(self, draft: Draft, duplicate_of: str | None) -> Message:
-        self.head += 1
-        message = draft.stored(self.epoch, self.head, self.time_us, duplicate_of)
-        row = self.head, self.time_us, self.size_of(message)
-        self.stored.append((row, message))
-        self.rows[is_unsafe(draft.topic)].append(row)
-        # Those of an earlier draft stay, also if this one names a key twice.
-        for once in draft.once:
-            if self._first_use(key := digest(once)) is None:
-                self.keys[key] = FirstUse(self.head, self.time_us, draft.unverified, once.fingerprint)
-        return message

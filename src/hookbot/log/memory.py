@@ -58,8 +58,8 @@ class MemoryLog(Engine):
         batch = self._new_batch(ChainMap(*self._keys), _memory_of)
         outcomes = [batch.add(draft) for draft in drafts]
         self._partitions = self._grown(batch)
-        for row, message in batch.stored:
-            self._entries[is_unsafe(message.topic)].append((row, message))
+        for entry in batch.stored:
+            self._entries[is_unsafe(entry[1].topic)].append(entry)
         self._heads.add(batch.positions)
         for key, first in batch.keys.items():
             self._keys[first.unsafe][key] = first

@@ -40,9 +40,9 @@ def read_plain(data: bytes, start: int) -> tuple[Headers, Fields] | None:
     return headers, fields
 
 
-def plain_value(value: bytes) -> str | None:
-    """The value of a header, given all that is behind its colon; None if it is not plain."""
-    return None if value.translate(None, _PRINTABLE) else value.decode("latin-1").strip(" ")
+def is_plain(value: str) -> bool:
+    """True if all characters of a header's value are those of a plain one."""
+    return value.isascii() and value.isprintable()
 
 
 def is_length(value: str) -> bool:

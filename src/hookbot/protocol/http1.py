@@ -16,9 +16,9 @@ import httptools
 
 from ..errors import HeadersTooLarge, Refused
 from .fields import MAX_LENGTH_DIGITS, Fields, join_fields, read_plain
-from .message import Headers
+from .message import Duplicate, Headers, Message, format_id
 from .request import Request
-from .response import Response
+from .response import Response, stored_response
 
 # About as much as nginx accepts by default (four buffers of 8 KiB).
 MAX_HEAD_BYTES = 32 << 10
@@ -40,6 +40,8 @@ _SHOWN_LINE = b"POST / HTTP/1.1\r\n"
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 _LONG_SIZE = re.compile(rb"[0-9A-Fa-f]{%d}" % (MAX_SIZE_DIGITS + 1))
 
+# All ids have the same length.
+_ANY_ID = format_id("anylog--", 0)
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 Write = Callable[[bytes], None]
@@ -271,15 +273,27 @@ def encode_response(response: Response, *, version: str, close: bool) -> bytes:
     `version` is that of the request. `close`: the connection is closed after the response.
     """
     options = "close" if close else "keep-alive" if version == "1.0" else ""
-    start = _start(response.status, response.headers[:-1], len(response.body), options, int(time()))
-    # The last header of most is the id of a message; everything before it is the same for many responses.
-    last = "".join([f"{name}: {value}\r\n" for name, value in response.headers[-1:]])
-    return f"{start}{last}\r\n".encode("latin-1") + response.body
+    lines = [f"HTTP/1.1 {response.status} {_REASONS[response.status]}"]
+    lines += [f"{name}: {value}" for name, value in response.headers]
+    lines += [f"Date: {_date(int(time()))}", f"Content-Length: {len(response.body)}"]
+    lines += [f"Connection: {options}"] if options else []
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.body
 
 
-# The text of the date changes once a second, and formatting it takes longer than the rest of a response.
-@lru_cache(maxsize=64)
-def _start(status: int, headers: Headers, length: int, options: str, now_s: int) -> str:
-    lines = [f"HTTP/1.1 {status} {_REASONS[status]}", *(f"{name}: {value}" for name, value in headers)]
-    lines += [f"Date: {formatdate(now_s, usegmt=True)}", f"Content-Length: {length}"]
-    return "".join(f"{line}\r\n" for line in (*lines, *([f"Connection: {options}"] if options else ())))
+def encode_stored(outcome: Message | Duplicate, *, json: bool, version: str, close: bool) -> bytes:
+    """The bytes of the response to a publish that is stored or a duplicate, as from `encode_response`."""
+    around_id = _around_id(isinstance(outcome, Duplicate), json, version, close, int(time()))
+    return outcome.id.encode().join(around_id)
+
+
+# Everything but the id is the same for all of a second.
+@lru_cache(maxsize=16)
+def _around_id(duplicate: bool, json: bool, version: str, close: bool, now_s: int) -> list[bytes]:
+    response = stored_response(Duplicate(_ANY_ID) if duplicate else Message("", id=_ANY_ID), json=json)
+    return encode_response(response, version=version, close=close).split(_ANY_ID.encode())
+
+
+# The text of the date takes longer than the rest of a response.
+@lru_cache(maxsize=1)
+def _date(now_s: int) -> str:
+    return formatdate(now_s, usegmt=True)

@@ -108,6 +108,11 @@ class Request:
         origin = self.header("origin").lower()
         return bool(origin) and not origin.endswith(f"//{self.header('host').lower()}") and origin not in origins
 
+    @property
+    def accepts_json(self) -> bool:
+        """True if the client prefers a response in JSON."""
+        return "json" in self.header("accept").lower()
+
     def tokens(self, name: str) -> frozenset[str]:
         """Elements of a header that is a list of tokens, in lower case (RFC 9110, section 5.6.1)."""
         value = self.fields.get(name)

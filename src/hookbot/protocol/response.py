@@ -62,12 +62,12 @@ class Response:
     headers: Headers = PLAIN + NO_SNIFFING
 
 
-def stored_response(outcome: Message | Duplicate, request: Request) -> Response:
-    """The response to a publish that is stored or a duplicate: ``OK``, or the id if the client accepts JSON."""
+def stored_response(outcome: Message | Duplicate, *, json: bool) -> Response:
+    """The response to a publish that is stored or a duplicate: ``OK``, or the id as JSON."""
     headers: Headers = (("Hookbot-Message-Id", outcome.id),)
     if isinstance(outcome, Duplicate):
         headers = (*headers, ("Hookbot-Duplicate", "true"))
-    if _accepts_json(request):
+    if json:
         return Response(encode_json({"id": outcome.id}).encode() + b"\n", 200, JSON + headers)
     return Response(b"OK\n", 200, PLAIN + headers)
 
@@ -79,14 +79,10 @@ def error_response(error: HookbotError, request: Request, status: int | None = N
     """
     status = status or error.status
     headers = _headers_of(error)
-    if _accepts_json(request):
+    if request.accepts_json:
         problem = {"title": HTTPStatus(status).phrase, "status": status, "detail": str(error)}
         return Response(encode_json(problem).encode() + b"\n", status, PROBLEM + headers)
     return Response(f"{error}\n".encode("utf-8", "backslashreplace"), status, PLAIN + headers)
-
-
-def _accepts_json(request: Request) -> bool:
-    return "json" in request.header("accept").lower()
 
 
 def _headers_of(error: HookbotError) -> Headers:

@@ -1,14 +1,17 @@
 """Requests on the fast path: publishes, handshakes, and what is handed over to the app."""
 
+import json
 import socket
 import struct
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
 from hookbot.access.rate_limits import Rate
+from hookbot.access.senders import Standing
 from hookbot.access.sources import Source, Sources
 from hookbot.access.verifier import VERIFYING_THREADS
 from hookbot.errors import Unavailable
@@ -91,6 +94,85 @@ async def test_a_head_that_is_repeated_publishes_each_time(field: str) -> None:
             assert (await client.answer()).status == 200
 
         assert hub.stored() == [("topic", b"one"), ("topic", b"two")]
+
+
+async def test_a_publish_to_another_topic_is_stored_there_also_if_its_body_comes_later() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        sent = [("/pub/a", b"1"), ("/pub/b", b"2"), ("/pub/b", b"33"), ("/pub/a", b"4"), ("/pub/b", b"5")]
+        for path, body in sent:
+            await client.send(post(path, body))
+            assert (await client.answer()).status == 200
+        for path, body in sent:
+            data = post(path, body)
+            await client.send(data[: -len(body)])
+            await wait_all_tasks_blocked()
+            await client.send(data[-len(body) :])
+            assert (await client.answer()).status == 200
+
+        assert hub.stored() == [(path.removeprefix("/pub/"), body) for path, body in sent] * 2
+
+
+async def test_a_head_that_is_repeated_is_answered_in_json_if_its_client_accepts_it() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        for _ in range(2):
+            await client.send(post(PATH, b"hello", "Accept: application/json"))
+            answer = await client.answer()
+            assert json.loads(answer.body) == {"id": answer.headers["hookbot-message-id"]}
+
+
+async def test_a_head_with_the_same_key_publishes_once() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        answers = []
+        for body in (b"one", b"one", b"two"):
+            await client.send(post(PATH, body, "Idempotency-Key: k"))
+            answers.append(await client.answer())
+
+        assert [answer.status for answer in answers] == [200, 200, 422]
+        assert answers[1].headers["hookbot-duplicate"] == "true"
+        assert hub.stored() == [("topic", b"one")]
+
+
+async def test_a_head_that_is_repeated_is_refused_beyond_the_rate_and_the_connection_goes_on() -> None:
+    async with open_fast_path(access={"publishes": Rate(2, 3600)}) as hub:
+        client = await hub.connect()
+        statuses = []
+        for _ in range(4):
+            await client.send(post(PATH))
+            statuses.append((await client.answer()).status)
+
+        assert statuses == [200, 200, 429, 429]
+        assert len(hub.stored()) == 2
+        assert hub.bodies.held_bytes == 0
+
+
+async def test_a_head_that_is_repeated_is_refused_while_the_log_fails_and_the_connection_goes_on() -> None:
+    log = StubbornLog()
+    async with open_fast_path(log=log) as hub:
+        client = await hub.connect()
+        statuses = []
+        for log.error in (None, Unavailable("the disk is full"), None):
+            await client.send(post(PATH))
+            statuses.append((await client.answer()).status)
+
+        assert statuses == [200, 503, 200]
+        assert hub.bodies.held_bytes == 0
+
+
+async def test_a_head_that_is_repeated_is_refused_while_there_is_no_memory_for_its_body() -> None:
+    async with open_fast_path(max_body_bytes=10, max_receiving_bytes=40) as hub:
+        client = await hub.connect()
+        statuses = []
+        for others in (0, 36, 0):
+            hub.bodies.hold(others, Standing.TOKEN, "")
+            await client.send(post(PATH))
+            statuses.append((await client.answer()).status)
+            hub.bodies.release(others, Standing.TOKEN, "")
+
+        assert statuses == [200, 503, 200]
+        assert hub.bodies.held_bytes == 0
 
 
 async def test_a_head_that_is_repeated_is_refused_once_its_token_is_revoked() -> None:

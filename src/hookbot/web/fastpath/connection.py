@@ -2,17 +2,21 @@
 
 import logging
 import socket
+from collections.abc import Sequence
 
 import trio
 
 from ...access.admitted import AdmittedPublish, AdmittedSubscription
 from ...broker.broker import Start
+from ...errors import Unavailable
+from ...log.deduplication import Outcome
 from ...protocol.http1 import Head
+from ...protocol.message import Draft
 from ...protocol.paths import is_for_app
 from ...protocol.request import Request
 from ...protocol.websocket import accept_handshake, check_handshake, is_handshake
 from ..limits import HALF_CLOSE_S
-from ..publish import publish, publish_soon
+from ..publish import publish
 from ..tls import TlsSocket
 from .context import Context, Exchange
 from .http_connection import HttpConnection, connection_bytes
@@ -45,6 +49,11 @@ class FastPathConnection(HttpConnection):
             return self.moved_at + HALF_CLOSE_S
         return super().deadline
 
+    def received(self, data: bytes) -> None:
+        """As of any connection; but first a publish like the one before is recognised, if it came whole."""
+        if not (self._usual and self.idle and self._publish_again(self._usual, data)):
+            super().received(data)
+
     def gone(self, reason: str) -> None:
         """Release what the connection holds. A body that waits to be verified is dropped."""
         if self._verifying:
@@ -76,19 +85,39 @@ class FastPathConnection(HttpConnection):
         admitted = access.admit_publish(request)
         self._note_authentication(request)
         if UsualHead.suits(data, head, admitted):
-            self._usual = UsualHead(data, head, admitted)
+            self._usual = UsualHead(data, self._exchange, admitted)
         self._receive_body(self._exchange, admitted)
 
     def _read_usual(self, usual: UsualHead, data: bytes) -> bool:
         """Begin a publish with a head like an earlier one; False if this is another head."""
-        like = usual.read(data)
+        like = usual.read(data, self._context.services.access)
         if like is None:
             return False
-        length, headers = like
+        permit, length, headers = like
         self._exchange = Exchange(usual.head, length)
-        if not self._context.services.access.admits_again(usual.admitted, length):
+        self._context.services.access.count_publish(usual.head.request)
+        self._receive_body(self._exchange, usual.admitted.like(permit, headers))
+        return True
+
+    def _publish_again(self, usual: UsualHead, data: bytes) -> bool:
+        """Publish a request with a head like an earlier one; False if this is another one, or not all of it."""
+        head_size = data.find(b"\r\n\r\n") + 4
+        services = self._context.services
+        # Many clients send the head first.
+        like = usual.read(data[:head_size], services.access) if 3 < head_size < len(data) else None
+        if like is None or head_size + like[1] != len(data):
             return False
-        self._receive_body(self._exchange, usual.admitted.like(headers))
+        permit, length, headers = like
+        self._exchange = usual.exchange
+        self._waiting = True
+        try:
+            services.access.count_publish(usual.head.request)
+            usual.exchange.hold_whole(length)
+            draft = Draft(permit.topic, data[head_size:], headers, permit.query, hops=usual.admitted.request.hops)
+            services.broker.submit((draft,), self._stored)
+        # As in `_step`.
+        except Exception as error:  # noqa: BLE001
+            self._finish(error)
         return True
 
     def _receive_body(self, exchange: Exchange, admitted: AdmittedPublish) -> None:
@@ -108,10 +137,18 @@ class FastPathConnection(HttpConnection):
     def _publish(self, exchange: Exchange, admitted: AdmittedPublish, body: bytes) -> None:
         # Before it is submitted: the outcome may come at once.
         self._waiting = True
-        # Verifying may take a thread or fetch a certificate: that needs a task.
-        if not publish_soon(self._context.services, admitted, body, self._finish):
+        accepted = self._context.services.access.verifier.verify_now(admitted, body)
+        if isinstance(accepted, Draft):
+            self._context.services.broker.submit((accepted,), self._stored)
+        elif accepted:
+            self._finish(accepted)
+        else:
+            # Verifying may take a thread or fetch a certificate: that needs a task.
             self._context.start_soon(self._publish_later, exchange, exchange.verify(), admitted, body)
         self._note_authentication(admitted.request.http)
+
+    def _stored(self, result: Sequence[Outcome] | Unavailable) -> None:
+        self._finish(result if isinstance(result, Unavailable) else result[0])
 
     async def _publish_later(
         self, exchange: Exchange, scope: trio.CancelScope, admitted: AdmittedPublish, body: bytes

@@ -104,14 +104,22 @@ class Exchange:
             return None
         if self._rest is None:
             if not self.head.chunked and len(buffer) >= length:
-                body.hold(length)
                 whole = bytes(buffer[:length])
                 del buffer[:length]
-                self._rest = NOTHING
+                self.hold_whole(length)
                 return whole
             body.begin()
             self._rest = self._begin()
         return body.whole() if self._rest.take(buffer, body.write) else None
+
+    def hold_whole(self, length: int) -> None:
+        """Count the body of an admitted publish, which came whole; also of another one, after `close`.
+
+        Raises as `IncomingBody.hold`.
+        """
+        assert self.body
+        self._rest = NOTHING
+        self.body.hold(length)
 
     def skip(self, buffer: bytearray) -> bool:
         """Discard the received part of a refused body; True at its end, False if more is to come or it is malformed."""

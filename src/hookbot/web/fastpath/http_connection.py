@@ -9,7 +9,8 @@ from time import perf_counter
 import trio
 
 from ...errors import HookbotError, RequestTimeout
-from ...protocol.http1 import BadRequest, encode_response, head_end, skip_empty_lines
+from ...protocol.http1 import BadRequest, encode_response, encode_stored, head_end, skip_empty_lines
+from ...protocol.message import Duplicate, Message
 from ...protocol.request import Request
 from ...protocol.response import Response, error_response
 from ..tls import TlsSocket
@@ -240,16 +241,16 @@ class HttpConnection(NonblockingSocket):
         if self.open:
             self.hand_over(head)
 
-    def _finish(self, outcome: Response | Exception) -> None:
+    def _finish(self, outcome: Message | Duplicate | Response | Exception) -> None:
         """Answer the waiting request with its outcome, then read the requests after it."""
         if not self.open:
             if self._exchange:
                 self._exchange.close()
             return
-        if isinstance(outcome, Response):
-            self._respond(outcome, last=False)
-        else:
+        if isinstance(outcome, Exception):
             self._fail(outcome)
+        else:
+            self._respond(outcome, last=False)
         # Mostly there is nothing to advance to.
         if not self._advancing and (self._buffer or self._unsent is not None or self._ended_by_client):
             self._advance()
@@ -269,19 +270,22 @@ class HttpConnection(NonblockingSocket):
         whole = exchange is not None and exchange.skip(self._buffer)
         self._respond(error_response(error, request), last=last or not whole)
 
-    def _respond(self, response: Response, *, last: bool) -> None:
+    def _respond(self, response: Message | Duplicate | Response, *, last: bool) -> None:
         """Send a response; after the `last` one, drain and close."""
         exchange, self._exchange = self._exchange, None
         self._waiting = False
-        version = "1.1"
+        version, json = "1.1", False
         if exchange:
             exchange.close()
-            version = exchange.head.version
-            last = last or not exchange.head.keep_alive
-        self._context.services.broker.counts.count_response(response.status)
-        self._last = last or self._context.closing or (self._ended_by_client and not self._buffer)
-        self.transmit(encode_response(response, version=version, close=self._last))
-        if self.open and not self.stalled:
+            head = exchange.head
+            version, json, last = head.version, head.request.accepts_json, last or not head.keep_alive
+        self._last = last = last or self._context.closing or (self._ended_by_client and not self._buffer)
+        if isinstance(response, Response):
+            self._context.services.broker.counts.count_response(response.status)
+            self.transmit(encode_response(response, version=version, close=last))
+        else:
+            self.transmit(encode_stored(response, json=json, version=version, close=last))
+        if self.open and self._unsent is None:
             self._sent()
 
     def _sent(self) -> None:

@@ -20,7 +20,7 @@ class NonblockingSocket(ABC):
     subclass has to `watch` for `WRITE` while it is `stalled`.
     """
 
-    __slots__ = ("_epoll", "_events", "_sock", "_unsent", "fd", "moved_at", "open")
+    __slots__ = ("_epoll", "_events", "_sock", "_tls", "_unsent", "fd", "moved_at", "open")
 
     receive_bytes: ClassVar = RECEIVE_BYTES
     """Bytes received at most before the others have their turn."""
@@ -31,6 +31,7 @@ class NonblockingSocket(ABC):
         self.moved_at = trio.current_time()
         """Time at which the socket was added, or `transmit` last kept bytes; subclasses may advance it."""
         self._sock = sock
+        self._tls = sock if isinstance(sock, TlsSocket) else None
         self._epoll = epoll
         self._events = READ | WRITE if self._pending() else READ
         self._unsent: memoryview | None = None
@@ -121,9 +122,9 @@ class NonblockingSocket(ABC):
             self.end(f"connection lost: {system_reason(error)}")
         else:
             self.received(data)
-            if self.open:
+            if self._tls and self.open:
                 self.watch(self._events)
 
     def _pending(self) -> bool:
         """True if a part of a TLS record is still to be received."""
-        return isinstance(self._sock, TlsSocket) and self._sock.pending()
+        return self._tls is not None and self._tls.pending()

@@ -1,15 +1,19 @@
-"""Heads as a client usually sends them: all that decides about a publish is repeated, and only ids and the like differ.
+"""Heads as a client usually sends them: what decides about a publish is repeated, but for its topic, ids and the like.
 
-Reading such a head is comparing it with the last one. It recognises only what parsing and access control would read
+Reading such a head is comparing it with the first one. It recognises only what parsing and access control would read
 and admit in the same way.
 """
 
 from typing import NamedTuple
 
 from ...access.admitted import SECRET_HEADERS, AdmittedPublish
-from ...protocol.fields import is_length, plain_value
+from ...access.control import AccessControl
+from ...access.permits import Permit, key_of
+from ...protocol.fields import is_length, is_plain
 from ...protocol.http1 import Head
 from ...protocol.message import Headers
+from ...protocol.paths import is_for_app
+from .context import Exchange
 
 # Heads of real senders are smaller; the limit bounds what an idle connection costs.
 MAX_BYTES = 2 << 10
@@ -17,77 +21,113 @@ MAX_BYTES = 2 << 10
 # Headers that decide about a publish with a token, or about its response. All others are only stored.
 DECISIVE = frozenset(
     {
-        *("host", "authorization", "origin", "x-forwarded-for", "hookbot-hops", "idempotency-key", "accept"),
+        *("host", "origin", "x-forwarded-for", "hookbot-hops", "idempotency-key", "accept"),
         *("connection", "upgrade", "expect", "transfer-encoding"),
     }
 )
-LENGTH = "content-length"
+PATH, TOKEN, LENGTH = "", "authorization", "content-length"
+"""What else is more than stored: the path of the request line, and two headers."""
 
 
-class _Line(NamedTuple):
-    """A line that may have another value."""
+class _Slot(NamedTuple):
+    """A place for a value that may be another one."""
 
-    start: bytes
-    """The name as it is sent, and the colon."""
+    before: str
+    """All that stands between the slot before and this one."""
+    end: str
+    """The character behind it."""
+    kind: str
+    """The name in lower case, or `PATH`."""
     name: str
     place: int | None
-    """Its place in the stored headers; None if it is a secret, which is not stored."""
+    """Its place in the stored headers; None if it is not stored."""
+
+
+_Like = tuple[Permit, int, Headers]
 
 
 class UsualHead:
-    """The head of an admitted publish, for those that differ from it only in headers that decide nothing."""
+    """The head of an admitted publish, for those that differ from it only in headers that decide nothing.
 
-    __slots__ = ("_data", "_lines", "_request_line", "_stored", "_usual", "admitted", "head")
+    They may also have another path and token, if these have a permit.
+    """
 
-    def __init__(self, data: bytes, head: Head, admitted: AdmittedPublish) -> None:
-        self.head = head
+    __slots__ = ("_data", "_different", "_key", "_rest", "_slots", "_stored", "_values", "admitted", "exchange", "head")
+
+    def __init__(self, data: bytes, exchange: Exchange, admitted: AdmittedPublish) -> None:
+        self.exchange = exchange
+        """The exchange of its request, and then of others like it that come whole."""
+        self.head = exchange.head
         self.admitted = admitted
         self._data = data
-        self._request_line = data.partition(b"\r\n")[0]
-        self._usual: list[bytes] = []
-        """The lines of the head, once it is compared with another one of the same target."""
+        self._different: set[int] = set()
+        """Numbers of the lines in which others have differed."""
+        self._slots: list[_Slot] = []
+        self._rest = ""
+        """All that stands behind the last slot; empty until this head is compared with another one."""
+        self._values: dict[str, str] = {}
+        self._stored: list[tuple[str, str]] = []
 
     @staticmethod
     def suits(data: bytes, head: Head, admitted: AdmittedPublish) -> bool:
         """True if others may be compared with this head."""
-        framed = not head.chunked and not head.expects_continue
-        return admitted.has_token and admitted.source is None and framed and len(data) <= MAX_BYTES
+        # Each message has an idempotency key of its own.
+        plain = not (head.chunked or head.expects_continue or admitted.request.idempotency_key)
+        return admitted.has_token and admitted.source is None and plain and len(data) <= MAX_BYTES
 
-    def read(self, data: bytes) -> tuple[int, Headers] | None:
-        """The length of the body and the headers to store of a head like this one; None for any other head."""
-        # A client that publishes to another topic each time pays for nothing else.
-        if not data.startswith(self._request_line):
-            return None
-        lines = data.split(b"\r\n")
-        usual = self._usual or self._take_apart()
-        if len(lines) != len(usual):
-            return None
-        length, stored = self.head.length, self._stored.copy()
-        for number in [number for number, line in enumerate(lines) if line != usual[number]]:
-            line = self._lines[number]
-            if line is None or not lines[number].startswith(line.start):
+    def read(self, data: bytes, access: AccessControl) -> _Like | None:
+        """The permit of a head like this one, the length of its body and the headers to store; None for any other."""
+        text, at = data.decode("latin-1"), 0
+        values, stored = self._values.copy(), self._stored.copy()
+        for before, end, kind, name, place in self._slots:
+            if not text.startswith(before, at):
+                break
+            begin = at + len(before)
+            at = text.find(end, begin)
+            values[kind] = value = text[begin:at].strip(" ")
+            if not is_plain(value):
                 return None
-            value = plain_value(lines[number][len(line.start) :])
-            if value is None:
-                return None
-            if line.name.lower() == LENGTH:
-                if not is_length(value):
-                    return None
-                length = int(value)
-            if line.place is not None:
-                stored[line.place] = line.name, value
-        return length, tuple(stored)
-
-    def _take_apart(self) -> list[bytes]:
-        self._usual = self._data.split(b"\r\n")
-        self._stored: list[tuple[str, str]] = []
-        self._lines: list[_Line | None] = [None]
-        for name, value in self.head.request.headers:
-            place = None if name.lower() in SECRET_HEADERS else len(self._stored)
             if place is not None:
-                self._stored.append((name, value))
-            free = name.lower() not in DECISIVE
-            self._lines.append(_Line(f"{name}:".encode("latin-1"), name, place) if free else None)
-        # The empty lines at the end.
-        self._lines += (None, None)
-        return self._usual
+                stored[place] = name, value
+        else:
+            if text[at:] == self._rest:
+                return self._admit(access, values, tuple(stored))
+        return self.read(data, access) if self._make_slots(text) else None
+
+    def _admit(self, access: AccessControl, values: dict[str, str], stored: Headers) -> _Like | None:
+        method, usual_path, _, protocols = self._key
+        path, length = values[PATH].encode(), values[LENGTH]
+        # What a query asks for is not a part of a permit.
+        if not is_length(length) or (path != usual_path and (b"?" in path or is_for_app(path))):
+            return None
+        key, size = (method, path, values[TOKEN], protocols), int(length)
+        permit = access.find_permit(key, self.head.request.client, size)
+        return None if permit is None else (permit, size, stored)
+
+    def _make_slots(self, text: str) -> bool:
+        """Make a slot of each line in which a head differs from this one; False if there is none, or it may not."""
+        usual, lines, request = self._data.decode("latin-1").split("\r\n"), text.split("\r\n"), self.head.request
+        different = {number for number, (one, other) in enumerate(zip(usual, lines, strict=False)) if one != other}
+        kinds = [PATH, *[name.lower() for name, _ in request.headers]]
+        if not len(lines) == len(usual) == len(kinds) + 2 or (self._rest and different <= self._different):
+            return False
+        # Of two tokens, each would be taken for the only one.
+        decisive = DECISIVE if kinds.count(TOKEN) == 1 else DECISIVE | {TOKEN}
+        if any(kinds[number] in decisive for number in different):
+            return False
+        self._different |= different
+        self._key = key_of(request)
+        self._values = {PATH: request.target.decode(), TOKEN: request.header(TOKEN), LENGTH: str(self.head.length)}
+        self._stored, self._slots, before = [], [], ""
+        for number, (line, kind, header) in enumerate(zip(usual, kinds, [("", ""), *request.headers], strict=False)):
+            place = None if kind == PATH or kind in SECRET_HEADERS else len(self._stored)
+            if place is not None:
+                self._stored.append(header)
+            if number in self._different:
+                start, end, rest = (f"{header[0]}:", "\r", "") if number else ("POST ", " ", line[line.rindex(" ") :])
+                self._slots.append(_Slot(before + start, end, kind, header[0], place))
+                before = f"{rest}\r\n"
+            else:
+                before += f"{line}\r\n"
+        self._rest = before + "\r\n"
+        return True
