@@ -13,7 +13,6 @@ from ..protocol.since import AfterId
 from ..protocol.subscribe import SubscribeRequest
 from ..signatures import SignedRequest
 from .authorizer import Grant
-from .permits import Permit
 from .sources import Source
 
 SECRET_HEADERS = frozenset(
@@ -80,7 +79,7 @@ Accepted = Draft | Genuine | Response
 class AdmittedPublish:
     """An admitted publish, whose body may now be read. Read-only; a plain class as `Request` is."""
 
-    __slots__ = ("has_token", "headers", "max_body_bytes", "query", "request", "signed", "source")
+    __slots__ = ("has_token", "max_body_bytes", "query", "request", "signed", "source")
 
     def __init__(
         self,
@@ -90,7 +89,6 @@ class AdmittedPublish:
         has_token: bool = False,
         query: str | None = None,
         signed: SignedRequest | None = None,
-        headers: Headers | None = None,
     ) -> None:
         self.request = request
         self.max_body_bytes = max_body_bytes
@@ -102,13 +100,6 @@ class AdmittedPublish:
         """The query as it is stored."""
         self.signed = signed
         """Head as the sender has signed it; None only if the topic has no source."""
-        self.headers = headers
-        """Headers as they are stored; None if they are those of the request without its secrets."""
-
-    def like(self, permit: Permit, headers: Headers) -> "AdmittedPublish":
-        """A publish with a token that differs from this one only in its permit and the `headers` to store."""
-        publish = PublishRequest(self.request.http, permit.topic, self.request.hops)
-        return AdmittedPublish(publish, permit.max_body_bytes, has_token=True, query=permit.query, headers=headers)
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """Verify the complete publish, unless it has no source, and return the result.
@@ -138,7 +129,7 @@ class AdmittedPublish:
         key = publish.idempotency_key
         # The fingerprint distinguishes a retry, which is a duplicate, from a reuse of the key for another body.
         once = (Once("idempotency", publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
-        headers = _without_secrets(publish.http.headers, publish.http.fields) if self.headers is None else self.headers
+        headers = _without_secrets(publish.http.headers, publish.http.fields)
         return Draft(publish.topic, body, headers, self.query, hops=publish.hops, once=once)
 
 

@@ -142,14 +142,20 @@ class AccessControl:
         return AdmittedPublish(publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query, signed)
 
     def find_permit(self, key: Key, client: str, length: int) -> Permit | None:
-        """The permit of a publish with a body of `length` bytes, if others with this key have shown a good token.
+        """The permit of a publish with this key and a body of `length` bytes; None if it is to be decided anew.
 
-        None if it is to be decided anew, as with a source.
+        That is always so with a source.
         """
+        permit = self._find_permit(key, client)
+        return None if permit is None or permit.source or length > permit.max_body_bytes else permit
+
+    def _find_permit(self, key: Key, client: str) -> Permit | None:
         permit = self._permits.find(key)
-        if permit is None or permit.source or length > permit.max_body_bytes or self._is_over(permit.expires_s):
+        if permit is None or self._is_over(permit.expires_s):
             return None
-        self._note_topic(permit.topic, client)
+        if not permit.noted:
+            self._note_topic(permit.topic, client)
+            permit.noted = permit.topic in self.near_misses
         return permit
 
     def count_publish(self, request: Request) -> None:
@@ -159,10 +165,9 @@ class AccessControl:
 
     def _recall(self, request: Request) -> Permit | None:
         """The permit of an earlier request with the same target and token, if it would be given again."""
-        permit = self._permits.find(key_of(request))
-        if permit is None or self._is_over(permit.expires_s) or request.sent("origin"):
+        permit = None if request.sent("origin") else self._find_permit(key_of(request), request.client)
+        if permit is None:
             return None
-        self._note_topic(permit.topic, request.client)
         if permit.source:
             permit.source.check_sender(request.client, request.certificate)
         request.authenticated = permit.has_token

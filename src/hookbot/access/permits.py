@@ -19,9 +19,9 @@ Key = tuple[str, bytes, str, str]
 P = TypeVar("P")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Permit:
-    """Permission to publish to a topic."""
+    """Permission to publish to a topic. Only `noted` ever changes."""
 
     topic: str
     source: Source | None
@@ -33,6 +33,8 @@ class Permit:
     """Expiry of the token, in seconds since 1970."""
     has_token: bool = True
     """False if the topic takes no token."""
+    noted: bool = False
+    """True once it is known whether the topic is a near miss."""
 
 
 class Permits(Generic[P]):

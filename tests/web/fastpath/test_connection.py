@@ -6,7 +6,7 @@ import struct
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
@@ -20,6 +20,7 @@ from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import wall_clock_us
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.web.asgi.transport import stream_over
+from hookbot.web.fastpath.http_connection import MAX_BUFFERED
 from support import SECRET
 from support.clients import handshake, post
 from support.fast_path import CHUNKED, PATH, open_fast_path, settled
@@ -94,6 +95,59 @@ async def test_a_head_that_is_repeated_publishes_each_time(field: str) -> None:
             assert (await client.answer()).status == 200
 
         assert hub.stored() == [("topic", b"one"), ("topic", b"two")]
+
+
+@pytest.mark.parametrize("bytewise", [False, True])
+async def test_a_head_that_is_repeated_may_come_in_parts_and_with_any_body(bytewise: bool) -> None:
+    bodies = [b"one", b"", b"two", b"x" * (2 * MAX_BUFFERED), b"three"]
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        for body in bodies:
+            await client.send(post(PATH, body)[:200], bytewise=bytewise)
+            await client.send(post(PATH, body)[200:])
+            assert (await client.answer()).status == 200
+        await client.send(b"".join(post(PATH, body) for body in bodies))
+        assert [(await client.answer()).status for _ in bodies] == [200] * len(bodies)
+
+        assert hub.stored() == [("topic", body) for body in bodies] * 2
+        assert hub.bodies.held_bytes == 0
+
+
+@pytest.mark.parametrize("sent", [b"", b"hel"])
+async def test_a_head_that_is_repeated_is_refused_if_its_body_does_not_come_in_time(
+    sent: bytes, mock_clock: MockClock
+) -> None:
+    async with open_fast_path(slow_s=10) as hub:
+        client = await hub.connect()
+        await client.send(post(PATH))
+        await client.answer()
+        mock_clock.jump(20)
+        await client.send(post(PATH, None, "Content-Length: 5"))
+        [connection] = hub.connections
+        await settled(lambda: not connection.idle)
+
+        mock_clock.jump(9)
+        await client.send(sent)
+        await wait_all_tasks_blocked()
+        assert connection.open
+        mock_clock.jump(2)
+
+        assert (await client.answer()).status == 408
+
+
+async def test_a_head_whose_token_is_revoked_before_its_body_comes_is_refused() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        await client.send(post(PATH))
+        assert (await client.answer()).status == 200
+        await client.send(post(PATH, None, "Content-Length: 5"))
+        await wait_all_tasks_blocked()
+
+        hub.access.adopt(AccessControl(Authorizer(["another key"]), clock_us=wall_clock_us))
+        await client.send(b"hello")
+
+        assert (await client.answer()).status == 401
+        assert len(hub.stored()) == 1
 
 
 async def test_a_publish_to_another_topic_is_stored_there_also_if_its_body_comes_later() -> None:

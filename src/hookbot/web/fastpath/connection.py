@@ -19,7 +19,7 @@ from ..limits import HALF_CLOSE_S
 from ..publish import publish
 from ..tls import TlsSocket
 from .context import Context, Exchange
-from .http_connection import HttpConnection, connection_bytes
+from .http_connection import MAX_BUFFERED, HttpConnection, connection_bytes
 from .usual_head import UsualHead
 
 logger = logging.getLogger(__package__)
@@ -50,8 +50,9 @@ class FastPathConnection(HttpConnection):
         return super().deadline
 
     def received(self, data: bytes) -> None:
-        """As of any connection; but first a publish like the one before is recognised, if it came whole."""
-        if not (self._usual and self.idle and self._publish_again(self._usual, data)):
+        """As of any connection; but first, a publish with a head like an earlier one is recognised."""
+        usual = self._usual if data and self._exchange is None and self._reading else None
+        if not (usual and self._publish_again(usual, data)):
             super().received(data)
 
     def gone(self, reason: str) -> None:
@@ -66,8 +67,6 @@ class FastPathConnection(HttpConnection):
         return self._exchange.verifying if self._exchange and self._waiting else None
 
     def _read_head(self, data: bytes) -> None:
-        if self._usual and self._read_usual(self._usual, data):
-            return
         head = Head(data, *self._client)
         request = head.request
         # Other upgrades and requests from web pages (CORS) need the app.
@@ -84,36 +83,33 @@ class FastPathConnection(HttpConnection):
             return
         admitted = access.admit_publish(request)
         self._note_authentication(request)
-        if UsualHead.suits(data, head, admitted):
+        # One that only had no permit yet is still the usual one.
+        if UsualHead.suits(data, head, admitted) and not (self._usual and self._usual.read(data, access)):
             self._usual = UsualHead(data, self._exchange, admitted)
         self._receive_body(self._exchange, admitted)
 
-    def _read_usual(self, usual: UsualHead, data: bytes) -> bool:
-        """Begin a publish with a head like an earlier one; False if this is another head."""
-        like = usual.read(data, self._context.services.access)
+    def _publish_again(self, usual: UsualHead, data: bytes) -> bool:
+        """Publish a request with a head like an earlier one, once it is whole; False for any other, or a large one."""
+        services, sent = self._context.services, bytes(self._buffer) + data if self._buffer else data
+        head_size = sent.find(b"\r\n\r\n") + 4
+        like = usual.read(sent[:head_size], services.access) if head_size > 3 else None
         if like is None:
             return False
         permit, length, headers = like
-        self._exchange = Exchange(usual.head, length)
-        self._context.services.access.count_publish(usual.head.request)
-        self._receive_body(self._exchange, usual.admitted.like(permit, headers))
-        return True
-
-    def _publish_again(self, usual: UsualHead, data: bytes) -> bool:
-        """Publish a request with a head like an earlier one; False if this is another one, or not all of it."""
-        head_size = data.find(b"\r\n\r\n") + 4
-        services = self._context.services
+        size = head_size + length
         # Many clients send the head first.
-        like = usual.read(data[:head_size], services.access) if 3 < head_size < len(data) else None
-        if like is None or head_size + like[1] != len(data):
+        if len(sent) < size <= MAX_BUFFERED:
+            self.moved_at = self.moved_at if self._buffer else trio.current_time()
+            self._buffer += data
+            return True
+        if len(sent) != size:
             return False
-        permit, length, headers = like
-        self._exchange = usual.exchange
-        self._waiting = True
+        self._buffer.clear()
+        self._exchange, self._waiting = usual.exchange, True
         try:
             services.access.count_publish(usual.head.request)
             usual.exchange.hold_whole(length)
-            draft = Draft(permit.topic, data[head_size:], headers, permit.query, hops=usual.admitted.request.hops)
+            draft = Draft(permit.topic, sent[head_size:], headers, permit.query, hops=usual.admitted.request.hops)
             services.broker.submit((draft,), self._stored)
         # As in `_step`.
         except Exception as error:  # noqa: BLE001

@@ -71,12 +71,10 @@ NOTHING = Counted(0)
 class Exchange:
     """A request from its head to its response: the body that was received so far, and the rest that is expected."""
 
-    __slots__ = ("_rest", "admitted", "body", "head", "length", "verifying")
+    __slots__ = ("_rest", "admitted", "body", "head", "verifying")
 
-    def __init__(self, head: Head, length: int | None = None) -> None:
-        """`length`: that of the body, if it is not what the `head` says: that of another head like it."""
+    def __init__(self, head: Head) -> None:
         self.head = head
-        self.length = head.length if length is None else length
         self.admitted: AdmittedPublish | None = None
         self.body: IncomingBody | None = None
         self.verifying: trio.CancelScope | None = None
@@ -99,7 +97,7 @@ class Exchange:
 
         Raises `Refused` if the body is too large or malformed, and the errors of `BodyBudget.hold`.
         """
-        body, length = self.body, self.length
+        body, length = self.body, self.head.length
         if body is None:
             return None
         if self._rest is None:
@@ -109,7 +107,7 @@ class Exchange:
                 self.hold_whole(length)
                 return whole
             body.begin()
-            self._rest = self._begin()
+            self._rest = self.head.body()
         return body.whole() if self._rest.take(buffer, body.write) else None
 
     def hold_whole(self, length: int) -> None:
@@ -123,14 +121,11 @@ class Exchange:
 
     def skip(self, buffer: bytearray) -> bool:
         """Discard the received part of a refused body; True at its end, False if more is to come or it is malformed."""
-        rest = self._rest or self._begin()
+        rest = self._rest or self.head.body()
         try:
             return rest.take(buffer, _discard)
         except Refused:
             return False
-
-    def _begin(self) -> Counted | Chunked:
-        return Chunked() if self.head.chunked else Counted(self.length)
 
     def verify(self) -> trio.CancelScope:
         """A new scope for the task that verifies the whole body."""
