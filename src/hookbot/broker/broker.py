@@ -253,8 +253,8 @@ class Broker:
     def _announce(self, outcomes: Sequence[Outcome]) -> None:
         messages = [outcome for outcome in outcomes if isinstance(outcome, Message)]
         self.counts.published += len(messages)
-        self.counts.published_bytes += sum(len(message.body) for message in messages)
-        self.counts.duplicates += sum(isinstance(outcome, Duplicate) for outcome in outcomes)
+        self.counts.published_bytes += sum([len(message.body) for message in messages])
+        self.counts.duplicates += sum([isinstance(outcome, Duplicate) for outcome in outcomes])
         self.channels.announce(messages)
 
     def _start_after(self, wanted: TopicFilter, position: int) -> Start:

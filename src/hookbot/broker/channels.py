@@ -163,7 +163,8 @@ class Channels:
 
     def listeners(self, topic: str) -> int:
         """Number of the fan-out's subscribers to which a message of a topic would be sent at once."""
-        return sum([channel.listeners for channel in self._channels_of(topic)])
+        channels = self._channels_of(topic)
+        return sum([channel.listeners for channel in channels]) if channels else 0
 
     def end_delivery(self, channel: Channel) -> None:
         """Count one of a channel's `deliveries` as ended; with the last of them, what is due is sent."""

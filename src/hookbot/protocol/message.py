@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from time import time_ns
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from .charsets import decode, parameter
@@ -107,7 +107,8 @@ class Draft:
         message.id, message.time_us = format_id(epoch, position), time_us
         message._size, message._position = self.size, position
         message.__class__ = Message
-        return cast(Message, message)
+        made: Message = message
+        return made
 
 
 @dataclass(frozen=True, slots=True)

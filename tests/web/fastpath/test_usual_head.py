@@ -11,10 +11,12 @@ import hookbot
 from hookbot.access.admitted import SECRET_HEADERS
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
+from hookbot.access.senders import Standing
 from hookbot.errors import Refused
 from hookbot.protocol.http1 import Head
 from hookbot.protocol.message import Headers, wall_clock_us
 from hookbot.protocol.paths import is_for_app
+from hookbot.web.bodies import BodyBudget
 from hookbot.web.fastpath.context import Exchange
 from hookbot.web.fastpath.usual_head import DECISIVE, LENGTH, MAX_BYTES, TOKEN, UsualHead
 from support import KEY
@@ -48,6 +50,7 @@ OTHERS = [
 ]
 
 
+BODIES = BodyBudget(10, 40)
 PATH, OTHER = "/pub/a?b=c", "/pub/b"
 PATHS = [
     PATH,
@@ -90,7 +93,7 @@ def usual(data: bytes) -> UsualHead:
     head = Head(data)
     admitted = ACCESS.admit_publish(head.request)
     assert UsualHead.suits(data, head, admitted)
-    return UsualHead(data, Exchange(head), admitted)
+    return UsualHead(data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +185,7 @@ def test_of_two_tokens_none_is_taken_for_the_only_one() -> None:
     assert slowly(head_of(USUAL, path=OTHER))
     admitted = ACCESS.admit_publish(Head(head_of(USUAL)).request)
 
-    one = UsualHead(data, Exchange(head), admitted)
+    one = UsualHead(data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request)
 
     assert quickly(one, data.replace(basic(PATH).encode(), basic(OTHER).encode())) is None
 

@@ -83,10 +83,15 @@ class FastPathConnection(HttpConnection):
             return
         admitted = access.admit_publish(request)
         self._note_authentication(request)
+        body = self._context.services.open_body(admitted)
+        self._exchange.admit(admitted, body)
         # One that only had no permit yet is still the usual one.
         if UsualHead.suits(data, head, admitted) and not (self._usual and self._usual.read(data, access)):
-            self._usual = UsualHead(data, self._exchange, admitted)
-        self._receive_body(self._exchange, admitted)
+            self._usual = UsualHead(data, self._exchange, body, admitted.request)
+        # A client that has begun to send its body needs no invitation (RFC 9110, section 10.1.1).
+        if head.expects_continue and head.has_body and not self._buffer:
+            self.transmit(CONTINUE)
+        self._read_body(self._exchange)
 
     def _publish_again(self, usual: UsualHead, data: bytes) -> bool:
         """Publish a request with a head like an earlier one, once it is whole; False for any other, or a large one."""
@@ -107,22 +112,14 @@ class FastPathConnection(HttpConnection):
         self._buffer.clear()
         self._exchange, self._waiting = usual.exchange, True
         try:
-            services.access.count_publish(usual.head.request)
-            usual.exchange.hold_whole(length)
-            draft = Draft(permit.topic, sent[head_size:], headers, permit.query, hops=usual.admitted.request.hops)
+            services.access.count_publish(usual.publish.http)
+            usual.body.hold(length)
+            draft = Draft(permit.topic, sent[head_size:], headers, permit.query, hops=usual.publish.hops)
             services.broker.submit((draft,), self._stored)
         # As in `_step`.
         except Exception as error:  # noqa: BLE001
             self._finish(error)
         return True
-
-    def _receive_body(self, exchange: Exchange, admitted: AdmittedPublish) -> None:
-        exchange.admit(admitted, self._context.services.open_body(admitted))
-        head = exchange.head
-        # A client that has begun to send its body needs no invitation (RFC 9110, section 10.1.1).
-        if head.expects_continue and head.has_body and not self._buffer:
-            self.transmit(CONTINUE)
-        self._read_body(exchange)
 
     def _read_body(self, exchange: Exchange) -> None:
         """Take the received part of the body; publish when it is complete."""

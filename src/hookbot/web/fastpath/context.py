@@ -104,20 +104,12 @@ class Exchange:
             if not self.head.chunked and len(buffer) >= length:
                 whole = bytes(buffer[:length])
                 del buffer[:length]
-                self.hold_whole(length)
+                self._rest = NOTHING
+                body.hold(length)
                 return whole
             body.begin()
             self._rest = self.head.body()
         return body.whole() if self._rest.take(buffer, body.write) else None
-
-    def hold_whole(self, length: int) -> None:
-        """Count the body of an admitted publish, which came whole; also of another one, after `close`.
-
-        Raises as `IncomingBody.hold`.
-        """
-        assert self.body
-        self._rest = NOTHING
-        self.body.hold(length)
 
     def skip(self, buffer: bytearray) -> bool:
         """Discard the received part of a refused body; True at its end, False if more is to come or it is malformed."""
@@ -133,7 +125,8 @@ class Exchange:
         return self.verifying
 
     def close(self) -> None:
-        """Give the bytes of the body back to the budget."""
+        """Give the bytes of the body back to the budget. Then it may be that of another request that came whole."""
+        self._rest = NOTHING
         if self.body:
             self.body.close()
 

@@ -62,8 +62,18 @@ class NonblockingSocket(ABC):
             if self.open and self._unsent is None:
                 self.taken()
         # Errors and hang-ups are found by reading, too, and `taken` may have closed the socket.
-        if self.open and (events & ~WRITE or (self._events & READ and self._pending())):
-            self._receive()
+        if not (self.open and (events & ~WRITE or (self._events & READ and self._pending()))):
+            return
+        try:
+            data = self._sock.recv(self.receive_bytes)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.end(f"connection lost: {system_reason(error)}")
+        else:
+            self.received(data)
+            if self._tls and self.open:
+                self.watch(self._events)
 
     def transmit(self, data: bytes | memoryview, header: bytes = b"") -> None:
         """Send as much as the socket takes and keep the rest; only when not `stalled`. Ends a broken connection.
@@ -112,18 +122,6 @@ class NonblockingSocket(ABC):
         if self.open:
             self.release().close()
             self.gone(reason)
-
-    def _receive(self) -> None:
-        try:
-            data = self._sock.recv(self.receive_bytes)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.end(f"connection lost: {system_reason(error)}")
-        else:
-            self.received(data)
-            if self._tls and self.open:
-                self.watch(self._events)
 
     def _pending(self) -> bool:
         """True if a part of a TLS record is still to be received."""

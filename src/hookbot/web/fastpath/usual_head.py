@@ -13,6 +13,8 @@ from ...protocol.fields import is_length, is_plain
 from ...protocol.http1 import Head
 from ...protocol.message import Headers
 from ...protocol.paths import is_for_app
+from ...protocol.publish import PublishRequest
+from ..bodies import IncomingBody
 from .context import Exchange
 
 # Heads of real senders are smaller; the limit bounds what an idle connection costs.
@@ -52,13 +54,13 @@ class UsualHead:
     They may also have another path and token, if these have a permit.
     """
 
-    __slots__ = ("_data", "_different", "_key", "_rest", "_slots", "_stored", "_values", "admitted", "exchange", "head")
+    __slots__ = ("_data", "_different", "_key", "_rest", "_slots", "_stored", "_values", "body", "exchange", "publish")
 
-    def __init__(self, data: bytes, exchange: Exchange, admitted: AdmittedPublish) -> None:
+    def __init__(self, data: bytes, exchange: Exchange, body: IncomingBody, publish: PublishRequest) -> None:
         self.exchange = exchange
-        """The exchange of its request, and then of others like it that come whole."""
-        self.head = exchange.head
-        self.admitted = admitted
+        self.body = body
+        """The exchange of its request and the body of that, and then of others like it that come whole."""
+        self.publish = publish
         self._data = data
         self._different: set[int] = set()
         """Numbers of the lines in which others have differed."""
@@ -101,12 +103,12 @@ class UsualHead:
         if not is_length(length) or (path != usual_path and (b"?" in path or is_for_app(path))):
             return None
         key, size = (method, path, values[TOKEN], protocols), int(length)
-        permit = access.find_permit(key, self.head.request.client, size)
+        permit = access.find_permit(key, self.publish.http.client, size)
         return None if permit is None else (permit, size, stored)
 
     def _make_slots(self, text: str) -> bool:
         """Make a slot of each line in which a head differs from this one; False if there is none, or it may not."""
-        usual, lines, request = self._data.decode("latin-1").split("\r\n"), text.split("\r\n"), self.head.request
+        usual, lines, request = self._data.decode("latin-1").split("\r\n"), text.split("\r\n"), self.publish.http
         different = {number for number, (one, other) in enumerate(zip(usual, lines, strict=False)) if one != other}
         kinds = [PATH, *[name.lower() for name, _ in request.headers]]
         if not len(lines) == len(usual) == len(kinds) + 2 or (self._rest and different <= self._different):
@@ -117,7 +119,11 @@ class UsualHead:
             return False
         self._different |= different
         self._key = key_of(request)
-        self._values = {PATH: request.target.decode(), TOKEN: request.header(TOKEN), LENGTH: str(self.head.length)}
+        self._values = {
+            PATH: request.target.decode(),
+            TOKEN: request.header(TOKEN),
+            LENGTH: str(self.exchange.head.length),
+        }
         self._stored, self._slots, before = [], [], ""
         for number, (line, kind, header) in enumerate(zip(usual, kinds, [("", ""), *request.headers], strict=False)):
             place = None if kind == PATH or kind in SECRET_HEADERS else len(self._stored)
