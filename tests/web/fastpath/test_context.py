@@ -23,10 +23,8 @@ def begun(head: bytes, bodies: BodyBudget) -> Exchange:
     """The exchange of a publish that was admitted."""
     exchange = Exchange(Head(head))
     request = exchange.head.request
-    exchange.admit(
-        AdmittedPublish(PublishRequest.read(request, find_route("POST", request.raw_path).topic)),
-        bodies.open(None, Standing.TOKEN, ""),
-    )
+    exchange.admitted = AdmittedPublish(PublishRequest.read(request, find_route("POST", request.raw_path).topic))
+    exchange.body = bodies.open(None, Standing.TOKEN, "")
     return exchange
 
 

@@ -24,7 +24,7 @@ from support.clients import basic, post
 
 ACCESS = AccessControl(Authorizer([KEY]), clock_us=wall_clock_us)
 ASKS = re.compile(
-    r"(?:\b(?:header|sent|tokens)\(|request\.fields\.get\()\"([a-z-]+)\"|\"([a-z-]+)\" (?:not )?in [a-z.]*fields"
+    r"\b(?:header|sent|tokens|(?:request|self)\.fields\.get)\(\"([a-z-]+)\"|\"([a-z-]+)\" (?:not )?in [a-z.]*fields"
 )
 """What looks up a header of a request in the source."""
 USUAL = ["X-Id: 1", "Cookie: a=1", "Accept: */*", "Traceparent: 00-1", "x-id: again", "Content-Type: text/plain"]

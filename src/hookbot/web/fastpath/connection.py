@@ -83,8 +83,8 @@ class FastPathConnection(HttpConnection):
             return
         admitted = access.admit_publish(request)
         self._note_authentication(request)
-        body = self._context.services.open_body(admitted)
-        self._exchange.admit(admitted, body)
+        self._exchange.admitted = admitted
+        self._exchange.body = body = self._context.services.open_body(admitted)
         # One that only had no permit yet is still the usual one.
         if UsualHead.suits(data, head, admitted) and not (self._usual and self._usual.read(data, access)):
             self._usual = UsualHead(data, self._exchange, body, admitted.request)
@@ -137,7 +137,8 @@ class FastPathConnection(HttpConnection):
             self._finish(accepted)
         else:
             # Verifying may take a thread or fetch a certificate: that needs a task.
-            self._context.start_soon(self._publish_later, exchange, exchange.verify(), admitted, body)
+            exchange.verifying = trio.CancelScope()
+            self._context.start_soon(self._publish_later, exchange, exchange.verifying, admitted, body)
         self._note_authentication(admitted.request.http)
 
     def _stored(self, result: Sequence[Outcome] | Unavailable) -> None:

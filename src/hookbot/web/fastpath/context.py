@@ -76,9 +76,10 @@ class Exchange:
     def __init__(self, head: Head) -> None:
         self.head = head
         self.admitted: AdmittedPublish | None = None
+        """The publish, once it is admitted, whose body is received."""
         self.body: IncomingBody | None = None
         self.verifying: trio.CancelScope | None = None
-        """Scope of the task that verifies the whole body, and then stores it; None before."""
+        """Scope of the task that verifies the whole body, and then stores it; None if there is none."""
         self._rest: Counted | Chunked | None = None
         """Reader of the rest of the body; None if it was not begun."""
 
@@ -86,11 +87,6 @@ class Exchange:
     def receiving(self) -> IncomingBody | None:
         """The body that is received in parts, or None."""
         return self.body if self._rest and self._rest is not NOTHING else None
-
-    def admit(self, admitted: AdmittedPublish, body: IncomingBody) -> None:
-        """Begin to receive the body of an admitted publish."""
-        self.admitted = admitted
-        self.body = body
 
     def take(self, buffer: bytearray) -> bytes | None:
         """Move the received part of the body out of the buffer, and return the whole body once it has come.
@@ -118,11 +114,6 @@ class Exchange:
             return rest.take(buffer, _discard)
         except Refused:
             return False
-
-    def verify(self) -> trio.CancelScope:
-        """A new scope for the task that verifies the whole body."""
-        self.verifying = trio.CancelScope()
-        return self.verifying
 
     def close(self) -> None:
         """Give the bytes of the body back to the budget. Then it may be that of another request that came whole."""
