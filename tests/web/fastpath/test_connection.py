@@ -3,12 +3,14 @@
 import json
 import socket
 import struct
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.access.authorizer import Authorizer
+from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
 from hookbot.access.rate_limits import Rate
 from hookbot.access.senders import Standing
@@ -21,7 +23,7 @@ from hookbot.protocol.message import wall_clock_us
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.web.asgi.transport import stream_over
 from hookbot.web.fastpath.http_connection import MAX_BUFFERED
-from support import SECRET
+from support import KEY, SECRET
 from support.clients import handshake, post
 from support.fast_path import CHUNKED, PATH, open_fast_path, settled
 from support.stubborn_log import StubbornLog
@@ -133,6 +135,25 @@ async def test_a_head_that_is_repeated_is_refused_if_its_body_does_not_come_in_t
         mock_clock.jump(2)
 
         assert (await client.answer()).status == 408
+
+
+async def test_a_head_that_is_repeated_counts_for_its_client_also_when_a_proxy_is_trusted_later() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        sent = post(PATH, b"hello", "X-Forwarded-For: 192.0.2.1")
+        await client.send(sent)
+        assert (await client.answer()).status == 200
+
+        options: dict[str, Any] = {"proxies": TrustedProxies(count=1), "publishes": Rate(2, 3600)}
+        hub.access.adopt(AccessControl(Authorizer([KEY]), clock_us=wall_clock_us, **options))
+        statuses = []
+        for _ in range(3):
+            await client.send(sent)
+            statuses.append((await client.answer()).status)
+        await client.send(sent.replace(b"192.0.2.1", b"192.0.2.2"))
+        statuses.append((await client.answer()).status)
+
+        assert statuses == [200, 200, 429, 200]
 
 
 async def test_a_head_whose_token_is_revoked_before_its_body_comes_is_refused() -> None:
