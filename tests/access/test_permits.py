@@ -61,7 +61,7 @@ def test_what_anybody_can_send_is_kept_for_a_publish_to_an_open_target() -> None
     for other in varied:
         permits.add(other, permit())
 
-    assert [permits.find(one) for one in (asked, *varied)] == [given, None, None, None]
+    assert [permits.find(key_of(one)) for one in (asked, *varied)] == [given, None, None, None]
 
 
 def test_the_oldest_permit_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
