@@ -137,6 +137,43 @@ async def test_a_head_that_is_repeated_is_refused_if_its_body_does_not_come_in_t
         assert (await client.answer()).status == 408
 
 
+@pytest.mark.parametrize("publishes_before", [0, 1])
+async def test_who_sends_a_head_alone_is_told_in_the_same_way_whether_it_is_repeated(
+    publishes_before: int, mock_clock: MockClock
+) -> None:
+    async with open_fast_path(slow_s=10) as hub:
+        client = await hub.connect()
+        for _ in range(publishes_before):
+            await client.send(post(PATH, b"hello", "Accept: application/json"))
+            await client.answer()
+        await client.send(post(PATH, b"hello", "Accept: application/json")[:-5])
+        await settled(lambda: any(not connection.idle for connection in hub.connections))
+        mock_clock.jump(11)
+
+        answer = await client.answer()
+        assert (answer.status, answer.headers["content-type"]) == (408, "application/problem+json")
+        assert hub.bodies.refused["slow"] == 1
+
+
+@pytest.mark.parametrize("publishes_before", [0, 1])
+async def test_a_body_has_the_same_time_whether_its_head_is_repeated(
+    publishes_before: int, mock_clock: MockClock
+) -> None:
+    body = b"x" * (12 << 10)
+    async with open_fast_path(slow_s=10) as hub:
+        client = await hub.connect()
+        for _ in range(publishes_before):
+            await client.send(post(PATH))
+            await client.answer()
+        request = post(PATH, body)
+        for part in (request[:20], request[20 : -len(body)], body[: 11 << 10], body[11 << 10 :]):
+            await client.send(part)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(6)
+
+        assert (await client.answer()).status == 200
+
+
 async def test_a_head_that_is_repeated_counts_for_its_client_also_when_a_proxy_is_trusted_later() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()

@@ -19,7 +19,7 @@ from ..limits import HALF_CLOSE_S
 from ..publish import publish
 from ..tls import TlsSocket
 from .context import Context, Exchange
-from .http_connection import MAX_BUFFERED, HttpConnection, connection_bytes
+from .http_connection import HttpConnection, connection_bytes
 from .usual_head import UsualHead
 
 logger = logging.getLogger(__package__)
@@ -97,16 +97,17 @@ class FastPathConnection(HttpConnection):
 
     def _publish_again(self, usual: UsualHead, data: bytes) -> bool:
         """Publish a request with a head like an earlier one, once it is whole; False for any other, or a large one."""
-        services, sent = self._context.services, bytes(self._buffer) + data if self._buffer else data
+        services, before = self._context.services, len(self._buffer)
+        sent = bytes(self._buffer) + data if before else data
         head_size = sent.find(b"\r\n\r\n") + 4
         like = usual.read(sent[:head_size], services.access) if head_size > 3 else None
         if like is None:
             return False
         permit, length, headers = like
         size = head_size + length
-        # Many clients send the head first.
-        if len(sent) < size <= MAX_BUFFERED:
-            self.moved_at = self.moved_at if self._buffer else trio.current_time()
+        # Many clients send the head first. A body so small makes no progress before its end.
+        if len(sent) < size <= self._context.limits.min_body_bytes:
+            self.moved_at = trio.current_time() if before < head_size else self.moved_at
             self._buffer += data
             return True
         if len(sent) != size:

@@ -18,8 +18,7 @@ from .context import Context, Exchange
 from .epoll import READ, TURN_S, WRITE
 from .nonblocking import NonblockingSocket
 
-# Bytes of pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client
-# back.
+# Bytes of pipelined requests that wait for the one before; above this the socket is not read, so that TCP stops them.
 MAX_BUFFERED = 16 << 10
 
 # Memory of a connection without what it has buffered, the kernel's share for its socket included.
@@ -120,7 +119,10 @@ class HttpConnection(NonblockingSocket):
         # Not writable for so long, it reads none of its responses.
         if self.idle or not self._reading or self._events == WRITE:
             self.end("timed out")
-        else:
+            return
+        # The head of one that waits in the buffer until it is whole says how it is to be answered.
+        self._advance()
+        if self._reading:
             body = self._exchange and self._exchange.receiving
             self._refuse(body.time_out() if body else RequestTimeout("the request did not arrive in time"), last=True)
             self._advance()
