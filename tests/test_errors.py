@@ -28,6 +28,7 @@ from hookbot.errors import (
     sole_error,
     system_reason,
 )
+from hookbot.protocol.json_text import read_json
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__]
 DRAWN = [
@@ -91,6 +92,7 @@ def test_kinds_have_names_that_people_know() -> None:
     assert [kind_of(value) for value in values] == [
         *("a string", "an integer", "a number", "true or false", "a list", "a list", "a table", "nothing")
     ]
+    assert [kind_of(read_json(text)) for text in ("1.5", '{"a": 1, "a": 2}')] == ["a number", "a table"]
 
 
 def test_the_reason_of_a_failure_has_no_number_and_no_path(tmp_path: Path) -> None:

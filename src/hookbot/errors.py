@@ -234,7 +234,7 @@ def did_you_mean(name: str, known: Collection[str], *, prefix: str = "") -> str:
 
 def kind_of(value: Any) -> str:
     """Name of a value's type, for messages that must not show the value."""
-    return KINDS.get(type(value), f"a {type(value).__name__}")
+    return next((KINDS[kind] for kind in type(value).__mro__ if kind in KINDS), f"a {type(value).__name__}")
 
 
 def system_reason(error: BaseException) -> str:
