@@ -85,7 +85,8 @@ class AccessControl:
         limiter = RateLimiter(failures, "requests without a valid token or signature")
         self.verifier = Verifier(self._clock, limiter, fetches or Fetches())
         self._publishes = RateLimiter(publishes, "publishes") if publishes else None
-        self._proxies = proxies or TrustedProxies()
+        self.proxies = proxies or TrustedProxies()
+        """Proxies whose word for the address of a client is taken; others after a reload."""
         self._unsafe = unsafe_filter(unsafe_prefixes)
         self._doubted = False
 
@@ -96,7 +97,7 @@ class AccessControl:
         start to count anew.
         """
         self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
-        self._proxies, self._unsafe, self._doubted = other._proxies, other._unsafe, False
+        self.proxies, self._unsafe, self._doubted = other.proxies, other._unsafe, False
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.active.adopt(other.active)
         self.near_misses.adopt(other.near_misses)
@@ -110,7 +111,7 @@ class AccessControl:
 
     def is_proxy(self, peer: str) -> bool:
         """True if connections from this address are those of a trusted proxy."""
-        return self._proxies.trusts(peer)
+        return self.proxies.trusts(peer)
 
     def resolve_client(self, request: Request) -> Request:
         """Set the request's client to the address that trusted proxies report, and return the request. Call it once.
@@ -120,13 +121,13 @@ class AccessControl:
         request.check_parameters()
         forwarded_for = request.header("x-forwarded-for")
         # Mostly there is neither.
-        if self._proxies or forwarded_for:
+        if self.proxies or forwarded_for:
             if not self._doubted and request.method == "POST":
-                doubt = self._proxies.doubt(request.client, forwarded_for)
+                doubt = self.proxies.doubt(request.client, forwarded_for)
                 self._doubted = bool(doubt)
                 if doubt:
                     logger.warning("%s", doubt)
-            request.client = self._proxies.client(request.client, forwarded_for)
+            request.client = self.proxies.client(request.client, forwarded_for)
         return request
 
     def admit_publish(self, request: Request) -> AdmittedPublish:
@@ -275,7 +276,7 @@ class AccessControl:
         with suppress(Refused):
             if self._grant(request, decode_path(request.raw_path), action):
                 return Standing.TOKEN
-        client = self._proxies.client(request.client, request.header("x-forwarded-for"))
+        client = self.proxies.client(request.client, request.header("x-forwarded-for"))
         return self.verifier.standing(client_network(client))
 
     def _grant(self, request: Request, path: str, action: Action) -> Grant | None:

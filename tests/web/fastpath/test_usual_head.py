@@ -93,7 +93,7 @@ def usual(data: bytes) -> UsualHead:
     head = Head(data)
     admitted = ACCESS.admit_publish(head.request)
     assert UsualHead.suits(data, head, admitted)
-    return UsualHead(data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request)
+    return UsualHead(data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request, ACCESS.proxies)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_of_two_tokens_none_is_taken_for_the_only_one() -> None:
     assert slowly(head_of(USUAL, path=OTHER))
     admitted = ACCESS.admit_publish(Head(head_of(USUAL)).request)
 
-    one = UsualHead(data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request)
+    one = UsualHead(data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request, ACCESS.proxies)
 
     assert quickly(one, data.replace(basic(PATH).encode(), basic(OTHER).encode())) is None
 

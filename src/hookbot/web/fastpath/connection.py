@@ -85,11 +85,10 @@ class FastPathConnection(HttpConnection):
         self._note_authentication(request)
         self._exchange.admitted = admitted
         self._exchange.body = body = self._context.services.open_body(admitted)
-        usual = self._usual
-        # One that only had no permit yet is still the usual one, unless others are trusted as proxies now.
-        is_like = usual and usual.publish.http.client == request.client and usual.read(data, access)
+        # One that only had no permit yet is still the usual one.
+        is_like = self._usual and self._usual.read(data, access)
         if not is_like and UsualHead.suits(data, head, admitted):
-            self._usual = UsualHead(data, self._exchange, body, admitted.request)
+            self._usual = UsualHead(data, self._exchange, body, admitted.request, access.proxies)
         # A client that has begun to send its body needs no invitation (RFC 9110, section 10.1.1).
         if head.expects_continue and head.has_body and not self._buffer:
             self.transmit(CONTINUE)

@@ -7,6 +7,7 @@ and admit in the same way.
 from typing import NamedTuple
 
 from ...access.admitted import SECRET_HEADERS, AdmittedPublish
+from ...access.client_address import TrustedProxies
 from ...access.control import AccessControl
 from ...access.permits import Permit, key_of
 from ...protocol.fields import is_length, is_plain
@@ -54,14 +55,21 @@ class UsualHead:
     They may also have another path and token, if these have a permit.
     """
 
-    __slots__ = ("_data", "_different", "_key", "_rest", "_slots", "_stored", "_values", "body", "exchange", "publish")
+    __slots__ = (
+        *("_data", "_different", "_key", "_proxies", "_rest", "_slots", "_stored", "_values"),
+        *("body", "exchange", "publish"),
+    )
 
-    def __init__(self, data: bytes, exchange: Exchange, body: IncomingBody, publish: PublishRequest) -> None:
+    def __init__(
+        self, data: bytes, exchange: Exchange, body: IncomingBody, publish: PublishRequest, proxies: TrustedProxies
+    ) -> None:
         self.exchange = exchange
         self.body = body
         """The exchange of its request and the body of that, and then of others like it that come whole."""
         self.publish = publish
         self._data = data
+        self._proxies = proxies
+        """Those by which the client of the publish is known."""
         self._different: set[int] = set()
         """Numbers of the lines in which others have differed."""
         self._slots: list[_Slot] = []
@@ -99,8 +107,10 @@ class UsualHead:
     def _admit(self, access: AccessControl, values: dict[str, str], stored: Headers) -> _Like | None:
         method, usual_path, _, protocols = self._key
         path, length = values[PATH].encode(), values[LENGTH]
-        # What a query asks for is not a part of a permit.
-        if not is_length(length) or (path != usual_path and (b"?" in path or is_for_app(path))):
+        # By others, the client may be another one. And what a query asks for is not a part of a permit.
+        if access.proxies is not self._proxies or (path != usual_path and (b"?" in path or is_for_app(path))):
+            return None
+        if not is_length(length):
             return None
         key, size = (method, path, values[TOKEN], protocols), int(length)
         permit = access.find_permit(key, self.publish.http.client, size)
