@@ -19,6 +19,7 @@ from hookbot.access.verifier import VERIFYING_THREADS
 from hookbot.errors import Unavailable
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.envelope import LARGE_BODY
+from hookbot.protocol.http1 import MAX_HEAD_BYTES
 from hookbot.protocol.message import wall_clock_us
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.web.asgi.transport import stream_over
@@ -135,6 +136,23 @@ async def test_a_head_that_is_repeated_is_refused_if_its_body_does_not_come_in_t
         mock_clock.jump(2)
 
         assert (await client.answer()).status == 408
+
+
+@pytest.mark.parametrize(("value_bytes", "status"), [(MAX_HEAD_BYTES - 1000, 200), (MAX_HEAD_BYTES, 431)])
+async def test_a_head_that_is_repeated_with_a_longer_value_is_refused_if_it_is_too_long(
+    value_bytes: int, status: int
+) -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        await client.send(post(PATH, b"hello", "X: y"))
+        assert (await client.answer()).status == 200
+        sent = post(PATH, b"hello", "X: " + "y" * value_bytes)
+        # What comes first may still become a head that is short enough.
+        for part in (sent[:MAX_HEAD_BYTES], sent[MAX_HEAD_BYTES:]):
+            await client.send(part)
+            await wait_all_tasks_blocked()
+
+        assert (await client.answer()).status == status
 
 
 @pytest.mark.parametrize("publishes_before", [0, 1])

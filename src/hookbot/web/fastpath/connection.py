@@ -10,7 +10,7 @@ from ...access.admitted import AdmittedPublish, AdmittedSubscription
 from ...broker.broker import Start
 from ...errors import Unavailable
 from ...log.deduplication import Outcome
-from ...protocol.http1 import Head
+from ...protocol.http1 import MAX_HEAD_BYTES, Head
 from ...protocol.message import Draft
 from ...protocol.paths import is_for_app
 from ...protocol.request import Request
@@ -99,7 +99,7 @@ class FastPathConnection(HttpConnection):
         services, before = self._context.services, len(self._buffer)
         sent = bytes(self._buffer) + data if before else data
         head_size = sent.find(b"\r\n\r\n") + 4
-        like = usual.read(sent[:head_size], services.access) if head_size > 3 else None
+        like = usual.read(sent[:head_size], services.access) if 3 < head_size <= MAX_HEAD_BYTES else None
         if like is None:
             return False
         permit, length, headers = like
