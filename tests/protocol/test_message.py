@@ -198,10 +198,13 @@ def test_nobody_vouches_for_what_comes_without_a_token_and_a_signature(draft: Dr
 
 
 def test_a_message_of_the_log_equals_one_with_the_same_fields_and_cannot_be_changed() -> None:
-    stored = Draft("t", b"body", (("A", "b"),)).stored("somelogs", 7, 5, None)
-    other = Message("t", b"body", (("A", "b"),), id=format_id("somelogs", 7), time_us=5)
+    verified = Verified("github", "0")
+    stored = Draft("t", b"body", (("A", "b"),), verified=verified).stored("somelogs", 7, 5, None)
+    other = Message("t", b"body", (("A", "b"),), verified=verified, id=format_id("somelogs", 7), time_us=5)
 
     assert stored == other
     assert (hash(stored), stored.size, stored.position) == (hash(other), other.size, other.position)
     with pytest.raises(FrozenInstanceError):
         stored.topic = "another"  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        verified.key = "1"  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """Providers: what a subclass gets for free, the options, and the choice between several rules."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 from typing import Any
 
 import pytest
@@ -36,6 +36,11 @@ class Minimal(Provider):
 
 
 MINIMAL = Minimal(name="acme", documentation=PAGE)
+
+
+def test_a_proof_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Proof(0, "f").key = 1  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)

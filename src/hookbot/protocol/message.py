@@ -33,10 +33,9 @@ _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_TIME_US = 253_402_300_799_999_999
 
 
-# As `Draft`, and for the same reason.
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class Verified:
-    """Verified origin of a message. Immutable by convention."""
+    """Verified origin of a message."""
 
     provider: str
     key: str
@@ -47,6 +46,7 @@ class Verified:
     """Topic of the source that verified it; None in messages that an older hub has stored."""
 
 
+# As `Draft`.
 @dataclass(slots=True, unsafe_hash=True)
 class Once:
     """Deduplication key of a draft, stored in the same commit as the message. Immutable by convention.

@@ -21,10 +21,9 @@ from .request import SignedRequest
 T = TypeVar("T")
 
 
-# Not frozen, although nobody changes one: `object.__setattr__` for each field would cost as much as the hash.
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class Proof:
-    """Result of a successful verification, and what the signature says about the delivery. Immutable by convention."""
+    """Result of a successful verification, and what the signature says about the delivery."""
 
     key: int
     """Index of the secret that matched."""

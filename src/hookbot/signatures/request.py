@@ -33,10 +33,10 @@ _VISIBLE = re.compile(r"[!-~]+", re.ASCII)
 _ITEM = re.compile(r"[,;]")
 
 
-# Not frozen, although nobody changes one: `object.__setattr__` for each field would cost as much as the search in it.
+# Not frozen, as `Draft`.
 @dataclass(unsafe_hash=True)
 class SignedRequest:
-    """A request to be verified, as the sender sent it. Immutable by convention.
+    """A request to be verified, as the sender sent it. Immutable by convention: only `found` changes.
 
     `url` is the whole address that the sender posted to, query included, or empty if unknown. Some senders sign it.
     Behind a proxy it differs from the one that reaches the hub, and has to be configured.
