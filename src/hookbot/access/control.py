@@ -102,7 +102,7 @@ class AccessControl:
         self.active.adopt(other.active)
         self.near_misses.adopt(other.near_misses)
         self._permits = Permits[Permit](self.sources.targets)
-        self._subscriptions.clear()
+        self._subscriptions = Permits[AdmittedSubscription]()
 
     @property
     def now_s(self) -> float:
@@ -143,10 +143,7 @@ class AccessControl:
         return AdmittedPublish(publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query, signed)
 
     def find_permit(self, key: Key, client: str, length: int) -> Permit | None:
-        """The permit of a publish with this key and a body of `length` bytes; None if it is to be decided anew.
-
-        That is always so with a source.
-        """
+        """Permit of a publish with this key and body length; None if it has to be admitted, as each to a source has."""
         permit = self._find_permit(key, client)
         return None if permit is None or permit.source or length > permit.max_body_bytes else permit
 

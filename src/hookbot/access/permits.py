@@ -1,7 +1,7 @@
 """Permits: what was decided about a request by its target and its token, for the next one that has the same."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
@@ -40,13 +40,13 @@ class Permit:
 class Permits(Generic[P]):
     """Permits by target and credentials of their requests; beyond `MAX_PERMITS`, the oldest is forgotten.
 
-    Only what a valid token permits is kept, and what is published without one to the few `open_targets`, so
-    that no unauthenticated client can evict anything. Tokens are compared as in the cache of the `Authorizer`.
+    Only what a valid token permits is kept, and what is published without one to the few `open_targets`, so that
+    no unauthenticated client can evict anything. Tokens are compared as in the cache of the `Authorizer`.
     """
 
     def __init__(self, open_targets: Iterable[bytes] = ()) -> None:
         self._permits: OrderedDict[Key, P] = OrderedDict()
-        self._open: Collection[Key] = {("POST", target, "", "") for target in open_targets}
+        self._open = {key_of(Request("POST", target, ())) for target in open_targets}
         self.find: Callable[[Key], P | None] = self._permits.get
         """Function for the permit of a key, or None. Whether it has expired is for the caller to check."""
 
@@ -57,10 +57,6 @@ class Permits(Generic[P]):
             self._permits[key] = permit
             if len(self._permits) > MAX_PERMITS:
                 self._permits.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forget all permits: keys, sources or limits have changed."""
-        self._permits.clear()
 
 
 def key_of(request: Request) -> Key:
