@@ -36,6 +36,7 @@ class ComputingRouter(ABC):
 
 def computes_at_once(router: Router, message: Message) -> TypeGuard[ComputingRouter]:
     """True if `publishes` can be called for a message instead of `route`: it is small."""
+    if not isinstance(router, ComputingRouter) or message.size > router.small_bytes:
+        return False
     # A subclass may have a `route` of its own.
-    has_route = getattr(router.route, "__func__", None) is not ComputingRouter.route
-    return isinstance(router, ComputingRouter) and message.size <= router.small_bytes and not has_route
+    return getattr(router.route, "__func__", None) is ComputingRouter.route
