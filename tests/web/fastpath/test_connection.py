@@ -307,6 +307,27 @@ async def test_a_head_that_is_repeated_is_refused_while_there_is_no_memory_for_i
         assert hub.bodies.held_bytes == 0
 
 
+async def test_a_bug_in_recognising_a_head_is_answered_by_500_and_ends_only_that_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with open_fast_path() as hub:
+        client, other = await hub.connect(), await hub.connect()
+        for one in (client, other):
+            await one.send(post(PATH))
+            assert (await one.answer()).status == 200
+        with monkeypatch.context() as patched:
+            patched.setattr(hub.access, "find_permit", fail)
+            await client.send(post(PATH))
+            assert (await client.answer()).status == 500
+            await client.closed()
+
+        await other.send(post(PATH))
+        assert (await other.answer()).status == 200
+
+
 async def test_a_head_that_is_repeated_is_refused_once_its_token_is_revoked() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()

@@ -52,8 +52,14 @@ class FastPathConnection(HttpConnection):
     def received(self, data: bytes) -> None:
         """As of any connection; but first, a publish with a head like an earlier one is recognised."""
         usual = self._usual if data and self._exchange is None and self._reading else None
-        if not (usual and self._publish_again(usual, data)):
-            super().received(data)
+        try:
+            recognised = usual and self._publish_again(usual, data)
+        # As in `_step`.
+        except Exception as error:  # noqa: BLE001
+            self._finish(error)
+        else:
+            if not recognised:
+                super().received(data)
 
     def gone(self, reason: str) -> None:
         """Release what the connection holds. A body that waits to be verified is dropped."""
@@ -95,7 +101,10 @@ class FastPathConnection(HttpConnection):
         self._read_body(self._exchange)
 
     def _publish_again(self, usual: UsualHead, data: bytes) -> bool:
-        """Publish a request with a head like an earlier one, once it is whole; False for any other, or a large one."""
+        """Publish a request with a head like an earlier one, once it is whole; False for any other, or a large one.
+
+        Raises what refuses it.
+        """
         services, before = self._context.services, len(self._buffer)
         sent = bytes(self._buffer) + data if before else data
         head_size = sent.find(b"\r\n\r\n") + 4
@@ -113,14 +122,10 @@ class FastPathConnection(HttpConnection):
             return False
         self._buffer.clear()
         self._exchange, self._waiting = usual.exchange, True
-        try:
-            services.access.count_publish(usual.publish.http)
-            usual.body.hold(length)
-            draft = Draft(permit.topic, sent[head_size:], headers, permit.query, hops=usual.publish.hops)
-            services.broker.submit((draft,), self._stored)
-        # As in `_step`.
-        except Exception as error:  # noqa: BLE001
-            self._finish(error)
+        services.access.count_publish(usual.publish.http)
+        usual.body.hold(length)
+        draft = Draft(permit.topic, sent[head_size:], headers, permit.query, hops=usual.publish.hops)
+        services.broker.submit((draft,), self._stored)
         return True
 
     def _read_body(self, exchange: Exchange) -> None:
