@@ -40,8 +40,7 @@ class _Slot(NamedTuple):
     end: str
     """The character behind it."""
     kind: str
-    """The name in lower case, or `PATH`."""
-    name: str
+    """The name of a header in lower case, or `PATH`."""
     place: int | None
     """Its place in the stored headers; None if it is not stored."""
 
@@ -75,8 +74,11 @@ class UsualHead:
         self._slots: list[_Slot] = []
         self._rest = ""
         """All that stands behind the last slot; empty until this head is compared with another one."""
-        self._values: dict[str, str] = {}
         self._stored: list[tuple[str, str]] = []
+        request = publish.http
+        self._key = key_of(request)
+        length = str(exchange.head.length)
+        self._values = {PATH: request.target.decode(), TOKEN: request.header(TOKEN), LENGTH: length}
 
     @staticmethod
     def suits(data: bytes, head: Head, admitted: AdmittedPublish) -> bool:
@@ -89,7 +91,7 @@ class UsualHead:
         """The permit of a head like this one, the length of its body and the headers to store; None for any other."""
         text, at = data.decode("latin-1"), 0
         values, stored = self._values.copy(), self._stored.copy()
-        for before, end, kind, name, place in self._slots:
+        for before, end, kind, place in self._slots:
             if not text.startswith(before, at):
                 break
             begin = at + len(before)
@@ -98,7 +100,7 @@ class UsualHead:
             if not is_plain(value):
                 return None
             if place is not None:
-                stored[place] = name, value
+                stored[place] = stored[place][0], value
         else:
             if text[at:] == self._rest:
                 return self._admit(access, values, tuple(stored))
@@ -128,12 +130,6 @@ class UsualHead:
         if any(kinds[number] in decisive for number in different):
             return False
         self._different |= different
-        self._key = key_of(request)
-        self._values = {
-            PATH: request.target.decode(),
-            TOKEN: request.header(TOKEN),
-            LENGTH: str(self.exchange.head.length),
-        }
         self._stored, self._slots, before = [], [], ""
         for number, (line, kind, header) in enumerate(zip(usual, kinds, [("", ""), *request.headers], strict=False)):
             place = None if kind == PATH or kind in SECRET_HEADERS else len(self._stored)
@@ -141,7 +137,7 @@ class UsualHead:
                 self._stored.append(header)
             if number in self._different:
                 start, end, rest = (f"{header[0]}:", "\r", "") if number else ("POST ", " ", line[line.rindex(" ") :])
-                self._slots.append(_Slot(before + start, end, kind, header[0], place))
+                self._slots.append(_Slot(before + start, end, kind, place))
                 before = f"{rest}\r\n"
             else:
                 before += f"{line}\r\n"
