@@ -322,6 +322,12 @@ async def test_a_hole_that_opens_while_a_page_is_read_is_told_and_nothing_of_it_
 
 
 @with_a_small_window
+async def test_the_gap_before_a_start_at_the_head_is_told_at_once(broker: Broker, log: UnreadableLog) -> None:
+    gap = Gap("other-log", None, id_of(log, 1))
+    with broker.subscribe(A, Start(broker.head, gap)) as subscription:
+        assert await subscription.take() == [gap]
+
+
 async def test_even_when_nothing_is_left_the_gap_is_told_at_once(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(2)) as subscription:

@@ -178,6 +178,7 @@ def test_texts_are_encoded_as_any_other_value(texts: list[str]) -> None:
     [
         ({"b": "1", "a": "2"}, '{"a":"2","b":"1"}'),
         ({"k": "<a href='x'>&amp;</a>"}, r"""{"k":"\u003ca href='x'\u003e\u0026amp;\u003c/a\u003e"}"""),
+        *(({"k": sign}, f'{{"k":"\\u{ord(sign):04x}"}}') for sign in "<>&"),
         ({"k": 'quote " and \\ and /'}, r'{"k":"quote \" and \\ and /"}'),
         ({"k": "tab\tnew\nline\rnul\0"}, r'{"k":"tab\tnew\nline\rnul\u0000"}'),
         ({"k": "é \u2028\u2029 😀 \x7f"}, '{"k":"é \\u2028\\u2029 😀 \x7f"}'),

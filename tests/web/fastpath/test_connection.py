@@ -307,6 +307,64 @@ async def test_a_head_that_is_repeated_is_refused_while_there_is_no_memory_for_i
         assert hub.bodies.held_bytes == 0
 
 
+async def test_a_head_that_is_repeated_is_refused_if_its_client_closes_before_its_body_came() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        await client.send(post(PATH))
+        await client.answer()
+        await client.send(post(PATH, None, "Content-Length: 5"))
+        await client.send_eof()
+
+        assert (await client.answer()).status == 400
+
+
+async def test_a_head_that_is_repeated_after_the_last_response_publishes_nothing() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        await client.send(post(PATH))
+        await client.answer()
+        await client.send(b"POST nothing\r\n\r\n")
+        assert (await client.answer()).status == 400
+
+        await client.send(post(PATH))
+        await client.send_eof()
+        await client.closed()
+
+        assert len(hub.stored()) == 1
+
+
+async def test_a_part_of_a_body_that_reads_like_a_usual_head_is_body() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        await client.send(post(PATH))
+        await client.answer()
+        body = b"x" * LARGE + post(PATH)
+
+        for part in (post(PATH, body)[: -len(post(PATH))], post(PATH)):
+            await client.send(part)
+            await wait_all_tasks_blocked()
+
+        assert (await client.answer()).status == 200
+        assert hub.stored() == [("topic", b"hello"), ("topic", body)]
+
+
+async def test_a_head_that_is_repeated_waits_until_the_one_before_is_stored() -> None:
+    log = StubbornLog()
+    async with open_fast_path(log=log) as hub:
+        client = await hub.connect()
+        await client.send(post(PATH, b"0"))
+        await client.answer()
+
+        log.may_store = trio.Event()
+        for body in (b"1", b"2"):
+            await client.send(post(PATH, body))
+            await wait_all_tasks_blocked()
+        log.may_store.set()
+
+        assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+        assert hub.stored() == [("topic", b"0"), ("topic", b"1"), ("topic", b"2")]
+
+
 async def test_a_bug_in_recognising_a_head_is_answered_by_500_and_ends_only_that_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

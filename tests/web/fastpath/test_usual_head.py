@@ -161,6 +161,14 @@ def test_any_other_head_is_left_to_the_parser(data: bytes) -> None:
     assert quickly(usual(head_of(USUAL)), data) is None
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_with_a_permit_is_recognised_only_as_the_parser_reads_it(path: str) -> None:
+    data = head_of(USUAL, path=path)
+    expected = slowly(data)
+
+    assert quickly(usual(head_of(USUAL)), data) in (None, expected)
+
+
 @given(
     st.lists(st.sampled_from(USUAL + OTHERS), min_size=len(USUAL), max_size=len(USUAL)),
     st.text("057 +", max_size=3),
