@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -129,6 +130,13 @@ def test_the_secret_of_a_sender_is_left_out_wherever_it_stood() -> None:
     assert isinstance(genuine, Genuine)
     assert genuine.signed is None
     assert genuine.draft.headers == (("Host", "hub"), ("X-Gitlab-Event", "Push Hook"))
+
+    source = Source("/unsafe/acme", load_provider("header", {"header": "query:key"}), [SECRET])
+    of = request(query=f"a=b&key={quote(SECRET)}&token=c")
+    publish = PublishRequest(of, "/unsafe/acme")
+    genuine = AdmittedPublish(publish, source=source, signed=source.signed(of)).accept(b"{}", now_s=NOW_S)
+    assert isinstance(genuine, Genuine)
+    assert genuine.draft.query == "a=b"
 
 
 # --- certificates and confirmations

@@ -14,6 +14,7 @@ from hookbot.access.authorizer import Authorizer
 from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
 from hookbot.access.narrowed_tokens import NarrowedToken
+from hookbot.access.near_misses import COMPARISONS
 from hookbot.access.permits import key_of
 from hookbot.access.rate_limits import Rate
 from hookbot.access.senders import Standing
@@ -555,6 +556,22 @@ def test_a_permit_is_for_bodies_of_the_allowed_size_and_until_its_token_expires(
     assert not access.find_permit(key, "", 11)
     now_s += 60
     assert not access.find_permit(key, "", 10)
+
+
+def test_a_near_miss_that_is_not_found_at_once_is_told_at_a_later_publish(caplog: pytest.LogCaptureFixture) -> None:
+    now_us = 1_700_000_000_000_000
+    clock = TrustedClock(lambda: now_us, lambda: now_us)
+    access, token = make_access(clock_us=clock, sources=Sources([source(topic="acme/")])), basic(make_token(KEY, "/"))
+    for number in range(COMPARISONS.count):
+        publish(access, f"POST /pub/{number}", token)
+    publish(access, "POST /pub/Acme/x", token)
+    publish(access, "POST /pub/Acme/x", token)
+    assert not caplog.messages
+
+    now_us += 60_000_000
+    publish(access, "POST /pub/Acme/x", token)
+
+    assert "is 'acme/' meant?" in caplog.text
 
 
 def test_a_publish_to_a_source_without_a_token_is_checked_each_time() -> None:
