@@ -23,13 +23,16 @@ from hookbot.protocol.http1 import MAX_HEAD_BYTES
 from hookbot.protocol.message import wall_clock_us
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.web.asgi.transport import stream_over
-from hookbot.web.fastpath.http_connection import MAX_BUFFERED
+from hookbot.web.limits import ConnectionLimits
 from support import KEY, SECRET
 from support.clients import handshake, post
 from support.fast_path import CHUNKED, PATH, open_fast_path, settled
 from support.stubborn_log import StubbornLog
 
 pytestmark = pytest.mark.usefixtures("plain_and_encrypted")
+
+# Of a body that has to make progress.
+LARGE = 2 * ConnectionLimits().min_body_bytes
 
 # --- publishing
 
@@ -102,7 +105,7 @@ async def test_a_head_that_is_repeated_publishes_each_time(field: str) -> None:
 
 @pytest.mark.parametrize("bytewise", [False, True])
 async def test_a_head_that_is_repeated_may_come_in_parts_and_with_any_body(bytewise: bool) -> None:
-    bodies = [b"one", b"", b"two", b"x" * (2 * MAX_BUFFERED), b"three"]
+    bodies = [b"one", b"", b"two", b"x" * LARGE, b"three"]
     async with open_fast_path() as hub:
         client = await hub.connect()
         for body in bodies:
@@ -190,6 +193,17 @@ async def test_a_body_has_the_same_time_whether_its_head_is_repeated(
             mock_clock.jump(6)
 
         assert (await client.answer()).status == 200
+
+
+async def test_a_large_body_behind_a_head_that_is_repeated_is_counted_while_it_comes() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        await client.send(post(PATH))
+        await client.answer()
+
+        await client.send(post(PATH, None, f"Content-Length: {LARGE}") + b"x")
+
+        await settled(lambda: hub.bodies.held_bytes == 1)
 
 
 async def test_a_head_that_is_repeated_counts_for_its_client_also_when_a_proxy_is_trusted_later() -> None:
