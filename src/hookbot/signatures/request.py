@@ -33,7 +33,7 @@ _VISIBLE = re.compile(r"[!-~]+", re.ASCII)
 _ITEM = re.compile(r"[,;]")
 
 
-# Not frozen, as `Draft`.
+# As `Draft`.
 @dataclass(unsafe_hash=True)
 class SignedRequest:
     """A request to be verified, as the sender sent it. Immutable by convention: only `found` changes.
