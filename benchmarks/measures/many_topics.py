@@ -30,6 +30,8 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
                 count: stack.enter_context(Room(process.port, one.protocol, topics(count)))
                 for count in (1, PUBLISHERS, plan.many_topics)
             }
+            for count, room in rooms.items():
+                visit(one, room, count)
             for round in range(plan.rounds):
                 for count, room in rooms.items():
                     values = spread(process, one, room, count, plan.seconds)
@@ -37,6 +39,14 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
             values = spread(process, one, rooms[plan.many_topics], plan.many_topics, plan.seconds * LONGER, last=LAST)
             yield Sample(Cell("many_topics", AT_THE_END, plan.many_topics, one.name), 0, values)
         stage.settle()
+
+
+def visit(one: Contestant, room: Room, count: int) -> None:
+    """Publish to each of the topics once. A hub verifies the token of a topic the first time."""
+    supply = plain(one.protocol, topics(count), SIZE)
+    with room.publishers(PUBLISHERS):
+        for _ in range(0, count, PUBLISHERS):
+            room.deliver(supply, min(PUBLISHERS, count))
 
 
 def topics(count: int) -> list[str]:
