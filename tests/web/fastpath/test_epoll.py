@@ -159,7 +159,7 @@ async def test_what_becomes_ready_within_a_turn_is_handled_in_it(monkeypatch: py
     ("round_s", "expected"),
     [(100, "before socket socket after"), (0, "before after before socket after before socket after")],
 )
-async def test_what_is_done_around_a_round_is_done_around_all_of_it_without_other_tasks(
+async def test_what_is_done_around_a_turn_is_done_around_all_of_it_without_other_tasks(
     monkeypatch: pytest.MonkeyPatch, round_s: float, expected: str
 ) -> None:
     monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", round_s)
@@ -173,6 +173,23 @@ async def test_what_is_done_around_a_round_is_done_around_all_of_it_without_othe
         assert seen == expected.split()
         for one in both:
             one.close()
+
+
+async def test_what_arrives_meanwhile_is_done_before_what_is_done_after() -> None:
+    seen: list[str] = []
+    async with running_epoll(flush=lambda: seen.append("after")) as epoll:
+
+        def send_to_other() -> None:
+            seen.append("one")
+            other.theirs.send(b"x")
+
+        one, other = Watched(epoll, send_to_other), Watched(epoll, lambda: seen.append("other"))
+        one.theirs.send(b"x")
+        await settled(lambda: seen[-1:] == ["after"])
+
+        assert seen == ["one", "other", "after"]
+        one.close()
+        other.close()
 
 
 async def test_a_hang_up_is_told_even_to_who_watches_for_nothing() -> None:

@@ -42,8 +42,9 @@ class EpollLoop:
     After `ROUND_S`, Trio's other tasks run before the next one. Those in `line` then get as much time as the loop has
     taken: so routers do not fall behind those who publish flat out.
 
-    `gather` is called before the events of a round and `flush` after them, without other tasks in between, so that what
-    clients sent in one round is one batch. They must neither block nor raise.
+    `gather` is called before the events of a turn and `flush` after them, without other tasks in between, so that what
+    clients sent is one batch until no more of it has arrived, or others have their turn. They must neither block nor
+    raise.
     """
 
     def __init__(self, line: Line, gather: Callable[[], None], flush: Callable[[], None]) -> None:
@@ -74,14 +75,15 @@ class EpollLoop:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 began = perf_counter()
+                self._gather()
                 # At once, as long as there is more to do: to wait for it costs as much as to handle an event.
                 while ready := self._epoll.poll(0, EVENTS_PER_ROUND):
                     began = await self._handle(ready, began)
+                self._flush()
                 await self._line.let_pass(perf_counter() - began)
 
     async def _handle(self, ready: Sequence[tuple[int, int]], began: float) -> float:
         """Handle the events of a round, and return when the turn has begun: a new one, if other tasks had theirs."""
-        self._gather()
         for fd, events in ready:
             # Within the round, because a new one would begin with the same sockets.
             if perf_counter() > began + ROUND_S:
@@ -94,5 +96,4 @@ class EpollLoop:
             watched = self._watched.get(fd)
             if watched:
                 watched.ready(events)
-        self._flush()
         return began
