@@ -3,11 +3,23 @@
 import time
 from collections.abc import Iterable
 from math import inf
+from typing import NamedTuple
 
 from end_to_end.crashing.hub import Hub
 
 FORGETS_S = 1.5
 """A hub saves fifteen times in this time, and more than once on a machine that has much else to do."""
+
+
+class Forgotten(NamedTuple):
+    """A message that came again after its acknowledgement."""
+
+    after_s: float
+    """How long after the acknowledgement the hub died; infinite if it did not."""
+    id: str
+    acknowledged_in: int
+    """Life of the hub."""
+    given_in: int
 
 
 class Acknowledgements:
@@ -16,8 +28,7 @@ class Acknowledgements:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._acked: dict[str, tuple[int, float]] = {}
-        self.forgotten: list[float] = []
-        """Of each message that came again after its acknowledgement: how many seconds later the hub died."""
+        self.forgotten: list[Forgotten] = []
 
     def note(self, ids: Iterable[str], life: int) -> None:
         """Note what was just acknowledged, in which life of the hub."""
@@ -28,10 +39,11 @@ class Acknowledgements:
         known = self._acked.pop(id, None)
         if known:
             acked_in, at = known
-            self.forgotten.append(self._hub.ended_at[acked_in] - at if acked_in < life else inf)
+            after_s = self._hub.ended_at[acked_in] - at if acked_in < life else inf
+            self.forgotten.append(Forgotten(after_s, id, acked_in, life))
         return known is not None
 
     def check(self, name: str) -> None:
         """Check that the hub forgets only what was acknowledged just before it died."""
-        longest = max(self.forgotten, default=0)
-        assert longest < FORGETS_S, f"{name} was given what it had acknowledged {longest:.1f} s before the hub died"
+        for forgotten in self.forgotten:
+            assert forgotten.after_s < FORGETS_S, f"{name} was given what it had acknowledged: {forgotten}"
