@@ -17,6 +17,7 @@
     │   └── HeadersTooLarge                                                      431
     ├── Unavailable        temporary: retry with jittered backoff                503
     │   ├── Damaged        a part of the log that cannot be read until it is repaired
+    │   ├── Superseded     another hub has done it, or has taken it over
     │   └── Lost           no usable response; raised by clients only
     ├── Ended              the hub ends an active subscription                   a close code
     └── ConfigError        wrong configuration or options                        exit code 2
@@ -164,6 +165,10 @@ class Unavailable(HookbotError):
 
 class Damaged(Unavailable):
     """A part of the log that this touches cannot be read. Every attempt fails until the operator has repaired it."""
+
+
+class Superseded(Unavailable):
+    """Another hub of the log has done this meanwhile, or has taken it over: nothing was stored."""
 
 
 class Lost(Unavailable):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hookbot.broker.channels import Channel, Channels, Entry
 from hookbot.broker.frame_cache import FrameCache
 from hookbot.broker.limits import BrokerLimits
+from hookbot.log.contract import News
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.frames import CloudEvents, HookbotV1, JsonLines
 from hookbot.protocol.message import Message, format_id
@@ -23,6 +24,12 @@ FILTERS = ["a", "a/", "a?recursive", "a/b", "", "/unsafe/", "/unsafe/a", "b"]
 
 def message(position: int, topic: str = "a", body: bytes = b"", **fields: Any) -> Message:
     return Message(topic, body, id=format_id("abcdefgh", position), **fields)
+
+
+def announce(channels: Channels, messages: Sequence[Message], head: int | None = None) -> None:
+    """Announce all messages after the head that was announced before."""
+    newest = messages[-1].position if messages else channels.head
+    channels.announce(News(channels.head, messages, head or newest))
 
 
 def positions(entries: Sequence[Entry]) -> list[int]:
@@ -40,9 +47,9 @@ def channels(limits: BrokerLimits) -> Channels:
 
 
 def test_a_channel_has_what_its_filter_selects_from_now_on(channels: Channels) -> None:
-    channels.announce([message(1, "a/x")])
+    announce(channels, [message(1, "a/x")])
     with channels.open(TopicFilter.parse("a/")) as channel:
-        channels.announce([message(2, "a/x"), message(3, "b"), message(4, "a/y"), message(5, "a")])
+        announce(channels, [message(2, "a/x"), message(3, "b"), message(4, "a/y"), message(5, "a")])
 
         assert channel.floor == 1
         assert positions(channel.after(1)) == [2, 4]
@@ -55,14 +62,14 @@ def test_all_who_listen_to_the_same_thing_share_a_channel_and_its_frames(channel
     with channels.open(TopicFilter.parse("a")) as one, channels.open(TopicFilter.parse("a")) as other:
         assert one is other
         with channels.open(TopicFilter.parse("a/")) as another, channels.open(TopicFilter.parse("a?recursive")) as both:
-            channels.announce([message(1, "a/x")])
+            announce(channels, [message(1, "a/x")])
             assert another is not one
             assert another.entries[0] is both.entries[0]
 
 
 def test_a_message_is_heard_once_by_a_filter_with_several_patterns_for_it(channels: Channels) -> None:
     with channels.open(TopicFilter(("", "a/", "a/b"))) as channel:
-        channels.announce([message(1, "a/b")])
+        announce(channels, [message(1, "a/b")])
         assert positions(channel.entries) == [1]
 
 
@@ -72,7 +79,7 @@ def test_each_listener_is_woken_once_for_each_batch_that_has_something_for_it(ch
         a.wakers.update({lambda: woken.append("first of a"), lambda: woken.append("second of a")})
         b.wakers.add(lambda: woken.append("b"))
 
-        channels.announce([message(1, "a"), message(2, "c"), message(3, "a")])
+        announce(channels, [message(1, "a"), message(2, "c"), message(3, "a")])
 
         assert sorted(woken) == ["first of a", "second of a"]
 
@@ -81,7 +88,7 @@ def test_a_listener_that_is_woken_sees_the_whole_batch(channels: Channels) -> No
     seen = []
     with channels.open(TopicFilter.parse("a")) as channel:
         channel.wakers.add(lambda: seen.append((channels.head, positions(channel.entries))))
-        channels.announce([message(1), message(2), message(3, "b")])
+        announce(channels, [message(1), message(2), message(3, "b")])
     assert seen == [(3, [1, 2])]
 
 
@@ -90,7 +97,7 @@ def test_the_last_one_to_leave_takes_the_channel_with_them(channels: Channels) -
     wanted = TopicFilter.parse("a")
     first, second = channels.hold(wanted), channels.hold(wanted)
     channels.release(first)
-    channels.announce([message(1)])
+    announce(channels, [message(1)])
     assert positions(second.entries) == [1]
     channels.release(second)
 
@@ -104,7 +111,7 @@ def test_the_last_one_to_leave_takes_the_channel_with_them(channels: Channels) -
 
 def test_who_has_left_a_channel_and_still_refers_to_it_keeps_no_messages(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as channel:
-        channels.announce([message(1)])
+        announce(channels, [message(1)])
 
     assert channel.entries == []
 
@@ -112,7 +119,7 @@ def test_who_has_left_a_channel_and_still_refers_to_it_keeps_no_messages(channel
 @pytest.mark.parametrize("limits", [BrokerLimits(window_messages=3)])
 def test_the_window_forgets_the_oldest_first_and_raises_the_floor(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as a, channels.open(TopicFilter.parse("b")) as b:
-        channels.announce([message(n, "a" if n % 2 else "b") for n in range(1, 7)])
+        announce(channels, [message(n, "a" if n % 2 else "b") for n in range(1, 7)])
 
         assert (a.floor, positions(a.entries)) == (3, [5])
         assert (b.floor, positions(b.entries)) == (2, [4, 6])
@@ -121,7 +128,7 @@ def test_the_window_forgets_the_oldest_first_and_raises_the_floor(channels: Chan
 @pytest.mark.parametrize("limits", [BrokerLimits(window_messages=2)])
 def test_messages_that_nobody_hears_do_not_push_out_others(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as channel:
-        channels.announce([message(1), message(2), *(message(n, "b") for n in range(3, 100))])
+        announce(channels, [message(1), message(2), *(message(n, "b") for n in range(3, 100))])
         assert (channel.floor, positions(channel.entries)) == (0, [1, 2])
 
 
@@ -129,25 +136,25 @@ def test_messages_that_nobody_hears_do_not_push_out_others(channels: Channels) -
 @pytest.mark.parametrize("fields", [{"body": b"x" * 1000}, {"headers": (("Name", "x" * 1000),)}, {"query": "x" * 1000}])
 def test_the_window_holds_so_many_bytes_of_whatever_kind(channels: Channels, fields: dict[str, Any]) -> None:
     with channels.open(TopicFilter.parse("a")) as channel:
-        channels.announce([message(n, **fields) for n in range(1, 10)])
+        announce(channels, [message(n, **fields) for n in range(1, 10)])
         assert (channel.floor, positions(channel.entries)) == (5, [6, 7, 8, 9])
 
 
 @pytest.mark.parametrize("limits", [BrokerLimits(window_bytes=1000)])
 def test_a_message_larger_than_the_window_is_there_until_the_next_one(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as channel:
-        channels.announce([message(1), message(2, body=b"x" * 5000)])
+        announce(channels, [message(1), message(2, body=b"x" * 5000)])
         assert (channel.floor, positions(channel.entries)) == (1, [2])
-        channels.announce([message(3)])
+        announce(channels, [message(3)])
         assert (channel.floor, positions(channel.entries)) == (2, [3])
 
 
 @pytest.mark.parametrize("limits", [BrokerLimits(window_messages=2)])
 def test_a_channel_that_came_later_is_not_confused_by_what_is_older(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as early:
-        channels.announce([message(1), message(2)])
+        announce(channels, [message(1), message(2)])
         with channels.open(TopicFilter.parse("a?recursive")) as late:
-            channels.announce([message(3), message(4), message(5)])
+            announce(channels, [message(3), message(4), message(5)])
             assert (early.floor, positions(early.entries)) == (3, [4, 5])
             assert (late.floor, positions(late.entries)) == (3, [4, 5])
 
@@ -160,6 +167,30 @@ OPERATIONS = st.lists(
     ),
     max_size=60,
 )
+
+
+def test_what_was_not_told_is_left_to_the_log(channels: Channels) -> None:
+    woken: list[str] = []
+    with channels.open(TopicFilter.parse("a")) as channel, channels.open(TopicFilter.parse("b")) as other:
+        channel.wakers.add(lambda: woken.append("a"))
+        other.wakers.add(lambda: woken.append("b"))
+        announce(channels, [message(1), message(2)])
+        woken.clear()
+
+        channels.announce(News(10, [message(12)], 13))
+
+        assert (channel.floor, positions(channel.entries), other.floor) == (10, [12], 10)
+        assert channels.head == 13
+        assert sorted(woken) == ["a", "b"]
+
+
+def test_positions_that_nobody_has_do_not_separate_news(channels: Channels) -> None:
+    with channels.open(TopicFilter.parse("a")) as channel:
+        channels.announce(News(0, [message(3)], 7))
+        channels.announce(News(7, [], 9))
+        channels.announce(News(9, [message(10)], 10))
+
+        assert (channel.floor, positions(channel.entries)) == (0, [3, 10])
 
 
 @given(OPERATIONS, st.integers(1, 6), st.integers(200, 2000))
@@ -178,7 +209,7 @@ def test_no_channel_ever_misses_doubles_or_reorders_a_message(
         elif operation == "announce":
             batch = [message(len(log) + n, topic, b"x" * size) for n, (topic, size) in enumerate(argument, 1)]
             log += batch
-            channels.announce(batch)
+            announce(channels, batch)
         check(channels, log, holders, max_messages, max_bytes)
 
 

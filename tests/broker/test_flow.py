@@ -1,6 +1,6 @@
 """Flow control: what is held back, for whom, and when it is admitted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from hookbot.broker.flow import LIGHT_BYTES, Flow
 from hookbot.broker.frame_cache import FrameCache
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Unavailable
+from hookbot.log.contract import News, Unit
 from hookbot.protocol.message import Draft, Message, format_id
 from hookbot.protocol.topics import TopicFilter
 
@@ -27,16 +28,16 @@ class Hub:
         self.refuses = False
         self.answers: list[object] = []
 
-    def submit(self, drafts: Sequence[Draft], done: Any, *, cursors: Mapping[str, Any]) -> None:
+    def submit(self, unit: Unit, done: Any) -> None:
         if self.refuses:
             raise Unavailable("full")
-        self.submitted.append((drafts, done))
+        self.submitted.append((unit.drafts, done))
 
     def flush_soon(self) -> None:
         """Whether the writer is told is seen in tests of the broker."""
 
     def publish(self, topic: str, body: bytes = HEAVY) -> None:
-        self.flow.submit([Draft(topic, body)], self.answers.append, cursors={})
+        self.flow.submit(Unit([Draft(topic, body)]), self.answers.append)
 
     @property
     def topics(self) -> list[str]:
@@ -48,7 +49,7 @@ class Hub:
         position = self.channels.head + 1
         message = Message(draft.topic, draft.body, id=format_id("somelogs", position))
         done([message])
-        self.channels.announce([message])
+        self.channels.announce(News(position - 1, [message], position))
 
     def fail(self) -> None:
         """Fail the first submission."""

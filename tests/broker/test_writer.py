@@ -1,7 +1,7 @@
 """The one task that writes the log."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
 from hookbot.errors import Damaged, Unavailable
-from hookbot.log.contract import NewPosition, Stored
+from hookbot.log.contract import Log, NewPosition, Stored, Unit
 from hookbot.log.deduplication import Outcome
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, Once
@@ -20,7 +20,6 @@ from support.clock import pass_time
 from support.stubborn_log import StubbornLog
 
 KIB = 1024
-NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
 class ObservedLog(StubbornLog):
@@ -33,10 +32,11 @@ class ObservedLog(StubbornLog):
         self.done: list[str] = []
         self.more_to_trim = 0
 
-    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = NO_CURSORS) -> None:
-        self.commits.append(([draft.topic for draft in drafts], dict(cursors)))
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
+        cursors = {name: position for unit in units for name, position in unit.cursors.items()}
+        self.commits.append(([draft.topic for unit in units for draft in unit.drafts], cursors))
         self.done.append("store")
-        super().store(drafts, done, cursors=cursors)
+        super().store(units, done)
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         self.trims.append((trio.current_time(), retention, now_us))
@@ -56,18 +56,23 @@ class Line:
         self.announced: list[list[str]] = []
         self.told: dict[tuple[str, ...], Any] = {}
         self.retention = Retention(max_count=7)
-        self.writer = Writer(self.log, self.retention, self._announce, lambda: 42, limits)
+        self.writer = Writer(self.log, self.retention, self._count, lambda: 42, limits)
+        self.counted = 0
+        self.follow(self.log)
 
     def submit(self, *topics: str, size: int = 0, **cursors: int | None) -> None:
         def done(result: Sequence[Outcome] | Unavailable) -> None:
             assert topics not in self.told
             self.told[topics] = result
 
-        self.writer.submit([Draft(topic, b"x" * size) for topic in topics], done, cursors=cursors)
+        self.writer.submit(Unit([Draft(topic, b"x" * size) for topic in topics], cursors), done)
         self.writer.flush_soon()
 
-    def _announce(self, outcomes: Sequence[Outcome]) -> None:
-        self.announced.append([outcome.topic for outcome in outcomes if isinstance(outcome, Message)])
+    def follow(self, log: Log) -> None:
+        log.follow(lambda news: self.announced.append([message.topic for message in news.messages]))
+
+    def _count(self, outcomes: Iterable[Outcome]) -> None:
+        self.counted += len(list(outcomes))
 
 
 @pytest.fixture
@@ -128,8 +133,9 @@ async def test_messages_are_stored_in_the_order_in_which_they_stood_in_line(runn
 
 async def test_what_was_stored_is_answered_before_it_is_announced(line: Line, nursery: trio.Nursery) -> None:
     order = []
-    writer = Writer(line.log, line.retention, lambda _: order.append("announced"), lambda: 42, BrokerLimits())
-    writer.submit([Draft("a")], lambda _: order.append("answered"), cursors={})
+    line.log.follow(lambda _: order.append("announced"))
+    writer = Writer(line.log, line.retention, lambda _: None, lambda: 42, BrokerLimits())
+    writer.submit(Unit([Draft("a")]), lambda _: order.append("answered"))
     nursery.start_soon(writer.run)
     await wait_all_tasks_blocked()
     assert order == ["answered", "announced"]
@@ -155,7 +161,7 @@ async def test_whoever_submits_again_with_each_answer_comes_in_the_next_batch_an
             if number:
                 submit(number - 1)
 
-        running.writer.submit([Draft(str(number))], submit_next, cursors={})
+        running.writer.submit(Unit([Draft(str(number))]), submit_next)
 
     submit(5000)
     running.writer.flush()
@@ -177,7 +183,7 @@ async def test_cursors_go_into_the_same_commit(running: Line) -> None:
 
 async def test_everyone_is_told_what_became_of_their_own(running: Line) -> None:
     def keyed(topic: str, results: list[Any]) -> None:
-        running.writer.submit([Draft(topic, once=(Once("idempotency", "s", "k"),))], results.append, cursors={})
+        running.writer.submit(Unit([Draft(topic, once=(Once("idempotency", "s", "k"),))]), results.append)
         running.writer.flush_soon()
 
     first: list[Any] = []
@@ -185,7 +191,7 @@ async def test_everyone_is_told_what_became_of_their_own(running: Line) -> None:
     third: list[Any] = []
     keyed("a", first)
     keyed("b", second)
-    running.writer.submit([Draft("c")], third.append, cursors={})
+    running.writer.submit(Unit([Draft("c")]), third.append)
     running.writer.flush_soon()
     await wait_all_tasks_blocked()
 
@@ -330,7 +336,7 @@ async def test_when_an_answer_fails_everyone_else_is_told_nevertheless(line: Lin
         raise ZeroDivisionError
 
     line.submit("a")
-    line.writer.submit([Draft("b")], fail, cursors={})
+    line.writer.submit(Unit([Draft("b")]), fail)
     line.submit("c")
     with pytest.raises(ZeroDivisionError):
         await line.writer.run()
@@ -410,11 +416,11 @@ async def test_when_deleting_fails_publishing_goes_on_and_it_is_said_once(
 class DamagedLog(ObservedLog):
     """A log in which everything on the topic `bad` touches a damaged page."""
 
-    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = NO_CURSORS) -> None:
-        if any(draft.topic == "bad" for draft in drafts):
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
+        if any(draft.topic == "bad" for unit in units for draft in unit.drafts):
             done(Damaged("a page is damaged"))
         else:
-            super().store(drafts, done, cursors=cursors)
+            super().store(units, done)
 
 
 @pytest.mark.parametrize("bad", [{0}, {3}, {6}, {2, 3}, set(range(7)), set()])
@@ -422,9 +428,10 @@ async def test_only_what_touches_damage_is_refused_and_the_others_of_its_batch_a
     line: Line, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, bad: set[int]
 ) -> None:
     line.writer._log = log = DamagedLog()
+    line.follow(log)
     outcomes: list[list[Any]] = [[] for _ in range(7)]
     for number, results in enumerate(outcomes):
-        line.writer.submit([Draft("bad" if number in bad else "good")], results.append, cursors={f"c{number}": 1})
+        line.writer.submit(Unit([Draft("bad" if number in bad else "good")], {f"c{number}": 1}), results.append)
     nursery.start_soon(line.writer.run)
     await wait_all_tasks_blocked()
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hookbot.log.contract import Log, Noted, Page
+from hookbot.callbacks import result_of
+from hookbot.errors import Superseded
+from hookbot.log.contract import Log, Move, News, Noted, Page, Result, Unit
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
@@ -340,6 +343,98 @@ async def test_a_time_after_all_that_retention_took_leads_into_no_gap(log: Memor
 
     assert await log.position_before(clock.now_us - DAY_US) >= log.lost_up_to(a) == 1
     assert await log.position_before(clock.now_us - 9 * DAY_US) == 0
+
+
+# Following
+
+
+async def test_what_is_stored_is_told_in_order_and_once(log: MemoryLog | SqliteLog) -> None:
+    await store(log, "before")
+    told: list[News] = []
+    log.follow(told.append)
+
+    for number in range(20):
+        await store(log, *["a"] * (number % 3))
+    await log.refresh()
+
+    assert [message.position for news in told for message in news.messages] == list(range(2, log.head + 1))
+    assert [news.after for news in told] == [1, *[news.head for news in told[:-1]]]
+    assert told[-1].head == log.head
+
+
+async def test_what_is_stored_while_another_batch_is_answered_is_told_after_that(log: MemoryLog | SqliteLog) -> None:
+    order: list[object] = []
+    stored = trio.Event()
+
+    def store_another(result: object) -> None:
+        order.append("answered")
+        log.store([Unit([Draft("second")])], lambda _: stored.set())
+
+    log.follow(lambda news: order.extend(message.topic for message in news.messages))
+    log.store([Unit([Draft("first")])], store_another)
+    with trio.fail_after(20):
+        await stored.wait()
+    await log.refresh()
+
+    assert order == ["answered", "first", "second"]
+
+
+# Units
+
+
+async def results_of(log: Log, *units: Unit) -> list[Result]:
+    return list(await result_of(partial(log.store, units)))
+
+
+async def test_a_cursor_is_moved_only_from_where_it_is(log: MemoryLog | SqliteLog) -> None:
+    await log.append([], cursors={"a": 1})
+
+    await log.append([Draft("t")], cursors={"a": Move(1, 5)})
+    with pytest.raises(Superseded, match="the cursor 'a' is no longer at position 1"):
+        await log.append([Draft("t")], cursors={"a": Move(1, 6), "b": 2})
+
+    assert [(cursor.name, cursor.position) for cursor in await log.cursors()] == [("a", 5)]
+    assert log.head == 1
+
+
+async def test_a_new_cursor_is_one_that_is_not_there(log: MemoryLog | SqliteLog) -> None:
+    await log.append([], cursors={"a": Move(None, 1)})
+    with pytest.raises(Superseded):
+        await log.append([], cursors={"a": Move(None, 2)})
+    await log.append([], cursors={"a": None})
+    await log.append([], cursors={"a": Move(None, 3)})
+    with pytest.raises(Superseded):
+        await log.append([], cursors={"b": Move(0, 1)})
+
+    assert [(cursor.name, cursor.position) for cursor in await log.cursors()] == [("a", 3)]
+
+
+async def test_a_unit_that_is_superseded_harms_no_other_of_its_batch(log: MemoryLog | SqliteLog) -> None:
+    await log.append([], cursors={"a": 1, "b": 1})
+
+    results = await results_of(
+        log,
+        Unit([Draft("first")]),
+        Unit([Draft("moved")], {"a": Move(1, 2)}),
+        Unit([Draft("late"), Draft("late")], {"b": Move(1, 9), "a": Move(1, 3)}),
+        Unit([Draft("moved on")], {"a": Move(2, 4)}),
+        Unit([Draft("last")], {"b": 7}),
+    )
+
+    assert [isinstance(result, Superseded) for result in results] == [False, False, True, False, False]
+    read_back = await read(log, *EVERYTHING.patterns)
+    assert [message.topic for message in read_back.messages] == ["first", "moved", "moved on", "last"]
+    assert [(cursor.name, cursor.position) for cursor in await log.cursors()] == [("a", 4), ("b", 7)]
+
+
+async def test_a_key_of_a_superseded_unit_was_not_used(log: MemoryLog | SqliteLog) -> None:
+    draft = Draft("a", once=(Once("idempotency", "a", "key"),))
+
+    superseded, stored_after = await results_of(log, Unit([draft], {"c": Move(1, 2)}), Unit([draft]))
+
+    assert isinstance(superseded, Superseded)
+    assert not isinstance(stored_after, Superseded)
+    assert len(stored(stored_after)) == 1
 
 
 # Cursors

@@ -42,8 +42,8 @@ async def read_all(log: Log, wanted: TopicFilter = EVERYTHING, **options: Any) -
     after = log.head + 1 if newest else 0
     while after != (0 if newest else log.head):
         page = await log.read(wanted, after=after, **{"limit": 100, "max_bytes": 1 << 20, **options})
-        assert not (page.damaged and page.messages)
-        if page.damaged:
+        assert not (page.hole and page.messages)
+        if page.hole:
             holes.append(range(page.next_after, after) if newest else range(after + 1, page.next_after + 1))
         messages += page.messages
         after = page.next_after
@@ -156,7 +156,7 @@ async def test_what_retention_deletes_while_a_page_is_read_is_no_damage(director
 
         page = await log.read(EVERYTHING, after=0, limit=1000, max_bytes=1 << 20)
 
-    assert not page.damaged
+    assert not page.hole
     assert len(page.messages) == 200
 
 
@@ -237,7 +237,7 @@ async def test_a_large_body_that_is_damaged_in_the_middle_is_a_hole(tmp_path: Pa
         first = await log.read(EVERYTHING, after=0, limit=10, max_bytes=1 << 20)
         second = await log.read(EVERYTHING, after=1, limit=10, max_bytes=1 << 20)
 
-    assert (list(first.messages), first.next_after, first.damaged) == ([], 1, True)
+    assert (list(first.messages), first.next_after, first.hole) == ([], 1, "damage")
     assert [message.body for message in second.messages] == [b"small"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hookbot.log import sqlite_queries as queries
-from hookbot.log.contract import Page, SavedCursor
+from hookbot.log.contract import Noted, Page, SavedCursor
 from hookbot.log.engine import ScanRange
 from hookbot.log.large_bodies import ROW_BYTES
 from hookbot.log.retention import Partition, Row
@@ -133,8 +133,8 @@ def test_a_partition_that_has_changed_is_saved(connection: sqlite3.Connection, g
 
 
 def test_cursors_are_saved_replaced_found_by_prefix_and_deleted(connection: sqlite3.Connection) -> None:
-    queries.save_cursors(connection, {"b/1": 1, "a/2": 2, "a/1": 3, "a": 4}, TIME_US)
-    queries.save_cursors(connection, {"a/2": 5, "a/1": None}, TIME_US + 1)
+    queries.save_cursors(connection, {"b/1": Noted(1), "a/2": Noted(2), "a/1": Noted(3), "a": Noted(4)}, TIME_US)
+    queries.save_cursors(connection, {"a/2": Noted(5), "a/1": None}, TIME_US + 1)
 
     assert queries.load_cursors(connection, "a/") == [SavedCursor("a/2", 5, TIME_US + 1)]
     assert [cursor.name for cursor in queries.load_cursors(connection, "")] == ["a", "a/2", "b/1"]

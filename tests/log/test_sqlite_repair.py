@@ -46,7 +46,7 @@ async def numbers(log: Log) -> list[int]:
     after = 0
     while after < log.head:
         page = await log.read(EVERYTHING, after=after, limit=1000, max_bytes=1 << 20)
-        assert not page.damaged
+        assert not page.hole
         found += [int(message.body) for message in page.messages]
         after = page.next_after
     return found

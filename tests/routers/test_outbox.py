@@ -1,6 +1,6 @@
 """Drafts of a router: collected for a message, and committed with its position."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,16 +10,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.broker import Broker
-from hookbot.errors import InvalidTopic, Refused, Unavailable
-from hookbot.log.contract import NewPosition, Stored
+from hookbot.errors import InvalidTopic, Refused, Superseded, Unavailable
+from hookbot.log.contract import Move, NewPosition, Stored, Unit
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.http1 import MAX_HEAD_BYTES
 from hookbot.protocol.message import Draft, Headers, Message
 from hookbot.routers.outbox import MAX_BYTES, MAX_WAITING, DraftCollector, Outbox
 from support.clock import pass_time
 from support.misbehaving_routers import Copy
-
-NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
 class ObservedLog(MemoryLog):
@@ -30,12 +28,13 @@ class ObservedLog(MemoryLog):
         self.commits: list[tuple[int, dict[str, NewPosition]]] = []
         self.failures: list[Unavailable] = []
 
-    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = NO_CURSORS) -> None:
-        if cursors and self.failures:
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
+        if any(unit.cursors for unit in units) and self.failures:
             done(self.failures.pop())
             return
-        self.commits.append((len(drafts), dict(cursors)))
-        super().store(drafts, done, cursors=cursors)
+        drafts = sum(len(unit.drafts) for unit in units)
+        self.commits.append((drafts, {name: new for unit in units for name, new in unit.cursors.items()}))
+        super().store(units, done)
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ async def test_what_is_published_for_a_message_and_the_new_position_are_one_comm
         await hub.publish("in/1", b"x")
         await hub.wait_for("copy", 2)
 
-    assert log.commits == [(1, {}), (2, {"router/twice": 1})]
+    assert log.commits == [(1, {}), (2, {"router/twice": Move(0, 1)})]
 
 
 async def test_what_the_log_cannot_take_is_stored_later_once_and_in_order(
@@ -119,6 +118,7 @@ async def test_a_backlog_is_routed_in_few_commits(hub: Any, log: ObservedLog) ->
 
 
 async def test_a_router_waits_while_the_outbox_is_full(broker: Broker, nursery: trio.Nursery) -> None:
+    await broker.commit([], cursors={"router/copy": 0})
     outbox = Outbox(broker, "router/copy", 0)
     await outbox.put([Draft("copy")] * MAX_WAITING, 1)
     nursery.start_soon(outbox.put, [Draft("copy")], 2)
@@ -130,6 +130,20 @@ async def test_a_router_waits_while_the_outbox_is_full(broker: Broker, nursery: 
 
     assert (outbox.position, outbox.committed) == (2, 2)
     assert broker.head == MAX_WAITING + 1
+
+
+async def test_what_a_router_publishes_that_runs_twice_is_stored_once(broker: Broker, nursery: trio.Nursery) -> None:
+    await broker.commit([], cursors={"router/copy": 0})
+    mine, other = Outbox(broker, "router/copy", 0), Outbox(broker, "router/copy", 0)
+    nursery.start_soon(mine.run)
+    await mine.put([Draft("copy")], 1)
+    await wait_all_tasks_blocked()
+
+    await other.put([Draft("copy")], 1)
+    with pytest.raises(Superseded):
+        await other.run()
+
+    assert broker.head == 1
 
 
 # -- what a router may publish

@@ -89,6 +89,7 @@ async def watched(broker: Broker, router: Router) -> AsyncIterator[SupervisedRou
     async def make() -> Router:
         return router
 
+    await broker.commit([], cursors={f"router/{router.name}": broker.head})
     supervised = SupervisedRouter(broker, router.name, make, RouterLimits(), broker.head)
     with watch({router.name: supervised}, blocked_s=0.1, interval_s=0.01):
         async with trio.open_nursery() as nursery:

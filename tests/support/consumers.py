@@ -1,6 +1,6 @@
 """A broker with consumers, over any log, and shorthands for the actions of its clients."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from hookbot.broker.cursors import CursorConsumer
 from hookbot.broker.group import Member
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Unavailable
-from hookbot.log.contract import Log, NewPosition, Page, Stored
+from hookbot.log.contract import Log, Page, Stored, Unit
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Gap, Message, format_id
@@ -24,7 +24,6 @@ from support import GUARD_S
 from support.clock import START_US, Clock
 
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
-NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
 class WorkingLog(MemoryLog):
@@ -35,12 +34,12 @@ class WorkingLog(MemoryLog):
         self.cursor_commits = 0
         self.broken = False
 
-    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = NO_CURSORS) -> None:
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
         if self.broken:
             done(Unavailable("the disk is full"))
             return
-        self.cursor_commits += bool(cursors)
-        super().store(drafts, done, cursors=cursors)
+        self.cursor_commits += any(unit.cursors for unit in units)
+        super().store(units, done)
 
     async def read(self, *args: Any, **options: Any) -> Page:
         if self.broken:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hookbot.log import sqlite_keys as keys
 from hookbot.log import sqlite_queries as queries
-from hookbot.log.deduplication import Batch
+from hookbot.log.batch import Batch
 from hookbot.log.retention import Retention, RetentionLimits
 from hookbot.protocol.message import Draft, Message
 

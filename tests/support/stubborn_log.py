@@ -1,15 +1,12 @@
 """A log in memory that can be slow, and can fail to store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import trio
 
-from hookbot.log.contract import NewPosition, Stored
+from hookbot.log.contract import Stored, Unit
 from hookbot.log.memory import MemoryLog
-from hookbot.protocol.message import Draft
-
-NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
 class StubbornLog(MemoryLog):
@@ -21,18 +18,18 @@ class StubbornLog(MemoryLog):
         self.may_store = trio.Event()
         self.may_store.set()
 
-    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = NO_CURSORS) -> None:
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
         if self.may_store.is_set():
-            self._store_now(drafts, done, cursors)
+            self._store_now(units, done)
         else:
-            trio.lowlevel.spawn_system_task(self._store_later, drafts, done, cursors)
+            trio.lowlevel.spawn_system_task(self._store_later, units, done)
 
-    async def _store_later(self, drafts: Sequence[Draft], done: Stored, cursors: Mapping[str, NewPosition]) -> None:
+    async def _store_later(self, units: Sequence[Unit], done: Stored) -> None:
         await self.may_store.wait()
-        self._store_now(drafts, done, cursors)
+        self._store_now(units, done)
 
-    def _store_now(self, drafts: Sequence[Draft], done: Stored, cursors: Mapping[str, NewPosition]) -> None:
+    def _store_now(self, units: Sequence[Unit], done: Stored) -> None:
         if self.error:
             done(self.error)
         else:
-            super().store(drafts, done, cursors=cursors)
+            super().store(units, done)

@@ -1,7 +1,7 @@
 """The broker: publishes drafts to the log, and opens subscriptions that follow it."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -10,7 +10,7 @@ import trio
 
 from ..callbacks import result_of
 from ..errors import Refused
-from ..log.contract import Log, NewPosition
+from ..log.contract import Log, NewPosition, Unit
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
 from ..log.trusted_clock import TrustedClock
@@ -125,9 +125,10 @@ class Broker:
         self._gathers = False
         self.frames = FrameCache(limits.frame_bytes)
         self.channels = Channels(log.head, limits, self.frames)
-        self.writer = Writer(log, retention, self._announce, self.clock, limits)
+        self.writer = Writer(log, retention, self._count, self.clock, limits)
         self.flow = Flow(self.channels, self.writer, limits.due_bytes)
         self._pages = PageCache(log, limits, self.frames)
+        log.follow(self.channels.announce)
 
     @property
     def head(self) -> int:
@@ -147,14 +148,15 @@ class Broker:
     async def commit(
         self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] | None = None
     ) -> Sequence[Outcome]:
-        """Store drafts and cursors (None: delete) in one commit, and return the outcome of each draft.
+        """Store drafts and cursors in one commit, and return the outcome of each draft.
 
-        Raises `Unavailable` if the queue is full, the log fails or the hub is shutting down; then nothing is stored.
-        Not cancellable, so that the caller always learns the outcome.
+        Raises `Unavailable` if the queue is full, the log fails or the hub is shutting down, and `Superseded` if a
+        cursor is no longer where a `Move` expects it; then nothing is stored. Not cancellable, so that the caller
+        always learns the outcome.
         """
 
         def start(done: Done) -> None:
-            self.flow.submit(drafts, done, cursors=cursors or {})
+            self.flow.submit(Unit(drafts, cursors or {}), done)
             self.writer.flush()
 
         return await result_of(start)
@@ -164,7 +166,7 @@ class Broker:
 
         They are stored soon; those submitted between `gather` and `flush` wait for that. `done` may be called there.
         """
-        self.flow.submit(drafts, done, cursors=cursors or {})
+        self.flow.submit(Unit(drafts, cursors or {}), done)
         if not self._gathers:
             self.writer.flush_soon()
 
@@ -214,7 +216,7 @@ class Broker:
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry | Gap], int]:
         """Next page of the log after `after`, possibly empty, and the position up to which it reaches.
 
-        A page of damaged messages is one gap, and nothing else.
+        A hole of the log is one gap, and nothing else.
         A page that several subscriptions read, at once or shortly after each other, is loaded and encoded once.
         Raises `Unavailable` if the log cannot be read.
         """
@@ -231,7 +233,7 @@ class Broker:
         if gap is None:
             return items, end
         entries = [item for item in items if isinstance(item, Entry) and item.position > lost]
-        # Damage after it is a page of its own.
+        # A hole after it is a page of its own.
         return [gap, *entries], max(end, lost) if entries or not items else lost
 
     async def _start_at(self, since: Since | None, wanted: TopicFilter) -> Start:
@@ -242,7 +244,7 @@ class Broker:
                 return Start(self.log.lost_up_to(wanted))
             case SinceTime(time_us):
                 return self._start_after(wanted, await self.log.position_before(time_us))
-            case AfterId(epoch, position) if epoch == self.log.epoch and position <= self.log.head:
+            case AfterId(epoch, position) if epoch == self.log.epoch and await self._was_told(position):
                 return self._start_after(wanted, position)
             case _:
                 # An id beyond the head is from before the log was restored from a backup: its message is lost.
@@ -250,12 +252,20 @@ class Broker:
                 start = self.head if since.epoch == self.log.epoch else self.log.lost_up_to(wanted)
                 return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
 
-    def _announce(self, outcomes: Sequence[Outcome]) -> None:
-        messages = [outcome for outcome in outcomes if isinstance(outcome, Message)]
-        self.counts.published += len(messages)
-        self.counts.published_bytes += sum([len(message.body) for message in messages])
-        self.counts.duplicates += sum([isinstance(outcome, Duplicate) for outcome in outcomes])
-        self.channels.announce(messages)
+    async def _was_told(self, position: int) -> bool:
+        """True if the log was told up to a position, also if that was by another hub a moment ago."""
+        if position > self.log.head:
+            await self.log.refresh()
+        return position <= self.log.head
+
+    def _count(self, outcomes: Iterable[Outcome]) -> None:
+        counts = self.counts
+        for outcome in outcomes:
+            if isinstance(outcome, Message):
+                counts.published += 1
+                counts.published_bytes += len(outcome.body)
+            elif isinstance(outcome, Duplicate):
+                counts.duplicates += 1
 
     def _start_after(self, wanted: TopicFilter, position: int) -> Start:
         return Start(max(position, self.log.lost_up_to(wanted)), self.gap_after(wanted, position))

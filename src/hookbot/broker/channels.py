@@ -6,13 +6,14 @@ All channels share one window of recent messages; a subscription that is further
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import trio
 
+from ..log.contract import News
 from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, patterns_of
@@ -136,10 +137,12 @@ class Channels:
         # Until a channel comes or goes.
         self._channels_of = lru_cache(MAX_TOPICS)(self._find_channels)
 
-    def announce(self, messages: Sequence[Message]) -> None:
+    def announce(self, news: News) -> None:
         """Add newly committed messages to their channels, in order, then wake each subscription once."""
         changed: dict[Channel, None] = {}
-        for message in messages:
+        if news.after > self.head:
+            changed.update(self._leave_to_log(news.after))
+        for message in news.messages:
             channels = self._channels_of(message.topic)
             if channels:
                 entry, size = Entry(message, message.position, self._frames), message.size
@@ -151,8 +154,7 @@ class Channels:
                         self.due += channel.listeners * size
                 self._window.append((entry, size))
                 self._window_bytes += size
-        if messages:
-            self.head = messages[-1].position
+        self.head = news.head
         for channel in changed:
             for wake in channel.wakers:
                 wake()
@@ -211,6 +213,16 @@ class Channels:
             if not self._by_pattern[pattern]:
                 del self._by_pattern[pattern]
         self._channels_of.cache_clear()
+
+    def _leave_to_log(self, position: int) -> Iterable[tuple[Channel, None]]:
+        """Forget all messages up to a position, some of which were not told: who has not had them reads the log."""
+        self._window.clear()
+        self._window_bytes = 0
+        for channel in self._channels.values():
+            channel.entries.clear()
+            channel.floor = position
+            self._settle(channel, position)
+            yield channel, None
 
     def _settle(self, channel: Channel, position: int) -> None:
         due = channel.listeners * sum([entry.message.size for entry in channel.after(position)])

@@ -5,14 +5,13 @@ slow or catching up does not count: it holds up nobody.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from ..errors import Unavailable
-from ..log.contract import NewPosition
+from ..log.contract import Unit
 from ..log.deduplication import Outcome
-from ..protocol.message import Draft
 from .channels import Channels
 from .writer import Done, Writer
 
@@ -22,8 +21,7 @@ LIGHT_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class _Submission:
-    drafts: Sequence[Draft]
-    cursors: Mapping[str, NewPosition]
+    unit: Unit
     done: Done
     due: int
     """Bytes of deliveries that it will cause."""
@@ -47,21 +45,21 @@ class Flow:
         """What is held back, by topic: the next is the first of the first topic."""
         self._closed = False
 
-    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition]) -> None:
-        """Submit drafts to the writer like `Writer.submit`, at once or when they are no longer held back."""
+    def submit(self, unit: Unit, done: Done) -> None:
+        """Submit a unit to the writer like `Writer.submit`, at once or when they are no longer held back."""
         due = 0
-        for draft in drafts:
+        for draft in unit.drafts:
             listeners = self._channels.listeners(draft.topic)
             if listeners:
                 due += listeners * draft.size
         if due <= LIGHT_BYTES or self._closed:
-            self._writer.submit(drafts, done, cursors=cursors)
+            self._writer.submit(unit, done)
             return
-        submission = _Submission(drafts, cursors, done, due)
+        submission = _Submission(unit, done, due)
         if not self._held and self._has_room(due):
             self._pass_on(submission)
             return
-        topic = "" if all(draft.unverified for draft in drafts) else drafts[0].topic
+        topic = "" if all(draft.unverified for draft in unit.drafts) else unit.drafts[0].topic
         self._held.setdefault(topic, deque()).append(submission)
 
     def admit(self) -> None:
@@ -90,7 +88,7 @@ class Flow:
         return total + min(due, self._due_bytes // 2) <= self._due_bytes
 
     def _pass_on(self, submission: _Submission) -> None:
-        self._writer.submit(submission.drafts, partial(self._end, submission), cursors=submission.cursors)
+        self._writer.submit(submission.unit, partial(self._end, submission))
         self._submitted += submission.due
 
     def _end(self, submission: _Submission, result: Sequence[Outcome] | Unavailable) -> None:

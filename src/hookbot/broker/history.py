@@ -84,8 +84,8 @@ class NewestMessages:
             self._wanted, after=self._before, limit=self._limit, max_bytes=self._max_bytes, newest=True
         )
         last, self._before = self._before - 1, page.next_after
-        if page.damaged:
-            return [Gap.between("damage", self._log.epoch, max(self._before - 1, self._oldest), last)]
+        if page.hole:
+            return [Gap.between(page.hole, self._log.epoch, max(self._before - 1, self._oldest), last)]
         messages = [message for message in page.messages if message.position > self._oldest]
         return [Entry(message, message.position, self._frames) for message in messages]
 

@@ -22,7 +22,7 @@ class _Page:
     after: int
     entries: Sequence[Entry] = ()
     end: int = -1
-    damaged: bool = False
+    hole: str = ""
     size: int = 0
 
     def may_follow(self, wanted: TopicFilter, position: int) -> bool:
@@ -44,7 +44,7 @@ class PageCache:
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry | Gap], int]:
         """Next messages after a position, and the position up to which they reach. Raises `Unavailable`.
 
-        Instead of messages that are damaged, there is one gap, and nothing else.
+        Instead of a hole there is one gap, and nothing else.
         """
         # Subscriptions before the oldest message kept all continue at that message, so they share a page.
         after = max(after, self._log.lost_up_to(wanted))
@@ -57,8 +57,8 @@ class PageCache:
                         await self._load(page)
             # A page that was still being read when it was chosen may end before this position: choose again.
             if after == page.after or after < page.end:
-                if page.damaged:
-                    return [Gap.between("damage", self._log.epoch, after, page.end)], page.end
+                if page.hole:
+                    return [Gap.between(page.hole, self._log.epoch, after, page.end)], page.end
                 return _entries_after(page, after), page.end
 
     def _find(self, wanted: TopicFilter, after: int) -> _Page:
@@ -75,7 +75,7 @@ class PageCache:
         )
         page.entries = [Entry(message, message.position, self._frames) for message in read.messages]
         page.size = sum(message.size for message in read.messages)
-        page.damaged = read.damaged
+        page.hole = read.hole
         page.end = read.next_after
 
     def _make_room(self) -> None:

@@ -198,7 +198,7 @@ class Positions:
             if page.messages:
                 return page.messages[0].position - 1, True
             # The consumer stays before it, so that its client is told of the gap.
-            if page.damaged:
+            if page.hole:
                 return position, True
             position = page.next_after
         return position, False

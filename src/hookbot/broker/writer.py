@@ -5,19 +5,18 @@ Drafts are queued, and those that wait share a commit. Retention runs in a task,
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
 import trio
 
-from ..errors import Damaged, Unavailable
-from ..log.contract import Log, NewPosition
+from ..errors import Damaged, Superseded, Unavailable
+from ..log.contract import Log, Result, Unit
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
 from ..log.trusted_clock import TrustedClock
-from ..protocol.message import Draft
 from .limits import BrokerLimits
 
 # Retention may be a second late: more often would cost a commit for a few messages each time.
@@ -30,8 +29,7 @@ Done = Callable[[Sequence[Outcome] | Unavailable], None]
 
 @dataclass(slots=True)
 class _Waiting:
-    drafts: Sequence[Draft]
-    cursors: Mapping[str, NewPosition]
+    unit: Unit
     size: int
     done: Done
 
@@ -64,7 +62,7 @@ class _Queue:
 
 
 class Writer:
-    """Queues of drafts, appended to the log in batches; then publishers are answered and the messages announced.
+    """Queues of units, stored by the log in batches; then publishers are answered, and the log tells of the messages.
 
     A log that needs no waiting has stored a batch when `flush` returns. While another one stores it, the next batch
     gathers. Drafts for which nobody vouches have a queue of their own, and small batches: they neither fill the queue
@@ -75,13 +73,13 @@ class Writer:
         self,
         log: Log,
         retention: Retention,
-        announce: Callable[[Sequence[Outcome]], None],
+        count: Callable[[Iterable[Outcome]], None],
         clock_us: Callable[[], int],
         limits: BrokerLimits,
     ) -> None:
         self._log = log
         self._retention = retention
-        self._announce = announce
+        self._count = count
         self._clock = TrustedClock.of(clock_us)
         self._queue = _Queue(limits.queue_bytes, limits.batch_bytes)
         self._unverified = _Queue(limits.unverified_queue_bytes, limits.unverified_batch_bytes)
@@ -102,8 +100,8 @@ class Writer:
         self._storing_damaged = _Work("storing what touches a damaged part of the log")
         self._trimming = _Work("deleting messages by retention")
 
-    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition]) -> None:
-        """Queue drafts and cursors (None: delete), to be stored together in one commit. Call `flush` after it.
+    def submit(self, unit: Unit, done: Done) -> None:
+        """Queue a unit. Call `flush` after it.
 
         `done` is called once, in the event loop, with the outcomes of the drafts or with `Unavailable`. It must not
         raise, which would end the writer. Raises `Unavailable` at once if the queue is full or the hub is shutting
@@ -112,12 +110,12 @@ class Writer:
         if self._closing:
             raise Unavailable("the hub is shutting down; try again")
         # A router commits its position with them: it has one batch at a time, and must not wait behind a flood.
-        queue, size = self._queue if cursors else self._unverified, 0
-        for draft in drafts:
+        queue, size = self._queue if unit.cursors else self._unverified, 0
+        for draft in unit.drafts:
             size += draft.size
             if not draft.unverified:
                 queue = self._queue
-        queue.add(_Waiting(drafts, cursors, size, done))
+        queue.add(_Waiting(unit, size, done))
 
     def flush(self) -> None:
         """Give the log the next batch, unless it has one, or retention is due.
@@ -176,12 +174,10 @@ class Writer:
         self._parts = [len(self._batch)]
 
     def _store_part(self) -> None:
-        part = tuple(islice(self._batch, self._parts[-1]))
-        drafts = [draft for waiting in part for draft in waiting.drafts]
-        cursors = {name: position for waiting in part for name, position in waiting.cursors.items()}
-        self._log.store(drafts, lambda result: self._attempt(partial(self._end_part, result)), cursors=cursors)
+        units = [waiting.unit for waiting in islice(self._batch, self._parts[-1])]
+        self._log.store(units, lambda results: self._attempt(partial(self._end_part, results)))
 
-    def _end_part(self, result: Sequence[Outcome] | Exception) -> None:
+    def _end_part(self, result: Sequence[Result] | Exception) -> None:
         """Answer the submissions of a part that was stored, or was not; one that touches damage is divided first."""
         count = self._parts[-1]
         if isinstance(result, Damaged) and count > 1:
@@ -196,7 +192,7 @@ class Writer:
             raise result
         else:
             self._storing.works()
-            self._answer(count, result)
+            self._answer(result)
             self._parts.pop()
         if self._parts:
             self._store_part()
@@ -205,14 +201,11 @@ class Writer:
             if self._is_waiting or self._closing:
                 self._news.set()
 
-    def _answer(self, count: int, outcomes: Sequence[Outcome]) -> None:
-        # Publishers are answered first: waking many subscriptions takes time.
-        end = 0
-        for _ in range(count):
-            waiting = self._batch.popleft()
-            begin, end = end, end + len(waiting.drafts)
-            waiting.done(outcomes[begin:end])
-        self._announce(outcomes)
+    def _answer(self, results: Sequence[Result]) -> None:
+        for result in results:
+            self._batch.popleft().done(result)
+            if not isinstance(result, Superseded):
+                self._count(result)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Do a step of storing a batch. An error that nobody expected ends the writer's task, not the caller."""

@@ -1,10 +1,11 @@
 """The contract of a log: an append-only record of messages in the order of their ids."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
 
 from ..callbacks import Callback
+from ..errors import Superseded
 from ..protocol.message import Draft, Message
 from ..protocol.topics import TopicFilter
 from .deduplication import Outcome
@@ -22,8 +23,8 @@ class Page:
 
     messages: Sequence[Message]
     next_after: int
-    damaged: bool = False
-    """True if the page is a hole: it is empty because its range is damaged, not because it has no messages."""
+    hole: Literal["", "damage", "failover"] = ""
+    """Reason if the page is a hole: it is empty because its range is damaged, or was lost in a failover."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +44,57 @@ class Noted(NamedTuple):
     note: str = ""
 
     @classmethod
-    def of(cls, position: "int | Noted") -> "Noted":
+    def of(cls, position: "int | Noted | Move") -> "Noted":
         """Position with its note, an empty one if it has none."""
-        return position if isinstance(position, Noted) else cls(position)
+        match position:
+            case Noted():
+                return position
+            case Move():
+                return cls(position.after)
+        return cls(position)
 
 
-NewPosition = int | Noted | None
+class Move(NamedTuple):
+    """A position to be saved only if the cursor still is at `before`, None if it has to be a new one."""
+
+    before: int | None
+    after: int
+
+
+NewPosition = int | Noted | Move | None
 """Position to be saved for a cursor; None deletes it."""
 
 
-Stored = Callback[Sequence[Outcome]]
+@dataclass(slots=True)
+class Unit:
+    """Drafts and cursors that are stored together or not at all. Immutable by convention."""
+
+    drafts: Sequence[Draft] = ()
+    cursors: Mapping[str, NewPosition] = field(default_factory=dict)
+
+
+Result = Sequence[Outcome] | Superseded
+"""Result of a unit: the outcome of each draft, in order; `Superseded` if a `Move` found its cursor elsewhere."""
+
+Stored = Callback[Sequence[Result]]
+
+
+class News(NamedTuple):
+    """All messages after position `after` up to `head`, in order, whoever has stored them."""
+
+    after: int
+    messages: Sequence[Message]
+    head: int
+
+
+Tell = Callable[[News], None]
 
 
 class Log(Protocol):
     """Append-only record of messages, the interface of all engines.
 
-    Positions count from 1, strictly increase, and are never reused, even after retention. Except for `store`,
-    `append` and `trim`, which the broker's writer alone calls, methods may be called concurrently.
+    Positions count from 1, strictly increase, and are never reused, even after retention. Some may never be used.
+    Except for `store`, `append` and `trim`, which the broker's writer alone calls, methods may be called concurrently.
     """
 
     @property
@@ -68,29 +103,40 @@ class Log(Protocol):
 
     @property
     def head(self) -> int:
-        """Position of the newest message ever appended, 0 before the first."""
+        """Position of the newest message that was told, or was there at the start; 0 before the first."""
 
     @property
     def head_us(self) -> int:
         """Time of the newest message ever appended, 0 before the first."""
 
-    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = {}) -> None:
-        """Append drafts and save cursors in one durable commit, and call `done` with the outcome of each, in order.
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
+        """Store units in one durable commit, and call `done` with the result of each, in order.
 
         A log that needs no waiting calls it at once. Only one call at a time, until `done` is called. The error is
         `Unavailable` if the storage fails: then nothing is stored, and a later call may succeed. It is `Damaged` if a
         part of the storage that this very batch needs is damaged: another batch may succeed.
         """
 
+    def follow(self, tell: Tell) -> None:
+        """From now on, call `tell` in the event loop with all that anybody stores: in order, once, each after the last.
+
+        What this log has stored is told after `done`. If `after` is not the head that was told before, the messages in
+        between are only to be read. `tell` must not raise. There is one follower: the broker.
+        """
+
+    async def refresh(self) -> None:
+        """Have told everything that anybody has stored until now. Raises `Unavailable`."""
+
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
-        """Append like `store`, and return the outcomes or raise the error. Not cancellable."""
+        """Store one unit, and return its outcomes or raise the error, also `Superseded`. Not cancellable."""
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         """Page of the messages that `wanted` selects after position `after`; with `newest`, before it, newest first.
 
         A page has at most `limit` messages of `max_bytes` together; the first one fits, however large. It may have
         fewer, even none, since one call scans a bounded range of the log: continue from `next_after`. Messages that are
-        damaged are a page of their own, which is `damaged`. Cancelling is safe. Raises `Unavailable`.
+        damaged are a page of their own, a `hole`. What retention deleted before the page was read is counted in
+        `lost_up_to` when this returns. Cancelling is safe. Raises `Unavailable`.
         """
 
     async def position_before(self, time_us: int) -> int:
@@ -108,7 +154,8 @@ class Log(Protocol):
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         """Delete one bounded step of the messages and keys that `retention` no longer keeps; True if there may be more.
 
-        Cheap when nothing is due, so the writer calls it between batches. Raises `Unavailable`; a later call continues.
+        Cheap when nothing is due, so the writer calls it between batches. A log that has a clock of its own goes by
+        that, not by `now_us`. Raises `Unavailable`; a later call continues.
         """
 
     async def probe(self) -> None:

@@ -2,17 +2,22 @@
 
 import secrets
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from string import ascii_lowercase
 
+import trio
+
 from ..callbacks import result_of
+from ..errors import Superseded
 from ..protocol.message import Draft
 from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
-from .contract import NewPosition, Stored
-from .deduplication import Batch, FirstUse, Outcome, SizeOf, own_size
+from .batch import Batch, SizeOf, own_size
+from .contract import NewPosition, News, Result, Stored, Tell, Unit
+from .deduplication import FirstUse, Outcome
 from .retention import PARTITIONS, Partition, dense_after
 
 # With about 130 bytes for each pattern, both generations take 8 MiB.
@@ -79,6 +84,8 @@ class Engine(ABC):
         self._partitions = list(partitions)
         self._heads = TopicHeads(self.head)
         self._clock_us = clock_us
+        self._tell: Tell = _tell_nobody
+        self._untold: deque[News] = deque()
 
     @property
     def head(self) -> int:
@@ -94,11 +101,22 @@ class Engine(ABC):
         return dense_after(self._partitions)
 
     @abstractmethod
-    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = {}) -> None:
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
         """See `Log.store`."""
 
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
-        return await result_of(partial(self.store, drafts, cursors=cursors))
+        results: Sequence[Result] = await result_of(partial(self.store, [Unit(drafts, cursors)]))
+        [result] = results
+        if isinstance(result, Superseded):
+            raise result
+        return result
+
+    def follow(self, tell: Tell) -> None:
+        self._tell = tell
+
+    async def refresh(self) -> None:
+        # Who alone writes to a log has told everything.
+        await trio.lowlevel.checkpoint()
 
     def lost_up_to(self, wanted: TopicFilter) -> int:
         return max((partition.lost for partition in self._selected(wanted)), default=0)
@@ -119,15 +137,31 @@ class Engine(ABC):
         high = min(low + length, top)
         return ScanRange(low, high, high if high < top else self.head, self.dense)
 
-    def _new_batch(self, known: Mapping[bytes, FirstUse], size_of: SizeOf = own_size) -> Batch:
+    def _new_batch(
+        self, known: Mapping[bytes, FirstUse], positions: Mapping[str, int], size_of: SizeOf = own_size
+    ) -> Batch:
         """Empty batch that continues after the head."""
         # Times never decrease, even if the clock is set back: `position_before` searches them by bisection.
         time_us = max(self._clock_us(), self.head_us)
-        return Batch(self.epoch, self.head, time_us, known, size_of)
+        return Batch(self.epoch, self.head, time_us, known, positions, size_of)
 
     def _grown(self, batch: Batch) -> list[Partition]:
         """Partitions with the messages of `batch` added."""
         return [self._partitions[unsafe].grown(batch.rows[unsafe]) for unsafe in PARTITIONS]
 
+    def _end_batch(self, batch: Batch, results: Sequence[Result], done: Stored) -> None:
+        """Answer a batch that is stored, then tell of it."""
+        news = News(batch.after, batch.messages, batch.head)
+        self._heads.add([(message.topic, message.position) for message in news.messages])
+        self._untold.append(news)
+        done(results)
+        # Whoever was answered may have stored another batch, which has told of both.
+        while self._untold:
+            self._tell(self._untold.popleft())
+
     def _selected(self, wanted: TopicFilter) -> Iterable[Partition]:
         return (self._partitions[is_unsafe(pattern)] for pattern in wanted.patterns)
+
+
+def _tell_nobody(news: News) -> None:
+    pass

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from heapq import merge
@@ -10,9 +10,10 @@ from itertools import islice
 
 import trio
 
-from ..protocol.message import Draft, Message, wall_clock_us
+from ..protocol.message import Message, wall_clock_us
 from ..protocol.topics import TopicFilter, is_unsafe
-from .contract import NewPosition, Noted, Page, SavedCursor, Stored
+from .batch import moved_in
+from .contract import Noted, Page, SavedCursor, Stored, Unit
 from .deduplication import FirstUse
 from .engine import Engine, ScanRange, new_epoch
 from .retention import PARTITIONS, STEP_ROWS, Partition, Retention, RetentionLimits, Row
@@ -54,19 +55,19 @@ class MemoryLog(Engine):
         self._keys: tuple[dict[bytes, FirstUse], dict[bytes, FirstUse]] = {}, {}
         self._cursors: dict[str, SavedCursor] = {}
 
-    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = {}) -> None:
-        batch = self._new_batch(ChainMap(*self._keys), _memory_of)
-        outcomes = [batch.add(draft) for draft in drafts]
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
+        positions = {name: saved.position for name in moved_in(units) if (saved := self._cursors.get(name))}
+        batch = self._new_batch(ChainMap(*self._keys), positions, _memory_of)
+        results = [batch.add_unit(unit) for unit in units]
         self._partitions = self._grown(batch)
         for entry in batch.stored:
             self._entries[is_unsafe(entry[1].topic)].append(entry)
-        self._heads.add(batch.positions)
         for key, first in batch.keys.items():
             self._keys[first.unsafe][key] = first
-        for name, position in cursors.items():
+        for name, position in batch.cursors.items():
             self._save(name, position, batch.time_us)
         self._make_room()
-        done(outcomes)
+        self._end_batch(batch, results, done)
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         await trio.lowlevel.checkpoint()
@@ -103,11 +104,10 @@ class MemoryLog(Engine):
                 while self._trim_partition(self._limits[unsafe], unsafe=unsafe):
                     pass
 
-    def _save(self, name: str, position: NewPosition, time_us: int) -> None:
-        if position is None:
+    def _save(self, name: str, saved: Noted | None, time_us: int) -> None:
+        if saved is None:
             self._cursors.pop(name, None)
         else:
-            saved = Noted.of(position)
             self._cursors[name] = SavedCursor(name, saved.position, time_us, saved.note)
 
     def _trim_partition(self, limits: RetentionLimits, *, unsafe: bool) -> bool:

@@ -5,7 +5,7 @@ SQLite runs in worker threads, so nothing here blocks the event loop.
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,14 @@ from typing import TypedDict
 import trio
 
 from ..errors import Damaged
-from ..protocol.message import Draft, wall_clock_us
+from ..protocol.message import wall_clock_us
 from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import sqlite_damage as damage
 from . import sqlite_keys as keys
 from . import sqlite_queries as queries
-from .contract import NewPosition, Page, SavedCursor, Stored
-from .deduplication import Batch, Outcome
+from .batch import Batch, moved_in
+from .contract import Page, Result, SavedCursor, Stored, Unit
 from .engine import Engine, ScanRange, TopicHeads
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits, dense_after
 from .sqlite_connections import Connections
@@ -35,7 +35,7 @@ PRIMED = 10_000
 # Interval for deleting expired keys and free pages while no message is due: each check costs a commit.
 REST_US = 60_000_000
 
-_Appended = tuple[list[Partition], Batch, Sequence[Outcome]]
+_Appended = tuple[list[Partition], Batch, Sequence[Result]]
 
 logger = logging.getLogger(__package__)
 
@@ -85,17 +85,16 @@ class SqliteLog(Engine):
         # What can only be read may not be migrated yet.
         self._has_earlier_keys = file.only_read or _find_earlier_keys(reader)
 
-    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = {}) -> None:
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
         def stored(result: _Appended | Exception) -> None:
             if isinstance(result, Exception):
                 done(result)
                 return
             # Replaced only after the commit, so that a failed one leaves memory and disk in agreement.
-            self._partitions, batch, outcomes = result
-            self._heads.add(batch.positions)
-            done(outcomes)
+            self._partitions, batch, results = result
+            self._end_batch(batch, results, done)
 
-        self._connections.store_soon(lambda writer: self._append(writer, drafts, cursors), stored)
+        self._connections.store_soon(lambda writer: self._append(writer, units), stored)
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         scan = self._scan_range(wanted, after=after, newest=newest, length=self._scan_length)
@@ -111,7 +110,7 @@ class SqliteLog(Engine):
                 return damage.load_readable(reader, self.epoch, wanted, scan, **bounds, known=self._partitions)
 
         page = await self._connections.read(load)
-        if page.damaged and not self._damage_told:
+        if page.hole and not self._damage_told:
             self._damage_told = True
             logger.error(
                 "the log is damaged around position %d: what cannot be read is reported to subscribers as a gap",
@@ -155,17 +154,17 @@ class SqliteLog(Engine):
             # Then every subscription looks into the file.
             self._heads = TopicHeads(self.head)
 
-    def _append(
-        self, writer: sqlite3.Connection, drafts: Sequence[Draft], cursors: Mapping[str, NewPosition]
-    ) -> _Appended:
+    def _append(self, writer: sqlite3.Connection, units: Sequence[Unit]) -> _Appended:
+        drafts = [draft for unit in units for draft in unit.drafts]
         with queries.transaction(writer):
-            batch = self._new_batch(keys.first_uses(writer, drafts, earlier=self._has_earlier_keys))
-            outcomes = [batch.add(draft) for draft in drafts]
+            known = keys.first_uses(writer, drafts, earlier=self._has_earlier_keys)
+            batch = self._new_batch(known, queries.load_positions(writer, moved_in(units)))
+            results = [batch.add_unit(unit) for unit in units]
             partitions = self._grown(batch)
             queries.insert_batch(writer, batch)
             queries.save_partitions(writer, partitions, self._partitions)
-            queries.save_cursors(writer, cursors, batch.time_us)
-        return partitions, batch, outcomes
+            queries.save_cursors(writer, batch.cursors, batch.time_us)
+        return partitions, batch, results
 
     def _trim(self, writer: sqlite3.Connection, limits: Sequence[RetentionLimits]) -> tuple[list[Partition], bool]:
         partitions, more = list(self._partitions), False

@@ -38,7 +38,7 @@ def load_readable(
 ) -> Page:
     """Page like that of `sqlite_queries.load_page`, up to the first message that is damaged.
 
-    If that comes first, the page is `damaged`, and reaches to the last position before a message that can be read.
+    If that comes first, the page is a hole, and reaches to the last position before a message that can be read.
     The totals `known` are used if those in the file are damaged.
     """
     positions = range(scan.high, scan.low, -1) if newest else range(scan.low + 1, scan.high + 1)
@@ -164,7 +164,7 @@ def _load(
                     return Page(messages, messages[-1].position)
                 messages.append(message)
         last = position
-    return Page([], hole, damaged=True) if hole else Page(messages, end)
+    return Page([], hole, "damage") if hole else Page(messages, end)
 
 
 @contextmanager

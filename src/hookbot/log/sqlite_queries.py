@@ -20,8 +20,8 @@ from typing import Any
 
 from ..protocol.message import Message
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
-from .contract import NewPosition, Noted, Page, SavedCursor
-from .deduplication import Batch
+from .batch import Batch
+from .contract import Noted, Page, SavedCursor
 from .engine import ScanRange
 from .large_bodies import in_row, is_apart, read_body, write_body
 from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
@@ -109,12 +109,20 @@ def save_partitions(
     insert_rows(connection, "REPLACE INTO half", rows)
 
 
-def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, NewPosition], now_us: int) -> None:
-    """Write cursors, and delete those whose position is None."""
-    saved = [(name, Noted.of(position)) for name, position in cursors.items() if position is not None]
-    rows = [(name, position, now_us, note) for name, (position, note) in saved]
+def load_positions(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, int]:
+    """Saved positions of those of these cursors that there are."""
+    found: dict[str, int] = {}
+    for run in in_runs(names, None):
+        marks = ", ".join("?" * len(run))
+        found.update(connection.execute(f"SELECT name, position FROM cursor WHERE name IN ({marks})", run))
+    return found
+
+
+def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, Noted | None], now_us: int) -> None:
+    """Write cursors, and delete those that are None."""
+    rows = [(name, saved.position, now_us, saved.note) for name, saved in cursors.items() if saved]
     insert_rows(connection, "REPLACE INTO cursor", rows)
-    for names in in_runs([name for name, position in cursors.items() if position is None], None):
+    for names in in_runs([name for name, saved in cursors.items() if saved is None], None):
         connection.execute(f"DELETE FROM cursor WHERE name IN ({', '.join('?' * len(names))})", names)
 
 

@@ -8,7 +8,8 @@ import trio
 from ..backoff import Backoff
 from ..broker.broker import Broker
 from ..broker.time_slices import TimeSlice
-from ..errors import HeadersTooLarge, InvalidTopic, Refused, Unavailable
+from ..errors import HeadersTooLarge, InvalidTopic, Refused, Superseded, Unavailable
+from ..log.contract import Move
 from ..protocol.headers import encoded
 from ..protocol.http1 import MAX_HEAD_BYTES
 from ..protocol.message import GITHUB_METADATA, Draft, Headers, Message, Verified
@@ -60,7 +61,10 @@ class Outbox:
         self._filled.set()
 
     async def run(self) -> None:
-        """Commit drafts until cancelled. A commit is retried for as long as the log is unavailable."""
+        """Commit drafts until cancelled. A commit is retried for as long as the log is unavailable.
+
+        Raises `Superseded` if the position in the log is not the one committed last: the router runs elsewhere, too.
+        """
         while True:
             await self._filled.wait()
             drafts, position = self._drafts, self.position
@@ -71,11 +75,13 @@ class Outbox:
             self.committed = position
 
     async def _commit(self, drafts: Sequence[Draft], position: int) -> None:
-        # Only this hub writes its log, so retries cannot collide: half of each delay is enough randomness.
+        # Few hubs write a log, so retries rarely collide: half of each delay is enough randomness.
         backoff = Backoff(0.05, 5, spread=0.5)
         while True:
             try:
-                await self._broker.commit(drafts, cursors={self._cursor: position})
+                await self._broker.commit(drafts, cursors={self._cursor: Move(self.committed, position)})
+            except Superseded:
+                raise
             except Unavailable as error:
                 delay_s = backoff.next_s()
                 logger.warning("%s: not stored, trying again in %.1f s: %s", self._cursor, delay_s, error)

@@ -105,8 +105,8 @@ async def _find_message(broker: Broker, id: str) -> bytes:
     # Read when others have been encoded, so that those who wait hold no messages.
     async with broker.frames.encoding:
         page = await broker.log.read(EVERYTHING, after=position - 1, limit=1, max_bytes=1)
-        if page.damaged:
-            raise Damaged(f"the message {id} cannot be read: the log is damaged there")
+        if page.hole:
+            raise Damaged(f"the message {id} cannot be read: the log has a hole there ({page.hole})")
         if epoch != broker.log.epoch or not page.messages or page.messages[0].id != id:
             raise NotFound(f"the log has no message {id}")
         return await trio.to_thread.run_sync(encode_envelope, page.messages[0], limiter=hub_threads())

@@ -3,7 +3,6 @@
 import json
 import logging
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from websockets.frames import Frame, Opcode
 
 from hookbot.broker.flow import LIGHT_BYTES
 from hookbot.broker.limits import BrokerLimits
+from hookbot.log.contract import News
 from hookbot.log.retention import Retention
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.frames import CloudEvents
-from hookbot.protocol.message import Draft, Message, format_id
+from hookbot.protocol.message import Draft, format_id
 from hookbot.protocol.websocket import BINARY, frame
 from hookbot.web.fastpath.audience import Audience
 from support import GUARD_S
@@ -209,11 +209,11 @@ async def test_a_batch_of_many_topics_is_delivered_at_once(monkeypatch: pytest.M
         original = hub.broker.channels.announce
         positions: list[list[int]] = []
 
-        def announce(messages: Sequence[Message]) -> None:
-            original(messages)
+        def announce(news: News) -> None:
+            original(news)
             positions.append([subscriber.position for subscriber in hub.fanout._subscribers])
 
-        monkeypatch.setattr(hub.broker.channels, "announce", announce)
+        hub.broker.log.follow(announce)
         await hub.broker.commit([Draft(str(n), b"hello") for n in range(100)])
 
         assert positions == [list(range(1, 101))]
@@ -233,11 +233,11 @@ async def test_publishers_wait_for_subscribers_in_step_and_for_no_other(monkeypa
         original = hub.broker.channels.announce
         steps: list[tuple[int, int]] = []
 
-        def announce(messages: Sequence[Message]) -> None:
-            steps.append((messages[0].position, min(subscriber.position for subscriber in others)))
-            original(messages)
+        def announce(news: News) -> None:
+            steps.append((news.head, min(subscriber.position for subscriber in others)))
+            original(news)
 
-        monkeypatch.setattr(hub.broker.channels, "announce", announce)
+        hub.broker.log.follow(announce)
         for n in range(4):
             async with trio.open_nursery() as nursery:
                 for _ in range(n):
