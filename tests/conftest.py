@@ -8,6 +8,9 @@ import trustme
 from cryptography.x509 import load_pem_x509_certificate
 from hypothesis import HealthCheck, settings
 
+from support.duty_hubs import Family
+from support.postgres import PostgresServer, running_postgres
+
 # A busy machine is slow: no test fails for that.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
@@ -41,3 +44,16 @@ def certificate() -> Any:
     """A client certificate."""
     issued = trustme.CA().issue_cert("robot.example", common_name="robot", organization_name="Acme, Inc.")
     return load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server for all tests of this process: each uses a schema of its own."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def family(postgres: PostgresServer) -> Family:
+    """A family of hubs that share the server."""
+    return Family(postgres)

@@ -1,6 +1,6 @@
 """Fixtures of the contract: a log of every engine. A new engine is a new parameter of `open_log`."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,6 @@ from hookbot.log.contract import Log
 from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import open_sqlite_log
 from support.clock import Clock
-from support.postgres import PostgresServer, running_postgres
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A server for all tests of this process: each uses a schema of its own."""
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture

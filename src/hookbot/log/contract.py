@@ -9,6 +9,7 @@ from ..errors import Superseded
 from ..protocol.message import Draft, Message
 from ..protocol.topics import TopicFilter
 from .deduplication import Outcome
+from .duties import Duties
 from .retention import Retention
 
 
@@ -100,6 +101,10 @@ class Log(Protocol):
     @property
     def epoch(self) -> str:
         """Eight random letters that name this log, so that ids of another one, or of an earlier one, are recognised."""
+
+    @property
+    def duties(self) -> Duties:
+        """What only one of the hubs that share this log does at a time."""
 
     @property
     def head(self) -> int:

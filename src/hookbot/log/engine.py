@@ -18,6 +18,7 @@ from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
 from .batch import Batch, SizeOf, own_size
 from .contract import NewPosition, News, Result, Stored, Tell, Unit
 from .deduplication import FirstUse, Outcome
+from .duties import Duties, SoleDuties
 from .retention import PARTITIONS, Partition, dense_after
 
 # With about 130 bytes for each pattern, both generations take 8 MiB.
@@ -81,6 +82,7 @@ class Engine(ABC):
 
     def __init__(self, epoch: str, partitions: Sequence[Partition], clock_us: Callable[[], int]) -> None:
         self.epoch = epoch
+        self.duties: Duties = SoleDuties()
         self._partitions = list(partitions)
         self._heads = TopicHeads(self.head)
         self._clock_us = clock_us
