@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from hookbot.log.sqlite_rows import ROWS_PER_BREAK, Columns, decode, encode_meta, with_breaks
+from hookbot.log.sqlite_rows import ROWS_PER_BREAK, Columns, decode, with_breaks
+from hookbot.log.stored_message import encode_meta
 from hookbot.protocol.message import Message, Verified, format_id
 from support.messages import EPOCH, FULL
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hookbot.log import stored_message
-from hookbot.log.sqlite_rows import encode_meta
-from hookbot.log.stored_message import StoredMessage
+from hookbot.log.stored_message import StoredMessage, encode_meta
 from hookbot.protocol.envelope import encode_envelope
 from hookbot.protocol.frames import Raw
 from hookbot.protocol.message import Message, format_id

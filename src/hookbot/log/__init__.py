@@ -6,6 +6,8 @@
   and `sqlite_errors` says what their errors mean. Of a damaged file, `sqlite_damage` reads what is left, and
   `sqlite_repair` rebuilds what it needs to be opened. `DiskReserve` (`disk_reserve`) sets disk space aside for a full
   disk.
+- `postgres_schema` creates and migrates the tables of a log in PostgreSQL, and recognises its server; `postgres_batch`
+  stores a batch in them, `postgres_queries` read messages and cursors, and `postgres_retention` deletes.
 - `Batch` (`deduplication`) turns the drafts of one commit into messages, or into duplicates of earlier ones;
   `earlier_keys` recognises the keys of the first version of the schema.
 - `Partition` (`retention`) counts the safe or the unsafe messages, and selects those to delete.

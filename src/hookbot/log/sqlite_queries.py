@@ -25,7 +25,8 @@ from .contract import Noted, Page, SavedCursor
 from .engine import ScanRange
 from .large_bodies import in_row, is_apart, read_body, write_body
 from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
-from .sqlite_rows import Columns, decode, encode_meta, in_runs, insert_rows
+from .sqlite_rows import Columns, decode, in_runs, insert_rows
+from .stored_message import encode_meta
 
 # Positions that one query scans, in about five milliseconds.
 SCAN_LENGTH = 50_000

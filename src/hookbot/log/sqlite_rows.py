@@ -8,7 +8,6 @@ from time import sleep
 from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
-from ..protocol.envelope import encode_json, encode_texts
 from ..protocol.message import MAX_TIME_US, Message
 from .stored_message import Row, StoredMessage, decode_fields
 
@@ -19,9 +18,6 @@ ROWS_PER_BREAK = 64
 # The system turns this into about 50 µs, long enough for another thread to take over the interpreter.
 BREAK_S = 1e-6
 
-# Fields of a message in its meta, beside those that most messages have.
-_RARE = ("query", "hops", "duplicate_of")
-
 T = TypeVar("T")
 
 
@@ -31,22 +27,6 @@ def with_breaks(rows: Iterable[T]) -> Iterator[T]:
         if number % ROWS_PER_BREAK == 0:
             sleep(BREAK_S)
         yield row
-
-
-def encode_meta(message: Message) -> str:
-    """JSON of the fields that have no column of their own, and of the checksum of the body."""
-    rare: dict[str, Any] = {name: value for name in _RARE if (value := getattr(message, name))}
-    if message.verified:
-        # Apart from the source, which older hubs do not know: they can still read the log.
-        verified = message.verified
-        rare["verified"], rare["source"] = [verified.provider, verified.key, verified.signed_at], verified.source
-    members = [encode_json(rare)[1:-1]] if rare else []
-    if message.headers:
-        members.append(f'"headers":[{",".join(map(encode_texts, message.headers))}]')
-    # SQLite has no checksums: in the middle of a large body, damage would go unnoticed.
-    if message.body:
-        members.append(f'"crc32":{crc32(message.body)}')
-    return f"{{{','.join(members)}}}"
 
 
 class Columns(NamedTuple):

@@ -1,16 +1,21 @@
-"""Messages as the SQLite log reads them: what only some readers ask for is decoded when they do."""
+"""Messages as a log on disk stores and reads them: what only some readers ask for is decoded when they do."""
 
 import json
 import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
+from zlib import crc32
 
+from ..protocol.envelope import encode_json, encode_texts
 from ..protocol.message import Message, Verified, format_id
 from .sqlite_errors import GARBLED
 
 # SQLite takes control characters in strings for JSON, so damage of a header may make some.
 _DECODER = json.JSONDecoder(strict=False)
+
+# Fields of a message in its meta, beside those that most messages have.
+_RARE = ("query", "hops", "duplicate_of")
 
 logger = logging.getLogger(__package__)
 
@@ -76,6 +81,22 @@ class StoredMessage(Message):
                 error,
             )
             return decode_fields((*self._row[:-1], "{}"))
+
+
+def encode_meta(message: Message) -> str:
+    """JSON of the fields that have no column of their own, and of the checksum of the body."""
+    rare: dict[str, Any] = {name: value for name in _RARE if (value := getattr(message, name))}
+    if message.verified:
+        # Apart from the source, which older hubs do not know: they can still read the log.
+        verified = message.verified
+        rare["verified"], rare["source"] = [verified.provider, verified.key, verified.signed_at], verified.source
+    members = [encode_json(rare)[1:-1]] if rare else []
+    if message.headers:
+        members.append(f'"headers":[{",".join(map(encode_texts, message.headers))}]')
+    # SQLite has no checksums: in the middle of a large body, damage would go unnoticed.
+    if message.body:
+        members.append(f'"crc32":{crc32(message.body)}')
+    return f"{{{','.join(members)}}}"
 
 
 def decode_fields(row: Row) -> Mapping[str, Any]:

@@ -1,0 +1,190 @@
+"""Batches of the PostgreSQL log: each is read for in one round trip, and stored in a second one. They run in threads.
+
+The lock that the first trip takes is held until the commit, so positions become visible in their order. The sequences
+`pos` and `clock` hold the position and the time of the newest message: they are read and set under the lock only, and
+what a batch has set stays after a rollback, which leaves a hole in the positions. A row would be slow beside a long
+transaction, since none of its versions could be removed.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from .contract import NewPosition, Noted
+from .deduplication import Batch, FirstUse
+from .stored_message import encode_meta
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+PLANNER = ("enable_seqscan = off", "enable_bitmapscan = off", "max_parallel_workers_per_gather = 0")
+"""Settings of each connection. Every statement finds its rows by an index, in the order of their positions; where the
+planner has no statistics of a table that has just grown, it would read and sort all of it."""
+
+# Whatever the server's default is: each statement has to see what others committed while this one waited for the lock.
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+LOCK = "SELECT pg_advisory_xact_lock(%b::bigint)"
+_LOAD_STATE = """
+    SELECT pos.last_value, clock.last_value,
+        coalesce(%b::bigint, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+    FROM pos, clock
+    """
+FIND_KEYS = "SELECT key, position, time_us, unsafe, fingerprint FROM once WHERE key = ANY(%b::bytea[])"
+_FIND_CURSORS = "SELECT name, position FROM cursor WHERE name = ANY(%b::text[])"
+_FIND_DUTIES = "SELECT name, fence FROM duty WHERE name = ANY(%b::text[])"
+# Arrays instead of rows: one statement for batches of every size.
+_INSERT_LOG = """
+    INSERT INTO log (position, time_us, topic, size)
+    SELECT position, %b::bigint, topic, size
+    FROM unnest(%b::bigint[], %b::text[], %b::int[]) AS new (position, topic, size)
+    """
+_INSERT_BODY = "INSERT INTO body (position, meta, body) SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bytea[])"
+_INSERT_ONCE = """
+    INSERT INTO once (key, position, time_us, unsafe, fingerprint)
+    SELECT * FROM unnest(%b::bytea[], %b::bigint[], %b::bigint[], %b::boolean[], %b::bytea[])
+    """
+_SET_STATE = "SELECT setval('pos', %b::bigint), setval('clock', %b::bigint)"
+_SAVE_CURSORS = """
+    INSERT INTO cursor (name, position, updated_us, note)
+    SELECT name, position, %b::bigint, note
+    FROM unnest(%b::text[], %b::bigint[], %b::text[]) AS new (name, position, note)
+    ON CONFLICT (name) DO UPDATE
+    SET position = excluded.position, updated_us = excluded.updated_us, note = excluded.note
+    """
+_DELETE_CURSORS = "DELETE FROM cursor WHERE name = ANY(%b::text[])"
+_SAVE_TOKEN = """
+    INSERT INTO writer (hub, token, head) VALUES (%b::text, %b::uuid, %b::bigint)
+    ON CONFLICT (hub) DO UPDATE SET token = excluded.token, head = excluded.head
+    """  # noqa: S105
+_FIND_TOKEN = "UPDATE writer SET token = token WHERE hub = %b::text AND token = %b::uuid"  # noqa: S105
+# A commit that notifies holds a lock of the whole cluster until it is on the disk: this one does not wait for that.
+_NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%b::text, 'news')"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStart:
+    """What a batch is made from, read under the lock."""
+
+    position: int
+    """Position and time of the newest message."""
+    time_us: int
+    now_us: int
+    """Time of the server's clock, or of the one that replaces it. It may be set back."""
+    known: dict[bytes, FirstUse]
+    cursors: dict[str, int]
+    """Positions of the cursors that were asked for and exist."""
+    duties: dict[str, int]
+    """Fences of the duties that were asked for and exist."""
+
+
+@contextmanager
+def one_trip(connection: "Connection[Any]") -> Iterator[None]:
+    """Round trip for all statements of the block; their results come at its end. If any fails, they are rolled back."""
+    try:
+        with connection.pipeline():
+            yield
+    except BaseException:
+        # Else the error of a lost connection would be replaced by one that says nothing.
+        if not connection.closed:
+            connection.rollback()
+        raise
+
+
+@contextmanager
+def locked(connection: "Connection[Any]", lock_key: int) -> Iterator[None]:
+    """Transaction around the block that has the lock, so that nobody stores a batch meanwhile."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.execute(LOCK, (lock_key,))
+        yield
+
+
+def begin_batch(
+    connection: "Connection[Any]",
+    lock_key: int,
+    digests: Collection[bytes],
+    cursor_names: Collection[str],
+    duty_names: Collection[str],
+    clock_us: int | None = None,
+) -> BatchStart:
+    """Open a transaction, take the lock, and read what a batch needs. `clock_us` replaces the server's clock.
+
+    `finish_batch` ends the transaction, or a rollback.
+    """
+    wanted = (FIND_KEYS, digests), (_FIND_CURSORS, cursor_names), (_FIND_DUTIES, duty_names)
+    with one_trip(connection):
+        connection.execute(BEGIN)
+        connection.execute(LOCK, (lock_key,))
+        state = connection.execute(_LOAD_STATE, (clock_us,), binary=True)
+        found = [connection.execute(query, (list(keys),), binary=True) if keys else () for query, keys in wanted]
+    [(position, time_us, now_us)] = state
+    uses, cursors, duties = found
+    known = {key: FirstUse(*use) for key, *use in uses}
+    return BatchStart(position, time_us, now_us, known, dict(cursors), dict(duties))
+
+
+def finish_batch(
+    connection: "Connection[Any]",
+    batch: Batch,
+    cursors: Mapping[str, NewPosition],
+    hub: str,
+    token: UUID,
+    channel: str,
+) -> None:
+    """Store a batch, save cursors, commit, and then notify those who listen on `channel`.
+
+    If the answer is lost, `find_token` knows whether it is stored.
+    """
+    commit = None
+    try:
+        with one_trip(connection):
+            if batch.stored:
+                _insert(connection, batch)
+            if cursors:
+                _save_cursors(connection, cursors, batch.time_us)
+            if batch.stored or cursors:
+                connection.execute(_SAVE_TOKEN, (hub, token, batch.head))
+            commit = connection.execute("COMMIT")
+            if batch.stored:
+                connection.execute(_NOTIFY, (channel,))
+    except Exception:
+        # It is stored, and those who listen read without a notification, too.
+        if commit is None or commit.statusmessage != "COMMIT":
+            raise
+
+
+def find_token(connection: "Connection[Any]", lock_key: int, hub: str, token: UUID) -> bool:
+    """True if the last batch of `hub` that was stored had this token.
+
+    The token is written again, so that this commit waits for the same replicas as the one whose answer was lost.
+    """
+    with one_trip(connection):
+        connection.execute(BEGIN)
+        # That batch, if it is still under way, has the lock.
+        connection.execute(LOCK, (lock_key,))
+        found = connection.execute(_FIND_TOKEN, (hub, token))
+        connection.execute("COMMIT")
+    return found.rowcount == 1
+
+
+def _insert(connection: "Connection[Any]", batch: Batch) -> None:
+    positions = [row[0] for row, _ in batch.stored]
+    topics, sizes = [message.topic for _, message in batch.stored], [row[2] for row, _ in batch.stored]
+    metas, bodies = [encode_meta(message) for _, message in batch.stored], [message.body for _, message in batch.stored]
+    connection.execute(_INSERT_LOG, (batch.time_us, positions, topics, sizes))
+    connection.execute(_INSERT_BODY, (positions, metas, bodies))
+    if batch.keys:
+        uses = [(key, use.position, use.time_us, use.unsafe, use.fingerprint) for key, use in batch.keys.items()]
+        connection.execute(_INSERT_ONCE, [list(column) for column in zip(*uses, strict=True)])
+    connection.execute(_SET_STATE, (batch.head, batch.time_us))
+
+
+def _save_cursors(connection: "Connection[Any]", cursors: Mapping[str, NewPosition], now_us: int) -> None:
+    saved = {name: Noted.of(position) for name, position in cursors.items() if position is not None}
+    if saved:
+        positions, notes = [noted.position for noted in saved.values()], [noted.note for noted in saved.values()]
+        connection.execute(_SAVE_CURSORS, (now_us, list(saved), positions, notes))
+    if deleted := [name for name, position in cursors.items() if position is None]:
+        connection.execute(_DELETE_CURSORS, (deleted,))

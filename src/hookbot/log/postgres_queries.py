@@ -1,0 +1,153 @@
+"""Queries of the PostgreSQL log that read messages and cursors. They run in threads.
+
+Values are read in the binary format: as text, a body takes five times as long.
+"""
+
+# ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.message import Message
+from ..protocol.topics import TopicFilter, is_subtree
+from .contract import Page, SavedCursor
+from .engine import ScanRange
+from .postgres_batch import one_trip
+from .postgres_retention import Lost, lost_of, query_lost
+from .stored_message import StoredMessage
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+# No message ever gets there: an id has 15 digits.
+PROBE_POSITION = 10**15
+
+# One snapshot for all statements.
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# A safe topic does not begin with a slash.
+_IS_WANTED = """(
+    topic = ANY(%(exact)b::text[]) OR topic LIKE ANY(%(beneath)b::text[])
+    OR %(all_safe)b::boolean AND topic NOT LIKE '/%%'
+)"""
+# Their sizes first, from the narrow table, so that no body is read that does not fit. OFFSET 0 keeps the planner from
+# turning the look-up of each body into a walk over all of them.
+_FITTING = """
+    SELECT position, time_us, size, meta, topic, body, found
+    FROM (
+        SELECT *, sum(size) OVER these AS total, row_number() OVER these AS number, count(*) OVER () AS found
+        FROM ({found}) found WINDOW these AS (ORDER BY position {order})
+    ) fitting
+    CROSS JOIN LATERAL (SELECT meta, body FROM body WHERE body.position = fitting.position OFFSET 0) body
+    WHERE number = 1 OR total <= %(max_bytes)b::bigint
+    ORDER BY position {order}
+    """
+_SCAN = f"""
+    SELECT * FROM log WHERE position > %(low)b::bigint AND position <= %(high)b::bigint AND {_IS_WANTED}
+    ORDER BY position {{order}} LIMIT %(limit)b::bigint
+    """
+LOAD_PAGE = {
+    newest: _FITTING.format(found=_SCAN.format(order=order), order=order)
+    for newest, order in ((False, "ASC"), (True, "DESC"))
+}
+_NEXT = "SELECT * FROM log WHERE position > %(after)b::bigint ORDER BY position LIMIT %(limit)b::bigint"
+# One statement has one snapshot: there is no message up to `head` beside these and those that follow them.
+LOAD_ROWS = f"""
+    SELECT head, rows.* FROM (SELECT max(position) AS head FROM log) newest
+    LEFT JOIN ({_FITTING.format(found=_NEXT, order="ASC")}) rows ON true
+    ORDER BY position
+    """
+# By bisection: `low` is the newest message that is known to be too old, or where messages begin; those after `high` are
+# not. There may be none at a position between them.
+_POSITION_BEFORE = """
+    WITH RECURSIVE search (low, high) AS (
+        SELECT passed, greatest(passed, (SELECT max(position) FROM log))
+        FROM (SELECT min(passed) AS passed FROM half) start
+        UNION ALL
+        SELECT coalesce(found.position, low), CASE WHEN found.position IS NULL THEN (low + high) / 2 ELSE high END
+        FROM search LEFT JOIN LATERAL (
+            SELECT position FROM (
+                SELECT position, time_us FROM log WHERE position > (low + high) / 2 AND position <= high
+                ORDER BY position LIMIT 1
+            ) next WHERE time_us < %b::bigint
+        ) found ON true
+        WHERE low < high
+    )
+    SELECT low FROM search WHERE low = high
+    """
+_LOAD_CURSORS = """
+    SELECT name, position, updated_us, note FROM cursor
+    WHERE name >= %(prefix)b::text AND starts_with(name, %(prefix)b::text) ORDER BY name
+    """
+_PROBE = "INSERT INTO body VALUES (%b::bigint + pg_backend_pid(), '', '')"
+
+
+def load_page(
+    connection: "Connection[Any]",
+    epoch: str,
+    wanted: TopicFilter,
+    scan: ScanRange,
+    *,
+    limit: int,
+    max_bytes: int,
+    newest: bool,
+) -> tuple[Page, list[Lost]]:
+    """Page of the messages that `wanted` selects in `scan`, limited like that of `Log.read`, and what is lost then."""
+    bounds = {"low": scan.low, "high": scan.high, "limit": limit, "max_bytes": max_bytes}
+    with one_trip(connection):
+        connection.execute(_BEGIN)
+        found = connection.execute(LOAD_PAGE[newest], bounds | _selection(wanted), binary=True)
+        lost = query_lost(connection)
+        connection.execute("COMMIT")
+    rows = found.fetchall()
+    complete = not rows or len(rows) == rows[0][-1] < limit
+    return Page(_messages(epoch, rows), scan.end if complete else rows[-1][0]), lost_of(lost)
+
+
+def load_rows(
+    connection: "Connection[Any]", epoch: str, after: int, *, limit: int, max_bytes: int
+) -> tuple[Sequence[Message], int]:
+    """The messages after position `after`, limited like those of a page, and the position of the newest one stored.
+
+    It is `after` if nothing is stored behind it.
+    """
+    values = {"after": after, "limit": limit, "max_bytes": max_bytes}
+    rows = connection.execute(LOAD_ROWS, values, binary=True).fetchall()
+    head = rows[0][0]
+    return _messages(epoch, (row[1:] for row in rows if row[1] is not None)), max(after, head or 0)
+
+
+def position_before(connection: "Connection[Any]", time_us: int) -> int:
+    """Position after which all messages still kept were stored at `time_us` or later."""
+    [(position,)] = connection.execute(_POSITION_BEFORE, (time_us,), binary=True)
+    return int(position)
+
+
+def load_cursors(connection: "Connection[Any]", prefix: str) -> list[SavedCursor]:
+    """Saved cursors whose names begin with `prefix`, sorted by name."""
+    return [SavedCursor(*row) for row in connection.execute(_LOAD_CURSORS, {"prefix": prefix}, binary=True)]
+
+
+def probe(connection: "Connection[Any]") -> None:
+    """Write what a message needs, and undo it, so that a full or failing disk raises an error."""
+    with one_trip(connection):
+        connection.execute("BEGIN")
+        connection.execute(_PROBE, (PROBE_POSITION,))
+        connection.execute("ROLLBACK")
+
+
+def _selection(wanted: TopicFilter) -> dict[str, Any]:
+    beneath = [f"{_literal(pattern)}%" for pattern in wanted.patterns if pattern and is_subtree(pattern)]
+    exact = [pattern for pattern in wanted.patterns if not is_subtree(pattern)]
+    return {"exact": exact, "beneath": beneath, "all_safe": "" in wanted.patterns}
+
+
+def _literal(text: str) -> str:
+    """Pattern of LIKE that matches just this text."""
+    return text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+
+
+def _messages(epoch: str, rows: Iterable[Sequence[Any]]) -> list[Message]:
+    return [
+        StoredMessage.of(topic, body, (epoch, position, time_us, size, meta))
+        for position, time_us, size, meta, topic, body, _ in rows
+    ]

@@ -1,0 +1,59 @@
+"""The tables of the PostgreSQL log, in a schema of its own for each test, filled by its own queries."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg import sql
+
+from hookbot.log.contract import NewPosition
+from hookbot.log.deduplication import Batch, digest
+from hookbot.log.postgres_batch import PLANNER, begin_batch, finish_batch
+from hookbot.protocol.message import Draft, Message
+from support.messages import EPOCH
+from support.postgres import PostgresServer
+
+LOCK_KEY = 7
+HUB = "hub-1"
+CHANNEL = "hookbot_test"
+TIME_US = 1_700_000_000_000_000
+
+
+def new_schema() -> str:
+    return f"test_{secrets.token_hex(8)}"
+
+
+@contextmanager
+def connected(postgres: PostgresServer, schema: str) -> Iterator[psycopg.Connection[Any]]:
+    """Connection as the log makes it."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("SET search_path TO {}, pg_temp").format(sql.Identifier(schema)))
+        for setting in (*PLANNER, "jit = off", "lock_timeout = '10s'"):
+            connection.execute(f"SET {setting}".encode())
+        yield connection
+
+
+def store(
+    connection: psycopg.Connection[Any],
+    *drafts: Draft,
+    cursors: Mapping[str, NewPosition] = {},
+    clock_us: int | None = TIME_US,
+    lock_key: int = LOCK_KEY,
+    token: UUID | None = None,
+) -> list[Message]:
+    """The messages that a batch has stored."""
+    digests = [digest(once) for draft in drafts for once in draft.once]
+    start = begin_batch(connection, lock_key, digests, list(cursors), [], clock_us)
+    batch = Batch(EPOCH, start.position, max(start.now_us, start.time_us), start.known)
+    for draft in drafts:
+        batch.add(draft)
+    finish_batch(connection, batch, cursors, HUB, token or uuid4(), CHANNEL)
+    return [message for _, message in batch.stored]
+
+
+def leave_hole(connection: psycopg.Connection[Any], positions: int = 1) -> None:
+    """Positions that no message has, as a batch leaves them that was rolled back."""
+    connection.execute("SELECT setval('pos', last_value + %s) FROM pos", (positions,))
