@@ -188,6 +188,18 @@ def test_positions_jump_once_on_a_timeline_that_is_new_to_the_log(
     assert message.position == JUMP + 4
 
 
+def test_positions_jump_from_the_newest_message_if_the_sequence_has_not_come_along(
+    connection: psycopg.Connection[Any], opened: Identity
+) -> None:
+    store(connection, Draft("a"), Draft("b"))
+    connection.execute("SELECT setval('pos', 0)")
+    on_timeline(connection, 0)
+
+    check_identity(connection, LOCK_KEY, opened.epoch, 0)
+
+    assert load_failovers(connection) == [Failover(before=JUMP + 3, after=2, lost_up_to=2)]
+
+
 def test_hubs_that_see_a_failover_at_the_same_time_record_it_once(
     connection: psycopg.Connection[Any], postgres: PostgresServer, schema: str, opened: Identity
 ) -> None:

@@ -90,8 +90,10 @@ _CURRENT = f"CASE WHEN pg_is_in_recovery() THEN 0 ELSE {_TIMELINE} END"
 _LOAD_IDENTITY = f"SELECT epoch, schema_version, timeline, {_CURRENT} FROM identity"
 _INSERT_IDENTITY = f"INSERT INTO identity VALUES (%s, %s, {_TIMELINE})"
 # Messages that retention has deleted were there as well.
+# Replication of single tables leaves sequences out.
 _LOAD_NEWEST = """
-    SELECT greatest((SELECT max(position) FROM log), (SELECT max(passed) FROM half)), last_value FROM pos
+    SELECT newest, greatest(last_value, newest) FROM pos,
+        (SELECT greatest((SELECT max(position) FROM log), (SELECT max(passed) FROM half)) AS newest) stored
     """
 _INSERT_FAILOVER = 'INSERT INTO failover ("before", "after", lost_up_to) VALUES (%s, %s, %s)'
 _NOTE_LOST = """
