@@ -14,8 +14,10 @@ from hookbot.log.postgres_queries import (
     LOAD_ROWS,
     PROBE_POSITION,
     load_cursors,
+    load_head,
     load_page,
     load_rows,
+    load_topics,
     position_before,
     probe,
 )
@@ -201,6 +203,27 @@ def test_rows_are_those_after_a_position_and_the_head_is_the_newest(connection: 
     assert load_rows(connection, EPOCH, 2, limit=9, max_bytes=1 << 20) == (stored[2:], 4)
     assert load_rows(connection, EPOCH, 4, limit=9, max_bytes=1 << 20) == ([], 4)
     assert load_rows(connection, EPOCH, 7, limit=9, max_bytes=1 << 20) == ([], 7)
+
+
+def test_the_head_is_the_newest_message_ever_stored(connection: psycopg.Connection[Any]) -> None:
+    assert load_head(connection) == (0, 0)
+    store(connection, Draft("a"), Draft("a"))
+    leave_hole(connection)
+    assert load_head(connection) == (2, TIME_US)
+    connection.execute("UPDATE half SET passed = 2, lost_us = 3")
+    assert load_head(connection) == (2, TIME_US)
+    connection.execute("DELETE FROM log")
+    assert load_head(connection) == (2, 3)
+
+
+def test_topics_are_those_of_the_newest_messages(connection: psycopg.Connection[Any]) -> None:
+    assert load_topics(connection, 5) == []
+    store(connection, Draft("a"), Draft("b"))
+    leave_hole(connection)
+    store(connection, Draft("a"))
+
+    assert load_topics(connection, 2) == [("b", 2), ("a", 4)]
+    assert load_topics(connection, 5) == [("a", 1), ("b", 2), ("a", 4)]
 
 
 # Positions by time

@@ -56,6 +56,16 @@ LOAD_ROWS = f"""
     LEFT JOIN ({_FITTING.format(found=_NEXT, order="ASC")}) rows ON true
     ORDER BY position
     """
+# Of a log that retention has emptied, it is what retention has passed.
+_LOAD_HEAD = """
+    SELECT position, time_us FROM (
+        (SELECT position, time_us FROM log ORDER BY position DESC LIMIT 1) UNION ALL SELECT passed, lost_us FROM half
+    ) newest ORDER BY position DESC, time_us DESC LIMIT 1
+    """
+_LOAD_TOPICS = """
+    SELECT topic, position FROM (SELECT topic, position FROM log ORDER BY position DESC LIMIT %b::bigint) newest
+    ORDER BY position
+    """
 # By bisection: `low` is the newest message that is known to be too old, or where messages begin; those after `high` are
 # not. There may be none at a position between them.
 _POSITION_BEFORE = """
@@ -114,6 +124,17 @@ def load_rows(
     rows = connection.execute(LOAD_ROWS, values, binary=True).fetchall()
     head = rows[0][0]
     return _messages(epoch, (row[1:] for row in rows if row[1] is not None)), max(after, head or 0)
+
+
+def load_head(connection: "Connection[Any]") -> tuple[int, int]:
+    """Position and time of the newest message ever stored."""
+    [(position, time_us)] = connection.execute(_LOAD_HEAD, binary=True)
+    return position, time_us
+
+
+def load_topics(connection: "Connection[Any]", number: int) -> list[tuple[str, int]]:
+    """Topic and position of each of the newest messages, which are at most this many, in order."""
+    return connection.execute(_LOAD_TOPICS, (number,), binary=True).fetchall()
 
 
 def position_before(connection: "Connection[Any]", time_us: int) -> int:
