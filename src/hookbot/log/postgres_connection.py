@@ -45,7 +45,9 @@ PARAMETERS = {
 # statistics were made for an empty one, and would read all of it.
 SETTINGS = {
     "client_encoding": "UTF8",
-    "lock_timeout": "10s",
+    # Before the deadline of the work: a lock that another holds is no reason to lose the connection.
+    "lock_timeout": "8s",
+    # After it: ends what was given up.
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "5s",
     "enable_seqscan": "off",
@@ -159,7 +161,8 @@ class PostgresConnection:
         for parameters in self._address.hosts:
             try:
                 return self._connect_to(parameters)
-            except (psycopg.OperationalError, Unavailable) as error:
+            # OSError: the process has no file left.
+            except (psycopg.OperationalError, OSError, Unavailable) as error:
                 reasons.append(reason(error))
         # Not `Broken`: no work was begun.
         raise Unreachable("; ".join(reasons))
@@ -171,9 +174,9 @@ class PostgresConnection:
         chosen = PARAMETERS | {**parameters, "target_session_attrs": "read-write"}
         connection = psycopg.connect(psycopg.conninfo.make_conninfo(**chosen), autocommit=True)
         self._connection = connection
-        with self._guard:
-            self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         try:
+            with self._guard:
+                self._socket = socket.socket(fileno=os.dup(connection.fileno()))
             self._do(connection, self._prepare, CONNECT_S)
         except BaseException:
             self.close()

@@ -49,8 +49,7 @@ class PostgresListener:
 
     async def open(self) -> None:
         """Listen from now on, on a new connection. Raises `Unavailable`."""
-        self._listening = None
-        await trio.to_thread.run_sync(self.close)
+        self.close()
         self._listening = await self._connection.run(self._listen, deadline_s=ANSWER_S)
         self._check_at = trio.current_time() + self._check_s
 
@@ -75,8 +74,9 @@ class PostgresListener:
     async def hears(self, other: PostgresConnection, *, within_s: float = HEARD_S) -> bool:
         """True if a notification sent on another connection arrives here.
 
-        If not, a proxy is between the hub and the server that gives a client another session for each transaction. The
-        notifications before it are dropped, and the other hubs hear its payload, which has no meaning.
+        If not, a proxy between the hub and the server gives a client another session for each transaction: then the
+        settings of a session, as its schema, are those of whoever used it before. The notifications that arrive
+        meanwhile are dropped, and the other hubs hear a payload that has no meaning.
         """
         token = uuid4().hex
         await other.run(lambda connection: connection.execute("SELECT pg_notify(%s, %s)", [self._channel, token]))
@@ -102,8 +102,7 @@ class PostgresListener:
         if self._listening is None:
             raise Unavailable("the hub does not listen to the notifications of its log")
         try:
-            # As `Connection.notifies` does, which waits, even if for no time: its first look may be too short to see
-            # anything, and it makes a selector for each.
+            # What `Connection.notifies` does, without its wait: one of no time sees nothing in some versions.
             self._listening.pgconn.consume_input()
             while notify := self._listening.pgconn.notifies():
                 self._payloads.append(notify.extra.decode())
@@ -115,13 +114,8 @@ class PostgresListener:
     async def _check(self) -> None:
         """Ask the server for an answer. Raises `Unavailable` if there is none."""
         try:
-            await self._connection.run(self._answer, deadline_s=ANSWER_S)
+            await self._connection.run(lambda connection: connection.execute("SELECT 1"), deadline_s=ANSWER_S)
         except Unavailable:
             self._listening = None
             raise
         self._check_at = trio.current_time() + self._check_s
-
-    def _answer(self, connection: "psycopg.Connection[Any]") -> None:
-        if connection is not self._listening:
-            raise Unavailable("the hub has lost the connection on which its log notifies it")
-        connection.execute("SELECT 1")
