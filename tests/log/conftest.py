@@ -4,13 +4,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
 from hookbot.log.contract import Log
 from hookbot.log.memory import MemoryLog
+from hookbot.log.postgres import open_postgres_log
+from hookbot.log.postgres_address import PostgresAddress
+from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.sqlite import open_sqlite_log
 from support.clock import Clock
+from support.postgres import PostgresServer, new_schema
 
 
 @pytest.fixture
@@ -18,13 +23,17 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def open_log(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
 ) -> Callable[..., AbstractAsyncContextManager[Log]]:
     if request.param == "memory":
         return lambda **options: nullcontext(MemoryLog(clock_us=clock, **options))
-    return partial(open_sqlite_log, tmp_path, clock_us=clock)
+    if request.param == "sqlite":
+        return partial(open_sqlite_log, tmp_path, clock_us=clock)
+    server: PostgresServer = request.getfixturevalue("postgres")
+    address = PostgresAddress.parse(f"{server.url}?schema={new_schema()}")
+    return partial(open_postgres_log, address, OwnHub(token_hex(8), "", "0", ""), clock_us=clock)
 
 
 @pytest.fixture

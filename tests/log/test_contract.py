@@ -482,10 +482,10 @@ async def test_a_cursor_of_none_is_deleted(log: MemoryLog | SqliteLog) -> None:
 
 async def test_what_is_too_old_goes(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, "a", "/unsafe/a")
-    clock.now_us += 10 * 1_000_000
+    clock.now_us += 10 * 1_000_000 + 1
     await store(log, "a", "/unsafe/a")
 
-    await trim(log, replace(KEEP_ALL, max_age_s=10), clock.now_us + 1)
+    await trim(log, replace(KEEP_ALL, max_age_s=10), clock.now_us)
 
     assert await positions(log, *EVERYTHING.patterns) == [3, 4]
 

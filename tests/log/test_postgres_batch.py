@@ -9,15 +9,16 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from hookbot.log.contract import Noted
-from hookbot.log.deduplication import Batch, FirstUse, digest
+from hookbot.log.batch import Batch
+from hookbot.log.contract import Noted, Unit
+from hookbot.log.deduplication import FirstUse, digest
 from hookbot.log.postgres_batch import FIND_KEYS, BatchStart, begin_batch, find_token, finish_batch
 from hookbot.log.postgres_queries import load_cursors, load_rows
 from hookbot.log.postgres_schema import open_schema
 from hookbot.protocol.message import Draft, Message, Once, Verified
 from support.messages import EPOCH
-from support.postgres import PostgresServer
-from support.postgres_tables import CHANNEL, HUB, LOCK_KEY, TIME_US, connected, leave_hole, new_schema, store
+from support.postgres import PostgresServer, new_schema
+from support.postgres_tables import CHANNEL, HUB, LOCK_KEY, TIME_US, connected, leave_hole, store
 
 ONCE = Once("idempotency", "a", "key", exclusive=True, fingerprint=b"\0f")
 
@@ -35,7 +36,7 @@ def connection(postgres: PostgresServer, schema: str) -> Iterator[psycopg.Connec
 
 
 def everything(connection: psycopg.Connection[Any]) -> list[Message]:
-    return list(load_rows(connection, EPOCH, 0, limit=10_000, max_bytes=1 << 40)[0])
+    return list(load_rows(connection, EPOCH, 0, None, limit=10_000, max_bytes=1 << 40).messages)
 
 
 def is_idle(connection: psycopg.Connection[Any]) -> bool:
@@ -104,11 +105,11 @@ def test_positions_continue_after_a_hole_and_times_never_decrease(connection: ps
 def test_what_is_rolled_back_is_not_stored(connection: psycopg.Connection[Any]) -> None:
     start = begin_batch(connection, LOCK_KEY, [], [], [], TIME_US)
     batch = Batch(EPOCH, start.position, TIME_US, {})
-    batch.add(Draft("a"))
+    batch.add_unit(Unit([Draft("a")], {"one": 1}))
     batch.stored *= 2
 
     with pytest.raises(errors.UniqueViolation):
-        finish_batch(connection, batch, {"one": 1}, HUB, uuid4(), CHANNEL)
+        finish_batch(connection, batch, HUB, uuid4(), CHANNEL)
 
     assert is_idle(connection)
     assert everything(connection) == []
@@ -135,7 +136,7 @@ def test_those_who_listen_are_notified_of_messages_after_their_commit(
         store(connection, Draft("a"))
 
         [told] = other.notifies(timeout=10, stop_after=1)
-        assert (told.channel, told.payload) == (CHANNEL, "news")
+        assert (told.channel, told.payload) == (CHANNEL, "news 1")
         assert len(everything(other)) == 1
 
 
@@ -144,7 +145,7 @@ def test_a_batch_that_is_stored_is_no_failure_if_nobody_can_be_notified(connecti
     batch = Batch(EPOCH, start.position, TIME_US, {})
     batch.add(Draft("a"))
 
-    finish_batch(connection, batch, {}, HUB, uuid4(), "too long" * 100)
+    finish_batch(connection, batch, HUB, uuid4(), "too long" * 100)
 
     assert is_idle(connection)
     assert len(everything(connection)) == 1
@@ -181,7 +182,7 @@ def test_a_token_is_looked_up_when_the_batch_before_it_has_ended(
         thread = Thread(target=lambda: found.append(find_token(other, LOCK_KEY, HUB, token)))
         thread.start()
         _wait_for_lock(postgres, schema, other)
-        finish_batch(connection, batch, {}, HUB, token, CHANNEL)
+        finish_batch(connection, batch, HUB, token, CHANNEL)
         thread.join()
 
     assert found == [True]
@@ -201,7 +202,7 @@ def test_two_hubs_take_turns(connection: psycopg.Connection[Any], postgres: Post
     # Positions become visible in order: whoever reads after the newest one it has seen misses none.
     found: list[int] = []
     while len(found) < 200:
-        messages, head = load_rows(connection, EPOCH, found[-1] if found else 0, limit=1000, max_bytes=1 << 30)
+        messages, head, _ = load_rows(connection, EPOCH, found[-1] if found else 0, None, limit=1000, max_bytes=1 << 30)
         found += [message.position for message in messages]
         assert head == (found[-1] if found else 0)
     for thread in threads:

@@ -179,7 +179,7 @@ async def test_it_hears_what_is_sent_on_another_connection_to_the_same_database(
     address: PostgresAddress, listener: PostgresListener
 ) -> None:
     other = PostgresConnection(address, "hookbot")
-    assert await listener.hears(other, within_s=30)
+    assert await listener.hears(other.run, within_s=30)
     other.close()
 
 
@@ -188,5 +188,5 @@ async def test_a_connection_that_is_not_to_the_same_session_or_database_is_not_h
 ) -> None:
     """As through a proxy that gives the session away in which it listens."""
     other = PostgresConnection(PostgresAddress.parse(server.url_of("postgres")), "hookbot")
-    assert not await listener.hears(other, within_s=0.1)
+    assert not await listener.hears(other.run, within_s=0.1)
     other.close()

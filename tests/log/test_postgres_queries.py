@@ -26,8 +26,8 @@ from hookbot.log.postgres_schema import open_schema
 from hookbot.protocol.message import Draft, Message
 from hookbot.protocol.topics import TopicFilter
 from support.messages import EPOCH
-from support.postgres import PostgresServer
-from support.postgres_tables import LOCK_KEY, TIME_US, connected, leave_hole, new_schema, store
+from support.postgres import PostgresServer, new_schema
+from support.postgres_tables import LOCK_KEY, TIME_US, connected, leave_hole, store
 
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 PAGE = {
@@ -192,17 +192,17 @@ def test_pages_of_a_log_without_statistics_read_only_their_own_rows(connection: 
 
 
 def test_rows_are_those_after_a_position_and_the_head_is_the_newest(connection: psycopg.Connection[Any]) -> None:
-    assert load_rows(connection, EPOCH, 0, limit=9, max_bytes=1 << 20) == ([], 0)
+    assert load_rows(connection, EPOCH, 0, None, limit=9, max_bytes=1 << 20)[:2] == ([], 0)
     stored = [*store(connection, Draft("a", b"x")), *store(connection, Draft("/unsafe/a"))]
     leave_hole(connection)
     stored += store(connection, Draft("b"))
 
-    assert load_rows(connection, EPOCH, 0, limit=9, max_bytes=1 << 20) == (stored, 4)
-    assert load_rows(connection, EPOCH, 0, limit=2, max_bytes=1 << 20) == (stored[:2], 4)
-    assert load_rows(connection, EPOCH, 0, limit=9, max_bytes=1) == (stored[:1], 4)
-    assert load_rows(connection, EPOCH, 2, limit=9, max_bytes=1 << 20) == (stored[2:], 4)
-    assert load_rows(connection, EPOCH, 4, limit=9, max_bytes=1 << 20) == ([], 4)
-    assert load_rows(connection, EPOCH, 7, limit=9, max_bytes=1 << 20) == ([], 7)
+    assert load_rows(connection, EPOCH, 0, None, limit=9, max_bytes=1 << 20)[:2] == (stored, 4)
+    assert load_rows(connection, EPOCH, 0, None, limit=2, max_bytes=1 << 20)[:2] == (stored[:2], 4)
+    assert load_rows(connection, EPOCH, 0, None, limit=9, max_bytes=1)[:2] == (stored[:1], 4)
+    assert load_rows(connection, EPOCH, 2, None, limit=9, max_bytes=1 << 20)[:2] == (stored[2:], 4)
+    assert load_rows(connection, EPOCH, 4, None, limit=9, max_bytes=1 << 20)[:2] == ([], 4)
+    assert load_rows(connection, EPOCH, 7, None, limit=9, max_bytes=1 << 20)[:2] == ([], 7)
 
 
 def test_the_head_is_the_newest_message_ever_stored(connection: psycopg.Connection[Any]) -> None:
@@ -232,7 +232,7 @@ def test_topics_are_those_of_the_newest_messages(connection: psycopg.Connection[
 def test_the_position_before_a_time_is_that_of_the_newest_message_that_is_older(
     connection: psycopg.Connection[Any],
 ) -> None:
-    assert position_before(connection, TIME_US) == 0
+    assert position_before(connection, time_us=TIME_US)[0] == 0
     random = Random(1)
     stored: list[Message] = []
     clock_us = TIME_US
@@ -243,7 +243,7 @@ def test_the_position_before_a_time_is_that_of_the_newest_message_that_is_older(
 
     for time_us in range(TIME_US - 1, stored[-1].time_us + 3):
         older = [message.position for message in stored if message.time_us < time_us]
-        assert position_before(connection, time_us) == max(older, default=0)
+        assert position_before(connection, time_us=time_us)[0] == max(older, default=0)
 
 
 def test_the_position_before_a_time_is_at_least_what_retention_has_passed(connection: psycopg.Connection[Any]) -> None:
@@ -251,10 +251,10 @@ def test_the_position_before_a_time_is_at_least_what_retention_has_passed(connec
     connection.execute("DELETE FROM log WHERE position <= 3")
     connection.execute("UPDATE half SET passed = 3")
 
-    assert position_before(connection, TIME_US) == 3
-    assert position_before(connection, TIME_US + 1) == 5
+    assert position_before(connection, time_us=TIME_US)[0] == 3
+    assert position_before(connection, time_us=TIME_US + 1)[0] == 5
     connection.execute("DELETE FROM log")
-    assert position_before(connection, TIME_US + 1) == 3
+    assert position_before(connection, time_us=TIME_US + 1)[0] == 3
 
 
 # Cursors

@@ -20,8 +20,8 @@ from hookbot.log.postgres_schema import (
     open_schema,
 )
 from hookbot.protocol.message import Draft
-from support.postgres import PostgresServer
-from support.postgres_tables import LOCK_KEY, connected, leave_hole, new_schema, store
+from support.postgres import PostgresServer, new_schema
+from support.postgres_tables import LOCK_KEY, connected, leave_hole, store
 
 
 @pytest.fixture(params=["test", 'with "quotes"'])

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from tempfile import mkdtemp
 
 import psycopg
@@ -101,9 +102,12 @@ class PostgresServer:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
 
-    def execute(self, statement: str, *values: object, database: str = "hookbot") -> list[tuple[object, ...]]:
+    def execute(
+        self, statement: str, *values: object, database: str = "hookbot", schema: str = "public"
+    ) -> list[tuple[object, ...]]:
         """Rows of a statement, committed."""
-        with psycopg.connect(self.url_of(database), autocommit=True) as connection:
+        options = f"-c search_path={schema}"
+        with psycopg.connect(self.url_of(database), autocommit=True, options=options) as connection:
             cursor = connection.execute(statement.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -113,6 +117,11 @@ class PostgresServer:
         # Not captured: the server would keep the pipe.
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", check=False)
         assert done.returncode == 0, command
+
+
+def new_schema() -> str:
+    """Name of a schema that no other test has."""
+    return f"t{token_hex(8)}"
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The tables of the PostgreSQL log, in a schema of its own for each test, filled by its own queries."""
 
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +8,9 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg import sql
 
-from hookbot.log.contract import NewPosition
-from hookbot.log.deduplication import Batch, digest
+from hookbot.log.batch import Batch
+from hookbot.log.contract import NewPosition, Unit
+from hookbot.log.deduplication import digest
 from hookbot.log.postgres_batch import PLANNER, begin_batch, finish_batch
 from hookbot.protocol.message import Draft, Message
 from support.messages import EPOCH
@@ -22,17 +22,13 @@ CHANNEL = "hookbot_test"
 TIME_US = 1_700_000_000_000_000
 
 
-def new_schema() -> str:
-    return f"test_{secrets.token_hex(8)}"
-
-
 @contextmanager
 def connected(postgres: PostgresServer, schema: str) -> Iterator[psycopg.Connection[Any]]:
     """Connection as the log makes it."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(sql.SQL("SET search_path TO {}, pg_temp").format(sql.Identifier(schema)))
-        for setting in (*PLANNER, "jit = off", "lock_timeout = '10s'"):
-            connection.execute(f"SET {setting}".encode())
+        for name, value in (PLANNER | {"jit": "off", "lock_timeout": "10s"}).items():
+            connection.execute(f"SET {name} = '{value}'".encode())
         yield connection
 
 
@@ -48,10 +44,9 @@ def store(
     digests = [digest(once) for draft in drafts for once in draft.once]
     start = begin_batch(connection, lock_key, digests, list(cursors), [], clock_us)
     batch = Batch(EPOCH, start.position, max(start.now_us, start.time_us), start.known)
-    for draft in drafts:
-        batch.add(draft)
-    finish_batch(connection, batch, cursors, HUB, token or uuid4(), CHANNEL)
-    return [message for _, message in batch.stored]
+    batch.add_unit(Unit(drafts, cursors))
+    finish_batch(connection, batch, HUB, token or uuid4(), CHANNEL)
+    return batch.messages
 
 
 def leave_hole(connection: psycopg.Connection[Any], positions: int = 1) -> None:

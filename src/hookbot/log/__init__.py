@@ -13,9 +13,9 @@
 - `Partition` (`retention`) counts the safe or the unsafe messages, and selects those to delete.
 - `OpenedFile` (`opened_files`) notices that a file is gone or truncated while it is open.
 - `TrustedClock` (`trusted_clock`) is the time of a hub, which does not follow a jump of the machine's clock.
-- `Duties` (`duties`) are what only one of the hubs that share a log does at a time; `SoleDuties` those of a log with one
-  hub, and `PostgresDuties` (`postgres_duties`) those of a family, with its SQL (`postgres_duty_queries`) and what is
-  held here (`HeldDuties`, `held_duties`).
+- `Duties` (`duties`) are what only one of the hubs that share a log does at a time; `SoleDuties` those of a log with
+  one hub, and `PostgresDuties` (`postgres_duties`) those of a family, with its SQL (`postgres_duty_queries`) and what
+  is held here (`HeldDuties`, `held_duties`).
 - `Engine` (`engine`) is the base class of both engines, with the state that they keep in memory.
 
 Only the broker's writer appends and trims; any task may read.

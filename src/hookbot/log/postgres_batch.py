@@ -12,20 +12,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .contract import NewPosition, Noted
-from .deduplication import Batch, FirstUse
+from .batch import Batch
+from .contract import Noted
+from .deduplication import FirstUse
 from .stored_message import encode_meta
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-PLANNER = ("enable_seqscan = off", "enable_bitmapscan = off", "max_parallel_workers_per_gather = 0")
+PLANNER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "max_parallel_workers_per_gather": "0"}
 """Settings of each connection. Every statement finds its rows by an index, in the order of their positions; where the
 planner has no statistics of a table that has just grown, it would read and sort all of it."""
 
 # Whatever the server's default is: each statement has to see what others committed while this one waited for the lock.
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 LOCK = "SELECT pg_advisory_xact_lock(%b::bigint)"
+NEWS = "news"
+"""First word of the notification that something was stored, before the position of the newest message."""
+
 _LOAD_STATE = """
     SELECT pos.last_value, clock.last_value,
         coalesce(%b::bigint, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
@@ -60,7 +64,7 @@ _SAVE_TOKEN = """
     """  # noqa: S105
 _FIND_TOKEN = "UPDATE writer SET token = token WHERE hub = %b::text AND token = %b::uuid"  # noqa: S105
 # A commit that notifies holds a lock of the whole cluster until it is on the disk: this one does not wait for that.
-_NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%b::text, 'news')"
+_NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%b::text, %b::text)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +129,8 @@ def begin_batch(
     return BatchStart(position, time_us, now_us, known, dict(cursors), dict(duties))
 
 
-def finish_batch(
-    connection: "Connection[Any]",
-    batch: Batch,
-    cursors: Mapping[str, NewPosition],
-    hub: str,
-    token: UUID,
-    channel: str,
-) -> None:
-    """Store a batch, save cursors, commit, and then notify those who listen on `channel`.
+def finish_batch(connection: "Connection[Any]", batch: Batch, hub: str, token: UUID, channel: str) -> None:
+    """Store a batch, commit, and then notify those who listen on `channel` of its head.
 
     If the answer is lost, `find_token` knows whether it is stored.
     """
@@ -142,13 +139,13 @@ def finish_batch(
         with one_trip(connection):
             if batch.stored:
                 _insert(connection, batch)
-            if cursors:
-                _save_cursors(connection, cursors, batch.time_us)
-            if batch.stored or cursors:
+            if batch.cursors:
+                _save_cursors(connection, batch.cursors, batch.time_us)
+            if batch.stored or batch.cursors:
                 connection.execute(_SAVE_TOKEN, (hub, token, batch.head))
             commit = connection.execute("COMMIT")
             if batch.stored:
-                connection.execute(_NOTIFY, (channel,))
+                connection.execute(_NOTIFY, (channel, f"{NEWS} {batch.head}"))
     except Exception:
         # It is stored, and those who listen read without a notification, too.
         if commit is None or commit.statusmessage != "COMMIT":
@@ -181,10 +178,10 @@ def _insert(connection: "Connection[Any]", batch: Batch) -> None:
     connection.execute(_SET_STATE, (batch.head, batch.time_us))
 
 
-def _save_cursors(connection: "Connection[Any]", cursors: Mapping[str, NewPosition], now_us: int) -> None:
-    saved = {name: Noted.of(position) for name, position in cursors.items() if position is not None}
+def _save_cursors(connection: "Connection[Any]", cursors: Mapping[str, Noted | None], now_us: int) -> None:
+    saved = {name: noted for name, noted in cursors.items() if noted}
     if saved:
         positions, notes = [noted.position for noted in saved.values()], [noted.note for noted in saved.values()]
         connection.execute(_SAVE_CURSORS, (now_us, list(saved), positions, notes))
-    if deleted := [name for name, position in cursors.items() if position is None]:
+    if deleted := [name for name, noted in cursors.items() if noted is None]:
         connection.execute(_DELETE_CURSORS, (deleted,))

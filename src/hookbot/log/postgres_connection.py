@@ -20,6 +20,7 @@ from ..callbacks import T
 from ..errors import Unavailable
 from ..threads import hub_threads
 from .postgres_address import PostgresAddress
+from .postgres_batch import PLANNER
 from .postgres_errors import Unreachable, cannot_open, reason, unavailable
 
 # `require_psycopg` says what to install.
@@ -41,8 +42,7 @@ PARAMETERS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",
 }
-# Not as parameters of the connection, which a pooling proxy refuses. The planner takes a table that has grown since its
-# statistics were made for an empty one, and would read all of it.
+# Not as parameters of the connection, which a pooling proxy refuses.
 SETTINGS = {
     "client_encoding": "UTF8",
     # Before the deadline of the work: a lock that another holds is no reason to lose the connection.
@@ -50,9 +50,8 @@ SETTINGS = {
     # After it: ends what was given up.
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "5s",
-    "enable_seqscan": "off",
     "jit": "off",
-}
+} | PLANNER
 
 
 class Broken(Unavailable):
@@ -197,7 +196,9 @@ class PostgresConnection:
         try:
             return work(connection)
         except psycopg.Error as error:
-            if connection.closed:
+            # The server's last word may come before the end of the connection.
+            if connection.closed or error.diag.severity_nonlocalized in ("FATAL", "PANIC"):
+                connection.close()
                 raise Broken(f"the hub has lost the connection to its log: {reason(error)}") from error
             raise unavailable("use", error) from error
         finally:

@@ -3,7 +3,7 @@
 A notification is a hint: one that is sent while nobody listens is lost, so whoever waits for it looks without one, too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -24,6 +24,9 @@ CHECK_S = 15.0
 """After this time without a notification, a connection that is dead without a word is looked for."""
 ANSWER_S = 5.0
 HEARD_S = 2.0
+
+
+Run = Callable[[Callable[["psycopg.Connection[Any]"], object]], Awaitable[object]]
 
 
 class PostgresListener:
@@ -71,15 +74,15 @@ class PostgresListener:
             if waiting.cancelled_caught:
                 await self._check()
 
-    async def hears(self, other: PostgresConnection, *, within_s: float = HEARD_S) -> bool:
-        """True if a notification sent on another connection arrives here.
+    async def hears(self, run: Run, *, within_s: float = HEARD_S) -> bool:
+        """True if a notification arrives here that is sent on another connection, to which `run` gives work.
 
         If not, a proxy between the hub and the server gives a client another session for each transaction: then the
         settings of a session, as its schema, are those of whoever used it before. The notifications that arrive
         meanwhile are dropped, and the other hubs hear a payload that has no meaning.
         """
         token = uuid4().hex
-        await other.run(lambda connection: connection.execute("SELECT pg_notify(%s, %s)", [self._channel, token]))
+        await run(lambda connection: connection.execute("SELECT pg_notify(%s, %s)", [self._channel, token]))
         with trio.move_on_after(within_s):
             while token not in await self.wait():
                 pass

@@ -6,14 +6,14 @@ Values are read in the binary format: as text, a body takes five times as long.
 # ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, is_subtree
 from .contract import Page, SavedCursor
 from .engine import ScanRange
 from .postgres_batch import one_trip
-from .postgres_retention import Lost, lost_of, query_lost
+from .postgres_retention import Lost, load_half, lost_of, query_lost
 from .stored_message import StoredMessage
 
 if TYPE_CHECKING:
@@ -49,10 +49,13 @@ LOAD_PAGE = {
     newest: _FITTING.format(found=_SCAN.format(order=order), order=order)
     for newest, order in ((False, "ASC"), (True, "DESC"))
 }
-_NEXT = "SELECT * FROM log WHERE position > %(after)b::bigint ORDER BY position LIMIT %(limit)b::bigint"
+_NEXT = """
+    SELECT * FROM log WHERE position > %(after)b::bigint AND position <= coalesce(%(up_to)b::bigint, position)
+    ORDER BY position LIMIT %(limit)b::bigint
+    """
 # One statement has one snapshot: there is no message up to `head` beside these and those that follow them.
 LOAD_ROWS = f"""
-    SELECT head, rows.* FROM (SELECT max(position) AS head FROM log) newest
+    SELECT head, rows.* FROM (SELECT coalesce(%(up_to)b::bigint, max(position)) AS head FROM log) newest
     LEFT JOIN ({_FITTING.format(found=_NEXT, order="ASC")}) rows ON true
     ORDER BY position
     """
@@ -84,11 +87,32 @@ _POSITION_BEFORE = """
     )
     SELECT low FROM search WHERE low = high
     """
+_LOAD_NOW = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _LOAD_CURSORS = """
     SELECT name, position, updated_us, note FROM cursor
     WHERE name >= %(prefix)b::text AND starts_with(name, %(prefix)b::text) ORDER BY name
     """
 _PROBE = "INSERT INTO body VALUES (%b::bigint + pg_backend_pid(), '', '')"
+
+
+class Start(NamedTuple):
+    """What a log knows of its messages when it is opened."""
+
+    head: int
+    """Position and time of the newest message."""
+    head_us: int
+    topics: Sequence[tuple[str, int]]
+    """Topics and positions of the messages after `primed_after`, in order."""
+    primed_after: int
+    lost: Sequence[Lost]
+
+
+class Rows(NamedTuple):
+    """The oldest messages after a position, the position of the newest of all there, and what is lost."""
+
+    messages: Sequence[Message]
+    newest: int
+    lost: Sequence[Lost]
 
 
 def load_page(
@@ -113,17 +137,29 @@ def load_page(
     return Page(_messages(epoch, rows), scan.end if complete else rows[-1][0]), lost_of(lost)
 
 
-def load_rows(
-    connection: "Connection[Any]", epoch: str, after: int, *, limit: int, max_bytes: int
-) -> tuple[Sequence[Message], int]:
-    """The messages after position `after`, limited like those of a page, and the position of the newest one stored.
+def load_start(connection: "Connection[Any]", *, primed: int) -> Start:
+    """What a log knows when it is opened, with the topics of its newest messages, at most `primed`."""
+    head, head_us = load_head(connection)
+    newest = load_topics(connection, primed)
+    primed_after = newest[0][1] - 1 if len(newest) == primed else 0
+    # Those that were stored meanwhile are told.
+    topics = [(topic, position) for topic, position in newest if position <= head]
+    return Start(head, head_us, topics, primed_after, load_half(connection))
 
-    It is `after` if nothing is stored behind it.
-    """
-    values = {"after": after, "limit": limit, "max_bytes": max_bytes}
-    rows = connection.execute(LOAD_ROWS, values, binary=True).fetchall()
-    head = rows[0][0]
-    return _messages(epoch, (row[1:] for row in rows if row[1] is not None)), max(after, head or 0)
+
+def load_rows(
+    connection: "Connection[Any]", epoch: str, after: int, up_to: int | None, *, limit: int, max_bytes: int
+) -> Rows:
+    """The messages after a position, up to another one or all, limited like those of a page."""
+    values = {"after": after, "up_to": up_to, "limit": limit, "max_bytes": max_bytes}
+    with one_trip(connection):
+        connection.execute(_BEGIN)
+        found = connection.execute(LOAD_ROWS, values, binary=True)
+        lost = query_lost(connection)
+        connection.execute("COMMIT")
+    rows = found.fetchall()
+    messages = _messages(epoch, (row[1:] for row in rows if row[1] is not None))
+    return Rows(messages, max(after, rows[0][0] or 0), lost_of(lost))
 
 
 def load_head(connection: "Connection[Any]") -> tuple[int, int]:
@@ -137,10 +173,21 @@ def load_topics(connection: "Connection[Any]", number: int) -> list[tuple[str, i
     return connection.execute(_LOAD_TOPICS, (number,), binary=True).fetchall()
 
 
-def position_before(connection: "Connection[Any]", time_us: int) -> int:
-    """Position after which all messages still kept were stored at `time_us` or later."""
-    [(position,)] = connection.execute(_POSITION_BEFORE, (time_us,), binary=True)
-    return int(position)
+def position_before(connection: "Connection[Any]", *, time_us: int) -> tuple[int, list[Lost]]:
+    """Position after which all messages still kept were stored at `time_us` or later, and what is lost then."""
+    with one_trip(connection):
+        connection.execute(_BEGIN)
+        found = connection.execute(_POSITION_BEFORE, (time_us,), binary=True)
+        lost = query_lost(connection)
+        connection.execute("COMMIT")
+    [(position,)] = found
+    return int(position), lost_of(lost)
+
+
+def load_now(connection: "Connection[Any]") -> int:
+    """Time of the server's clock, in microseconds since 1970."""
+    [(now_us,)] = connection.execute(_LOAD_NOW, binary=True)
+    return int(now_us)
 
 
 def load_cursors(connection: "Connection[Any]", prefix: str) -> list[SavedCursor]:

@@ -25,7 +25,7 @@ _LOAD_LOST = "SELECT lost, lost_us, passed FROM half ORDER BY unsafe"
 _SCAN_ALL = "SET LOCAL enable_seqscan = on"
 _COUNT = f"""
     SELECT starts_with(topic, '{UNSAFE}'), max(position), max(time_us), count(*), sum(size)::bigint, min(time_us)
-    FROM log GROUP BY 1
+    FROM log WHERE position <= %b::bigint GROUP BY 1
     """
 # Locked until the commit, so that nobody takes the duty over before it.
 _HOLD_DUTY = "SELECT FROM duty WHERE name = %b::text AND hub = %b::text AND fence = %b::bigint FOR SHARE"
@@ -75,15 +75,15 @@ def lost_of(found: "Cursor[Any]") -> list[Lost]:
     return [Lost(*row) for row in found]
 
 
-def recount(connection: "Connection[Any]") -> list[Partition]:
-    """Totals of both partitions, of all messages up to the newest head. It takes as long as reading all of `log`.
+def recount(connection: "Connection[Any]", *, up_to: int) -> list[Partition]:
+    """Totals of both partitions, of all messages up to a position. It takes as long as reading all of `log`.
 
     The head of a partition without messages is what it has passed.
     """
     with one_trip(connection):
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         connection.execute(_SCAN_ALL)
-        found = connection.execute(_COUNT, binary=True)
+        found = connection.execute(_COUNT, (up_to,), binary=True)
         lost = query_lost(connection)
         connection.execute("COMMIT")
     totals = {unsafe: total for unsafe, *total in found}

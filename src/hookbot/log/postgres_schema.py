@@ -122,6 +122,11 @@ class Failover:
     after: int
     lost_up_to: int
 
+    @property
+    def is_lossy(self) -> bool:
+        """True if messages are known to be lost."""
+        return self.lost_up_to > self.after
+
 
 def open_schema(
     connection: "Connection[Any]", schema: str, lock_key: int, *, steps: "Sequence[str]" = STEPS

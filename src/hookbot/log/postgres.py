@@ -1,0 +1,322 @@
+"""The log in PostgreSQL, which any number of hubs share: each writes, and hears what the others have written.
+
+psycopg works in threads, so nothing here blocks the event loop.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..errors import Unavailable
+from ..protocol.message import Message, wall_clock_us
+from ..protocol.topics import TopicFilter
+from ..threads import hub_threads
+from . import postgres_queries as queries
+from .contract import News, Page, SavedCursor, Stored, Unit
+from .engine import Engine, ScanRange, TopicHeads
+from .postgres_address import PostgresAddress, require_psycopg
+from .postgres_batch import NEWS
+from .postgres_connection import WATCH_S, PostgresConnection
+from .postgres_duties import PostgresDuties
+from .postgres_duty_queries import NOTICE, OwnHub
+from .postgres_follower import Follower
+from .postgres_identity import LogIdentity
+from .postgres_listener import PostgresListener
+from .postgres_readers import READERS, PostgresReaders
+from .postgres_retention import Lost
+from .postgres_schema import Failover, load_failovers, note_lost
+from .postgres_trimmer import Trimmer
+from .postgres_writer import PostgresWriter, StoredBatch
+from .retention import Partition, Retention
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+# Positions that one query scans, in some milliseconds.
+SCAN_LENGTH = 100_000
+# As in SQLite: after a restart all subscribers reconnect at once.
+PRIMED = 10_000
+# What is read at a time of what other hubs have stored.
+FOLLOWED_MESSAGES = 1000
+FOLLOWED_BYTES = 8 << 20
+# A notification may be lost: this often, the log is looked at without one.
+POLL_S = 1.0
+RETRY_S = 1.0
+# So long after it was last heard of, the log is taken to be ahead.
+BEHIND_S = 10.0
+
+logger = logging.getLogger(__package__)
+
+
+@asynccontextmanager
+async def open_postgres_log(
+    address: PostgresAddress,
+    hub: OwnHub,
+    *,
+    clock_us: Callable[[], int] | None = None,
+    scan_length: int = SCAN_LENGTH,
+    primed: int = PRIMED,
+) -> AsyncIterator["PostgresLog"]:
+    """The log at `address`, as one of its hubs, until the block ends. `clock_us` replaces the server's clock.
+
+    Raises `ConfigError` if somebody has to do something about it, and `Unavailable` if it cannot be reached now.
+    """
+    require_psycopg()
+    identity = LogIdentity(address)
+    connections = Connections(address, f"hookbot {hub.id}", identity)
+    async with connections.watched():
+        await connections.writing.open()
+        start = await connections.writing.run(partial(queries.load_start, primed=primed))
+        await connections.listen()
+        writer = PostgresWriter(connections.writing, address, identity.epoch, hub.id, clock_us)
+        log = PostgresLog(connections, identity, writer, hub, start, clock_us=clock_us, scan_length=scan_length)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(log.duties.run)
+                nursery.start_soon(log.run)
+                yield log
+                nursery.cancel_scope.cancel()
+        finally:
+            # A batch that is under way is stored, and its publishers are answered.
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(writer.stop, limiter=hub_threads())
+
+
+class Connections:
+    """The connections of one hub: two that write, one that listens, and a few that read."""
+
+    def __init__(self, address: PostgresAddress, name: str, identity: LogIdentity) -> None:
+        self.writing, self.duties, *self.reading = [
+            PostgresConnection(address, name, identity.check) for _ in range(2 + READERS)
+        ]
+        self.listener = PostgresListener(address, name, identity.check)
+
+    async def listen(self) -> None:
+        """Listen to what other hubs notify. Raises `Unavailable` if nothing of that arrives."""
+        await self.listener.open()
+        if not await self.listener.hears(self.duties.run):
+            raise Unavailable(
+                "notifications of the server do not arrive: a proxy that gives a client another session for each "
+                "transaction is in between; connect the hub directly, or by a pool of whole sessions"
+            )
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Have nothing hang on a connection beyond its deadline, until the block ends; then close all of them."""
+        async with trio.open_nursery() as nursery:
+            watching = trio.CancelScope(shield=True)
+            nursery.start_soon(self._watch, watching)
+            try:
+                yield
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._close, limiter=hub_threads())
+                watching.cancel()
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                await trio.sleep(WATCH_S)
+                for connection in (self.writing, *self.reading):
+                    connection.abort_if_overdue()
+
+    def _close(self) -> None:
+        for connection in (self.writing, self.duties, *self.reading):
+            connection.close()
+        self.listener.close()
+
+
+class PostgresLog(Engine):
+    """Log in PostgreSQL as one of its hubs sees it. Opened by `open_postgres_log`."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        identity: LogIdentity,
+        writer: PostgresWriter,
+        hub: OwnHub,
+        start: queries.Start,
+        *,
+        clock_us: Callable[[], int] | None,
+        scan_length: int,
+    ) -> None:
+        self._follower = Follower(self._load_news, self._tell_news, start.head)
+        self._told = start.head
+        self._head_us = start.head_us
+        super().__init__(identity.epoch, [Partition(), Partition()], clock_us or wall_clock_us)
+        self._heads = TopicHeads(start.primed_after)
+        self._heads.add(start.topics)
+        self._adopt(start.lost)
+        self._identity = identity
+        self._writer = writer
+        self._readers = PostgresReaders(connections.reading)
+        self._connections = connections
+        self._scan_length = scan_length
+        self._failovers: list[Failover] = []
+        self._failovers_after = 0
+        """Number of connections that had been checked when they were read."""
+        self._caught_up_at = trio.current_time()
+        address = identity.address
+        self.duties: PostgresDuties = PostgresDuties(
+            connections.duties, hub, lambda: self.head, channel=address.channel, lock_key=address.lock_key
+        )
+        self._trimmer = Trimmer(writer, self.duties, hub.id, lambda: self.head, clock_us, scan_length)
+
+    @property
+    def head(self) -> int:
+        return self._follower.told
+
+    @property
+    def head_us(self) -> int:
+        return self._head_us
+
+    def store(self, units: Sequence[Unit], done: Stored) -> None:
+        def stored(result: StoredBatch | Exception) -> None:
+            if isinstance(result, Exception):
+                done(result)
+                return
+            batch, results = result
+            done(results)
+            self._follower.stored(News(batch.after, batch.messages, batch.head))
+
+        self._writer.store_soon(units, stored)
+
+    async def refresh(self) -> None:
+        await self._follower.catch_up()
+
+    async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
+        scan = self._scan_range(wanted, after=after, newest=newest, length=self._scan_length)
+        if not newest:
+            if hole := self._hole_after(after):
+                await trio.lowlevel.checkpoint()
+                return Page([], hole.before - 1, "failover")
+            scan = self._up_to_hole(scan)
+        if scan.low >= scan.high:
+            await trio.lowlevel.checkpoint()
+            return Page([], scan.end)
+        load = partial(queries.load_page, epoch=self.epoch, wanted=wanted, scan=scan)
+        page, lost = await self._readers.do(partial(load, limit=limit, max_bytes=max_bytes, newest=newest))
+        self._adopt(lost)
+        return page
+
+    async def position_before(self, time_us: int) -> int:
+        position, lost = await self._readers.do(partial(queries.position_before, time_us=time_us))
+        self._adopt(lost)
+        return max(position, self._lost_before(time_us))
+
+    async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
+        return await self._readers.do(partial(queries.load_cursors, prefix=prefix))
+
+    async def trim(self, retention: Retention, *, now_us: int) -> bool:
+        partitions, more = await self._trimmer.trim(retention)
+        self._adopt([Lost(partition.lost, partition.lost_us, partition.passed) for partition in partitions])
+        return more
+
+    async def probe(self) -> None:
+        await self._writer.do(queries.probe)
+        behind_s = trio.current_time() - self._caught_up_at
+        if behind_s > BEHIND_S:
+            raise Unavailable(f"the hub has not heard of its log for {behind_s:.0f} s")
+
+    async def run(self) -> None:
+        """Follow the log until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow)
+            nursery.start_soon(self._listen)
+
+    async def _follow(self) -> None:
+        failing = False
+        while True:
+            try:
+                await self._follower.catch_up()
+            except Unavailable as error:
+                if not failing:
+                    logger.error("following the log fails: %s", error)
+                failing = True
+            else:
+                if failing:
+                    logger.info("following the log works again")
+                failing, self._caught_up_at = False, trio.current_time()
+            await self._follower.wanted(POLL_S)
+
+    async def _listen(self) -> None:
+        listener = self._connections.listener
+        while True:
+            try:
+                while True:
+                    for payload in await listener.wait():
+                        self._hear(payload)
+            except Unavailable:
+                # The follower tells that the server cannot be reached, and looks without being notified.
+                await trio.sleep(RETRY_S)
+            with suppress(Unavailable):
+                await listener.open()
+                # What was notified meanwhile was not heard.
+                self.duties.look()
+                self._follower.wake()
+
+    def _hear(self, payload: str) -> None:
+        kind, _, position = payload.partition(" ")
+        if kind == NOTICE:
+            self.duties.look()
+        elif kind == NEWS and int(position) > self.head:
+            self._follower.wake()
+
+    async def _load_news(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int]:
+        def load(connection: "Connection[Any]") -> tuple[queries.Rows, Sequence[Failover] | None, int]:
+            failovers, checks = None, self._identity.checks
+            if checks != self._failovers_after:
+                note_lost(connection, after)
+                failovers = load_failovers(connection)
+            rows = queries.load_rows(
+                connection, self.epoch, after, up_to, limit=FOLLOWED_MESSAGES, max_bytes=FOLLOWED_BYTES
+            )
+            return rows, failovers, checks
+
+        rows, failovers, checks = await self._readers.do(load)
+        if failovers is not None:
+            if list(failovers) != self._failovers:
+                # What was counted may have been lost.
+                self._trimmer.recount()
+            self._failovers, self._failovers_after = list(failovers), checks
+            if hole := self._hole_after(after):
+                self._follower.skip_to(hole.before - 1)
+        self._adopt(rows.lost)
+        return rows.messages, rows.newest
+
+    def _tell_news(self, news: News) -> None:
+        if news.after > self._told:
+            # What is there in between is not known.
+            self._heads = TopicHeads(news.after)
+        self._told = news.head
+        if news.messages:
+            self._head_us = news.messages[-1].time_us
+            self._heads.add([(message.topic, message.position) for message in news.messages])
+            self._trimmer.tell(news.messages)
+        self._tell(news)
+
+    def _adopt(self, lost: Sequence[Lost]) -> None:
+        """Note what retention has deleted; it may have been read before what is known already."""
+        for unsafe, one in enumerate(lost):
+            if one.passed > self._partitions[unsafe].passed:
+                known = self._partitions[unsafe]
+                self._partitions[unsafe] = replace(known, lost=one.lost, lost_us=one.lost_us, passed=one.passed)
+
+    def _hole_after(self, position: int) -> Failover | None:
+        """The failover in which messages after a position were lost, before any that is still there."""
+        for failover in self._failovers:
+            if failover.after <= position < failover.before - 1 and (failover.is_lossy or position > failover.after):
+                return failover
+        return None
+
+    def _up_to_hole(self, scan: ScanRange) -> ScanRange:
+        """The part of a range before the first failover in which messages were lost."""
+        for failover in self._failovers:
+            if failover.is_lossy and scan.low <= failover.after < scan.end:
+                return replace(scan, high=min(scan.high, failover.after), end=failover.after)
+        return scan

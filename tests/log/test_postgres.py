@@ -1,0 +1,383 @@
+"""The PostgreSQL log: several hubs on one server, and what becomes of them when that fails. `test_contract.py` has the
+rest."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from secrets import token_hex
+
+import pytest
+import trio
+
+from hookbot.errors import ConfigError, Unavailable
+from hookbot.log.contract import News
+from hookbot.log.postgres import PostgresLog, open_postgres_log
+from hookbot.log.postgres_address import PostgresAddress
+from hookbot.log.postgres_duty_queries import OwnHub
+from hookbot.log.retention import Retention
+from hookbot.protocol.message import Draft, Duplicate, Message, Once
+from hookbot.protocol.topics import TopicFilter
+from support.postgres import PostgresServer, new_schema, running_postgres
+
+GUARD_S = 60
+EVERYTHING = TopicFilter(("", "/unsafe/"))
+KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+
+
+class Hub:
+    """A hub's log, and what it was told."""
+
+    def __init__(self, log: PostgresLog) -> None:
+        self.log = log
+        self.news: list[News] = []
+        self._told = trio.Event()
+        log.follow(self._tell)
+
+    def _tell(self, news: News) -> None:
+        self.news.append(news)
+        self._told.set()
+        self._told = trio.Event()
+
+    @property
+    def positions(self) -> list[int]:
+        return [message.position for news in self.news for message in news.messages]
+
+    async def until_told(self, position: int) -> None:
+        with trio.fail_after(GUARD_S):
+            while self.log.head < position:
+                await self._told.wait()
+
+    async def store(self, *topics: str) -> list[int]:
+        """Positions of an empty message on each topic."""
+        outcomes = await self.log.append([Draft(topic) for topic in topics])
+        return [outcome.position for outcome in outcomes if isinstance(outcome, Message)]
+
+
+class Family:
+    """Hubs that share a log."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.server = server
+        self.schema = new_schema()
+
+    @asynccontextmanager
+    async def hubs(self, count: int) -> AsyncIterator[tuple[Hub, ...]]:
+        async with AsyncExitStack() as stack:
+            yield tuple([Hub(await stack.enter_async_context(self.open())) for _ in range(count)])
+
+    def open(self) -> AbstractAsyncContextManager[PostgresLog]:
+        address = PostgresAddress.parse(f"{self.server.url}?schema={self.schema}")
+        return open_postgres_log(address, OwnHub(token_hex(8), "", "0", ""))
+
+    def execute(self, statement: str) -> list[tuple[object, ...]]:
+        return self.server.execute(statement, schema=self.schema)
+
+
+@pytest.fixture
+def family(postgres: PostgresServer) -> Family:
+    return Family(postgres)
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """A server for tests that stop it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def lone_family(own_server: PostgresServer) -> Family:
+    return Family(own_server)
+
+
+async def test_hubs_hear_what_any_of_them_has_stored_in_one_order(family: Family) -> None:
+    async with family.hubs(2) as (one, other):
+
+        async def publish(hub: Hub) -> None:
+            for _ in range(50):
+                await hub.store("a", "b")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(publish, one)
+            nursery.start_soon(publish, other)
+        for hub in (one, other):
+            await hub.until_told(200)
+            assert hub.positions == list(range(1, 201))
+            assert all(
+                message.topic == "ab"[(message.position - 1) % 2] for news in hub.news for message in news.messages
+            )
+
+
+async def test_a_message_of_another_hub_can_be_read_where_it_was_told(family: Family) -> None:
+    async with family.hubs(2) as (one, other):
+        await one.log.append([Draft("a", b"\0body", (("X-A", "1"),), "q=1")])
+        await other.until_told(1)
+
+        page = await other.log.read(TopicFilter(("a",)), after=0, limit=10, max_bytes=1 << 20)
+
+        [told] = [message for news in other.news for message in news.messages]
+        assert [*page.messages] == [told] == [message for news in one.news for message in news.messages]
+
+
+async def test_a_hub_that_has_not_heard_of_an_id_yet_asks(family: Family) -> None:
+    async with family.hubs(2) as (one, other):
+        [position] = await one.store("a")
+
+        await other.log.refresh()
+
+        assert other.log.head == position
+        assert other.log.epoch == one.log.epoch
+
+
+async def test_a_key_is_used_once_over_all_hubs(family: Family) -> None:
+    async with family.hubs(2) as (one, other):
+        draft = Draft("a", once=(Once("idempotency", "a", "key"),))
+
+        [first] = await one.log.append([draft])
+        [second] = await other.log.append([draft])
+
+        assert isinstance(first, Message)
+        assert second == Duplicate(first.id)
+
+
+async def test_one_hub_trims_and_the_others_know_what_is_lost(family: Family) -> None:
+    async with family.hubs(2) as (one, other):
+        await one.store(*["a"] * 10)
+        await other.until_told(10)
+        limit = replace(KEEP_ALL, max_count=3)
+
+        while await one.log.trim(limit, now_us=0):
+            pass
+        assert not await other.log.trim(replace(KEEP_ALL, max_count=0), now_us=0)
+        page = await other.log.read(TopicFilter(("a",)), after=0, limit=100, max_bytes=1 << 20)
+
+        assert [message.position for message in page.messages] == [8, 9, 10]
+        assert other.log.lost_up_to(TopicFilter(("a",))) == 7
+
+
+async def test_messages_that_another_hub_stores_while_one_trims_are_counted(family: Family) -> None:
+    async with family.hubs(2) as (one, other):
+        limit = replace(KEEP_ALL, max_count=5)
+        await one.log.trim(limit, now_us=0)
+        for _ in range(4):
+            await other.store(*["a"] * 5)
+            await one.log.refresh()
+            while await one.log.trim(limit, now_us=0):
+                pass
+            rows = family.execute("SELECT position FROM log ORDER BY position")
+            assert [position for (position,) in rows] == list(range(one.log.head - 4, one.log.head + 1))
+
+
+async def test_the_duty_to_trim_is_taken_over_with_a_new_count(family: Family) -> None:
+    async with family.hubs(1) as (other,):
+        async with family.open() as log:
+            await log.append([Draft("a")] * 10)
+            await log.trim(KEEP_ALL, now_us=0)
+            assert not await other.log.trim(replace(KEEP_ALL, max_count=1), now_us=0)
+        other.log._trimmer._claims_at = 0
+
+        while await other.log.trim(replace(KEEP_ALL, max_count=1), now_us=0):
+            pass
+
+        assert family.execute("SELECT position FROM log") == [(10,)]
+
+
+async def test_a_log_goes_on_where_it_was(family: Family) -> None:
+    async with family.open() as log:
+        await log.append([Draft("a"), Draft("b")], cursors={"c": 1})
+        epoch = log.epoch
+    async with family.open() as log:
+        assert (log.epoch, log.head) == (epoch, 2)
+        assert log.head_us > 0
+        [message] = await log.append([Draft("a")])
+        assert isinstance(message, Message)
+        assert message.position == 3
+
+
+# What fails
+
+
+@asynccontextmanager
+async def publishing(hub: Hub) -> AsyncIterator[tuple[list[int], Callable[[], Awaitable[None]]]]:
+    """Positions that were acknowledged to a publisher that goes on until the block ends, and a wait for another one."""
+    acked: list[int] = []
+    ended = False
+    again = trio.Event()
+
+    async def publish() -> None:
+        nonlocal again
+        while not ended:
+            try:
+                acked.extend(await hub.store("a"))
+            except Unavailable:
+                await trio.sleep(0.05)
+            again.set()
+            again = trio.Event()
+
+    async def works() -> None:
+        before = len(acked)
+        with trio.fail_after(GUARD_S):
+            while len(acked) < before + 3:
+                await again.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publish)
+        yield acked, works
+        ended = True
+
+
+async def check(family: Family, acked: list[int], *hubs: Hub) -> None:
+    """Nothing acknowledged is lost, nothing stored was not acknowledged, and everybody was told of it once."""
+    stored = [position for (position,) in family.execute("SELECT position FROM log ORDER BY position")]
+    assert acked == stored
+    for hub in hubs:
+        await hub.until_told(acked[-1])
+        assert hub.positions == acked
+
+
+@pytest.mark.slow
+async def test_a_server_that_crashes_and_comes_back_costs_nothing(lone_family: Family) -> None:
+    async with lone_family.hubs(2) as (one, other):
+        async with publishing(one) as (acked, works):
+            for _ in range(3):
+                await works()
+                await trio.to_thread.run_sync(lone_family.server.restart)
+            await works()
+        await check(lone_family, acked, one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["terminated", "killed"])
+async def test_connections_that_are_lost_are_made_again(lone_family: Family, how: str) -> None:
+    async with lone_family.hubs(2) as (one, other):
+        mine = "application_name LIKE 'hookbot%'"
+        async with publishing(one) as (acked, works):
+            for _ in range(3):
+                await works()
+                if how == "terminated":
+                    lone_family.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
+                else:
+                    # Then the server ends all others, too, and recovers.
+                    [(pid, *_), *_] = lone_family.execute(f"SELECT pid FROM pg_stat_activity WHERE {mine}")
+                    os.kill(int(str(pid)), signal.SIGKILL)
+            await works()
+        await check(lone_family, acked, one, other)
+
+
+@pytest.mark.slow
+async def test_a_server_that_hangs_is_noticed_and_what_was_under_way_is_stored_once(
+    lone_family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hookbot.log.postgres_writer.DEADLINE_S", 0.5)
+    async with lone_family.hubs(2) as (one, other):
+        async with publishing(one) as (acked, works):
+            await works()
+            with lone_family.server.frozen():
+                connection = one.log._connections.writing._connection
+                with trio.fail_after(GUARD_S):
+                    while not (connection and connection.closed):
+                        await trio.sleep(0.05)
+            await works()
+        await check(lone_family, acked, one, other)
+
+
+async def test_news_are_heard_of_without_a_notification(lone_family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.log.postgres_batch._NOTIFY", "SELECT %b::text, %b::text")
+    async with lone_family.hubs(2) as (one, other):
+        [position] = await one.store("a")
+
+        await other.until_told(position)
+
+
+async def test_a_server_that_is_down_refuses_and_works_again_by_itself(lone_family: Family) -> None:
+    async with lone_family.hubs(1) as (hub,):
+        await hub.store("a")
+        lone_family.server.stop()
+        try:
+            with pytest.raises(Unavailable):
+                await hub.store("a")
+            with pytest.raises(Unavailable):
+                await hub.log.probe()
+            with pytest.raises(Unavailable):
+                await hub.log.read(EVERYTHING, after=0, limit=10, max_bytes=1)
+        finally:
+            lone_family.server.start()
+
+        assert await hub.store("a") == [2]
+        await hub.log.probe()
+        page = await hub.log.read(EVERYTHING, after=0, limit=10, max_bytes=1 << 20)
+        assert [message.position for message in page.messages] == [1, 2]
+
+
+async def test_a_log_that_cannot_be_reached_at_the_start_is_unavailable(lone_family: Family) -> None:
+    lone_family.server.stop()
+    try:
+        with pytest.raises(ExceptionGroup) as raised:
+            async with lone_family.open():
+                pass
+    finally:
+        lone_family.server.start()
+    assert raised.group_contains(Unavailable)
+
+
+async def test_a_database_that_is_not_there_is_a_mistake_of_the_configuration(postgres: PostgresServer) -> None:
+    address = PostgresAddress.parse(postgres.url_of("nothing"))
+    with pytest.raises(ExceptionGroup) as raised:
+        async with open_postgres_log(address, OwnHub("h", "", "0", "")):
+            pass
+    assert raised.group_contains(ConfigError, match="CREATE DATABASE")
+
+
+# Failovers
+
+
+def lose_tail(family: Family, kept: int) -> None:
+    """What a failover to a replica does that has not got the newest messages: to the hub, the server is another one."""
+    family.execute(
+        f"DELETE FROM log WHERE position > {kept}; DELETE FROM body WHERE position > {kept}; "
+        f"SELECT setval('pos', {kept}); UPDATE identity SET timeline = timeline - 1"
+    )
+    family.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'hookbot%'")
+
+
+async def test_a_failover_that_lost_messages_is_a_hole_and_no_id_is_given_twice(lone_family: Family) -> None:
+    async with lone_family.hubs(1) as (hub,):
+        await hub.store(*["a"] * 10)
+        lose_tail(lone_family, kept=6)
+
+        [position] = await hub.store("a")
+        await hub.until_told(position)
+
+        assert position == 1_000_007
+        assert hub.news[-1].after == 1_000_006
+        wanted = TopicFilter(("a",))
+        for after, expected in [
+            (3, [4, 5, 6]),
+            (6, "failover"),
+            (8, "failover"),
+            (10, "failover"),
+            (1_000_006, [position]),
+        ]:
+            page = await hub.log.read(wanted, after=after, limit=100, max_bytes=1 << 20)
+            assert (page.hole or [message.position for message in page.messages]) == expected
+            assert page.next_after == (1_000_006 if page.hole else expected[-1] if after > 10 else 6)
+
+
+async def test_a_failover_that_lost_nothing_is_told_to_nobody(lone_family: Family) -> None:
+    async with lone_family.hubs(1) as (hub,):
+        await hub.store(*["a"] * 10)
+        lose_tail(lone_family, kept=10)
+
+        [position] = await hub.store("a")
+        await hub.until_told(position)
+
+        found: list[Message] = []
+        after = 8
+        while after < hub.log.head:
+            page = await hub.log.read(TopicFilter(("a",)), after=after, limit=100, max_bytes=1 << 20)
+            assert not page.hole
+            found += page.messages
+            after = page.next_after
+        assert [message.position for message in found] == [9, 10, position]
