@@ -216,8 +216,9 @@ async def test_a_hub_that_leaves_answers_who_waits(family: Family, nursery: trio
 
     answered = trio.Event()
     with family.connect() as batch:
-        batch.execute("SELECT pg_advisory_lock(1)")
         async with family.hub() as hub:
+            await claimed(hub)
+            batch.execute("SELECT pg_advisory_lock(1)")
             nursery.start_soon(hub.duties.claim, "behind the batch")
             await wait_all_tasks_blocked()
             nursery.start_soon(claim, "behind that")

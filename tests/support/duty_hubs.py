@@ -88,14 +88,14 @@ class PlainConnection:
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         self._connection = connection
 
-    def do(self, work: "Callable[[psycopg.Connection[Any]], T]", *, deadline_s: float) -> T:
+    async def run(self, work: "Callable[[psycopg.Connection[Any]], T]", *, deadline_s: float) -> T:
+        return await trio.to_thread.run_sync(self._do, work)
+
+    def _do(self, work: "Callable[[psycopg.Connection[Any]], T]") -> T:
         try:
             return work(self._connection)
         except psycopg.OperationalError as error:
             raise Unavailable(str(error)) from error
-
-    def abort_if_overdue(self) -> None:
-        """Nothing: no test waits for a server that hangs."""
 
     def close(self) -> None:
         self._connection.close()

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -22,7 +22,6 @@ RENEW_S = 3.0
 RETRY_S = 1.0
 # A claim that waits for the log and the renewal behind it are over before a duty ends.
 DEADLINE_S = 3.0
-CHECK_S = 0.5
 
 LEAVING = "the hub is shutting down; try again"
 
@@ -34,9 +33,8 @@ logger = logging.getLogger(__package__)
 class DutyConnection(Protocol):
     """The connection of duties to the server: see `PostgresConnection`."""
 
-    def do(self, work: "Callable[[Connection[Any]], T]", *, deadline_s: float) -> T: ...
-
-    def abort_if_overdue(self) -> None: ...
+    async def run(self, work: "Callable[[Connection[Any]], T]", *, deadline_s: float) -> T:
+        """Result of work in a thread. Not cancellable. Raises `Unavailable`."""
 
 
 class _Claim:
@@ -76,7 +74,7 @@ class PostgresDuties:
         self._given_up: dict[str, int] = {}
         self._different: set[str] = set()
         """Ids of hubs with another configuration of which the operator has been told."""
-        self._threads = trio.CapacityLimiter(1)
+        self._line = trio.Lock()
         self._wanted = trio.Event()
         self._renew_at = -math.inf
         self._left = False
@@ -119,17 +117,14 @@ class PostgresDuties:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Claim, renew and give up until cancelled; then give up everything, so that other hubs claim it at once."""
-        watching = trio.CancelScope(shield=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._held.expire)
-            nursery.start_soon(self._abort_overdue, watching)
             task_status.started()
             try:
                 await self._work()
             finally:
                 with trio.CancelScope(shield=True):
                     await self._leave()
-                watching.cancel()
 
     async def _work(self) -> None:
         while True:
@@ -162,7 +157,8 @@ class PostgresDuties:
                 await self._do(partial(queries.give_up, hub=self._hub.id, channel=self._channel, held=given_up))
 
     async def _settle_claims(self) -> None:
-        claims = self._next_claims()
+        # A later claim of the same name has a fence of its own.
+        claims = {claim.name: claim for claim in reversed(self._claims)}
         if not claims:
             return
         takeovers, asked_at = [claim.name for claim in claims.values() if claim.takeover], trio.current_time()
@@ -179,20 +175,15 @@ class PostgresDuties:
         except Unavailable as error:
             for claim in claims.values():
                 claim.tell(error)
-            return
-        for name, claim in claims.items():
-            if name in fences:
-                await self._hand_over(claim, self._held.add(name, fences[name], asked_at=asked_at))
-            else:
-                claim.tell(holders.get(name, Holder("", "")))
-
-    def _next_claims(self) -> Mapping[str, _Claim]:
-        """The first claim of each name: a later one of the same name has a fence of its own."""
-        claims = {claim.name: claim for claim in reversed(self._claims)}
-        self._claims = [claim for claim in self._claims if claims[claim.name] is not claim]
+        else:
+            for name, claim in claims.items():
+                if name in fences:
+                    await self._hand_over(claim, self._held.add(name, fences[name], asked_at=asked_at))
+                else:
+                    claim.tell(holders.get(name, Holder("", "")))
+        self._claims = [claim for claim in self._claims if not claim.answered.is_set()]
         if self._claims:
             self._wanted.set()
-        return claims
 
     async def _hand_over(self, claim: _Claim, held: Held) -> None:
         claim.tell(held)
@@ -209,14 +200,8 @@ class PostgresDuties:
             await self._do(partial(queries.leave, hub=self._hub.id, channel=self._channel))
 
     async def _do(self, work: "Callable[[Connection[Any]], T]") -> T:
-        do = partial(self._connection.do, work, deadline_s=DEADLINE_S)
-        return await trio.to_thread.run_sync(do, limiter=self._threads)
-
-    async def _abort_overdue(self, scope: trio.CancelScope) -> None:
-        with scope:
-            while True:
-                await trio.sleep(CHECK_S)
-                self._connection.abort_if_overdue()
+        async with self._line:
+            return await self._connection.run(work, deadline_s=DEADLINE_S)
 
     def _warn(self, different: Sequence[tuple[str, str]]) -> None:
         for id, url in different:
