@@ -7,6 +7,7 @@
   All three are `MessageSource`s (`history`).
 - A `Consumer` (`consumers`) is a source whose client acknowledges: a connection that claims a cursor (`cursors`), or a
   member of a group (`group`, all of them in `groups`), where each message is leased to one member (`leases`).
+- `while_held` (`duties`) does what only one hub of a family does at a time.
 - `BrokerLimits` (`limits`) bounds the memory of all of them.
 - `Positions` (`positions`) saves the acknowledged position of each cursor and group; a `Claim` (`claims`) is the use
   of one.
