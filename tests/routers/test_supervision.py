@@ -1,17 +1,21 @@
 """One router in a hub: restarted when it crashes, resumed where it was."""
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from hookbot.log.duties import Held
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.outbox import DraftCollector
 from support.clock import pass_time
+from support.duty_hubs import DutyHub, Family
 from support.misbehaving_routers import Copy, Misbehaving, hang
 
 
@@ -151,3 +155,94 @@ async def test_delays_between_restarts_are_up_to_half_a_second_first_and_double_
     bounds = [min(0.5 * 2**failures, 60) for failures in range(len(delays))]
     assert len(delays) > 8
     assert all(0.2 <= delay <= bound for delay, bound in zip(delays, bounds, strict=True))
+
+
+# -- one of several hubs
+
+
+@pytest.fixture
+async def there(family: Family) -> AsyncIterator[DutyHub]:
+    """Another hub of the family."""
+    async with family.hub("there", url="http://there") as there:
+        yield there
+
+
+@pytest.fixture
+async def here(family: Family, log: MemoryLog) -> AsyncIterator[DutyHub]:
+    """The hub that the routers of the tests run in."""
+    async with family.hub("here") as here:
+        log.duties = here.duties
+        yield here
+
+
+async def claimed(hub: DutyHub) -> Held:
+    """The duty of the router, taken over by a hub."""
+    held = await hub.duties.claim("router/copy", takeover=True)
+    assert isinstance(held, Held)
+    return held
+
+
+async def all_claims_are_answered(hub: DutyHub) -> None:
+    await wait_all_tasks_blocked()
+    await hub.duties.claim("behind them")
+    await wait_all_tasks_blocked()
+
+
+async def test_a_router_that_another_hub_runs_is_on_standby(hub: Any, here: DutyHub, there: DutyHub) -> None:
+    await claimed(there)
+
+    async with hub.run(copy=Copy()) as routers:
+        await hub.publish("in/1")
+        await all_claims_are_answered(here)
+        [state] = routers.snapshot()
+        problem = routers.problem
+
+    assert (state["state"], state["holder"], state["lag"]) == ("standby", "http://there", 0)
+    assert problem == ""
+    assert await hub.stored("copy") == []
+
+
+async def test_a_router_starts_where_the_hub_that_ran_it_has_stopped(hub: Any, here: DutyHub, there: DutyHub) -> None:
+    held = await claimed(there)
+    async with hub.run(copy=Copy()) as routers:
+        await all_claims_are_answered(here)
+        routed = await hub.publish("in/1", b"routed there")
+        await hub.broker.commit([], cursors={"router/copy": routed.position})
+        await hub.publish("in/1", b"not routed yet")
+
+        await there.duties.give_up(held)
+        [copy] = await hub.wait_for("copy")
+        [state] = routers.snapshot()
+
+    assert copy.body == b"not routed yet"
+    assert (state["state"], state["holder"]) == ("running", "")
+    assert len(await hub.stored("copy")) == 1
+
+
+async def test_a_router_ends_when_another_hub_takes_it_over(hub: Any, here: DutyHub, there: DutyHub) -> None:
+    async with hub.run(copy=Copy()) as routers:
+        await hub.publish("in/1", b"routed here")
+        await hub.wait_for("copy")
+
+        held = await claimed(there)
+        while routers.snapshot()[0]["state"] != "standby":
+            await all_claims_are_answered(here)
+        routed = await hub.publish("in/1", b"routed there")
+        await hub.broker.commit([], cursors={"router/copy": routed.position})
+        await there.duties.give_up(held)
+        await hub.publish("in/1", b"routed here again")
+        copies = await hub.wait_for("copy", 2)
+
+    assert [copy.body for copy in copies] == [b"routed here", b"routed here again"]
+
+
+async def test_a_hub_that_leaves_lets_another_one_run_its_routers_at_once(
+    hub: Any, here: DutyHub, there: DutyHub
+) -> None:
+    async with hub.run(copy=Copy()):
+        await hub.publish("in/1")
+        await hub.wait_for("copy")
+        changed = there.duties.changed
+    await changed.wait()
+
+    assert isinstance(await there.duties.claim("router/copy"), Held)

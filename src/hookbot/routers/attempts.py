@@ -50,7 +50,8 @@ class RouterStats:
     """Counters and state of a router since its process started."""
 
     state: str = "starting"
-    """``starting``, ``running``, ``waiting for restart``, or ``stopped`` because too many abandoned ones still run."""
+    """``starting``, ``running``, ``waiting for restart``, ``stopped`` because too many abandoned ones still run, or
+    ``standby`` while another hub runs it."""
     routed: int = 0
     published: int = 0
     retried: int = 0

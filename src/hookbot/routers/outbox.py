@@ -61,9 +61,9 @@ class Outbox:
         self._filled.set()
 
     async def run(self) -> None:
-        """Commit drafts until cancelled. A commit is retried for as long as the log is unavailable.
+        """Commit drafts until cancelled, or until another hub has routed the same messages: then they are dropped.
 
-        Raises `Superseded` if the position in the log is not the one committed last: the router runs elsewhere, too.
+        A commit is retried for as long as the log is unavailable.
         """
         while True:
             await self._filled.wait()
@@ -71,11 +71,15 @@ class Outbox:
             self._drafts, self._bytes, self._filled = [], 0, trio.Event()
             self._taken.set()
             self._taken = trio.Event()
-            await self._commit(drafts, position)
+            try:
+                await self._commit(drafts, position)
+            except Superseded as error:
+                logger.warning("%s: not stored, starting again from the saved position: %s", self._cursor, error)
+                return
             self.committed = position
 
     async def _commit(self, drafts: Sequence[Draft], position: int) -> None:
-        # Few hubs write a log, so retries rarely collide: half of each delay is enough randomness.
+        # Only one hub runs the router, so retries cannot collide: half of each delay is enough randomness.
         backoff = Backoff(0.05, 5, spread=0.5)
         while True:
             try:

@@ -16,9 +16,12 @@ from . import Router
 from .attempts import RouterLimits
 from .loading import NAME, Resolve, bind, is_file, make
 from .runs import MAX_HANGING
-from .supervision import PREFIX, SupervisedRouter
+from .supervision import SupervisedRouter, saved_positions
 from .threads import contained, run_in_thread, run_within_limit
 from .watchdog import watch
+
+WORKING = ("running", "standby")
+"""States of a router that is as it should be: it takes messages, here or at another hub."""
 
 logger = logging.getLogger(__package__)
 
@@ -68,7 +71,7 @@ class Routers:
     @property
     def problem(self) -> str:
         """What is wrong with a router, without its name; empty while all take messages and none hangs."""
-        if self._damaged or not all(one.stats.state == "running" for one in self._supervised):
+        if self._damaged or not all(one.stats.state in WORKING for one in self._supervised):
             return "a router is not running"
         if any(one.runs.hanging for one in self._supervised):
             return "a router was abandoned and has not ended yet"
@@ -99,8 +102,11 @@ async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Res
     positions are damaged, no router runs: from another position, it would skip messages.
     """
     makers = await _makers(specs, resolve)
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two routers have the same name: {', '.join(sorted(names))}; rename one of them")
     try:
-        positions = await _positions(broker, [spec.name for spec in specs])
+        positions = await saved_positions(broker, names)
     except Damaged as error:
         logger.error("no router runs, since their positions cannot be read: %s", error)
         yield Routers((), damaged=bool(specs))
@@ -120,16 +126,6 @@ async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Res
                 nursery.start_soon(one.run)
             yield Routers(supervised)
             nursery.cancel_scope.cancel()
-
-
-async def _positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
-    if len(set(names)) < len(names):
-        raise ConfigError(f"two routers have the same name: {', '.join(sorted(names))}; rename one of them")
-    saved = {cursor.name.removeprefix(PREFIX): cursor.position for cursor in await broker.log.cursors(PREFIX)}
-    new = {PREFIX + name: broker.head for name in names if name not in saved}
-    if new:
-        await broker.commit([], cursors=new)
-    return {name: saved.get(name, broker.head) for name in names}
 
 
 class RouterMaker:

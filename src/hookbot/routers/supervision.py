@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -10,8 +11,11 @@ import trio
 from ..backoff import Backoff
 from ..broker.broker import Broker, Start, Subscription
 from ..broker.channels import Entry
+from ..broker.duties import while_held
 from ..broker.time_slices import TimeSlice
-from ..errors import describe
+from ..errors import Superseded, describe
+from ..log.contract import Move
+from ..log.duties import Held, Holder
 from ..protocol.message import Gap, Message, format_id
 from ..protocol.topics import TopicFilter
 from . import Router
@@ -36,7 +40,8 @@ logger = logging.getLogger(__package__)
 class SupervisedRouter:
     """Supervisor of a router until the hub ends, which restarts it after a crash. Its position is a cursor in the log.
 
-    All that the router publishes for one message is stored in one commit with its new position.
+    It runs while its hub holds the duty of that cursor's name, so that only one hub of a family runs it. All that the
+    router publishes for one message is stored in one commit with its new position.
     """
 
     def __init__(
@@ -53,18 +58,23 @@ class SupervisedRouter:
         self.runs = Runs(name, self._retries, self.stats)
         self._idle: Subscription | None = None
         """Subscription of the router, while it waits for a message."""
+        self._holder = ""
+        """Address or id of the hub that runs it, while this one is on standby."""
+        self._may_have_moved = False
+        """True once the saved position may be another one than that of the outbox."""
 
     async def run(self) -> None:
         """Run the router until cancelled; errors of the router are logged, never raised."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._outbox.run)
-            nursery.start_soon(self._keep_moving)
-            await self.runs.repeat(self._run_once)
+        await while_held(self._broker.log.duties, PREFIX + self.name, self._run_held, waiting=self._stand_by)
 
     @property
     def lag(self) -> int:
-        """Positions of any topic from the committed one to the head of the log; 0 if it is idle and has caught up."""
-        return self._broker.head - self._done
+        """Positions of any topic from the committed one to the head of the log; 0 if it is idle and has caught up.
+
+        Also 0 on standby: only the hub that runs the router knows. What another hub has committed may be ahead of what
+        this one has announced.
+        """
+        return 0 if self.stats.state == "standby" else max(0, self._broker.head - self._done)
 
     def snapshot(self) -> dict[str, Any]:
         """State and counters, as a JSON object."""
@@ -74,8 +84,31 @@ class SupervisedRouter:
             "position": format_id(self._broker.log.epoch, self._outbox.committed),
             "lag": self.lag,
             "hanging": self.runs.hanging,
+            "holder": self._holder,
             **asdict(self.stats),
         }
+
+    async def _run_held(self, held: Held) -> None:
+        self.stats.state, self._holder = "starting", ""
+        if self._may_have_moved:
+            positions = await saved_positions(self._broker, [self.name])
+            self._outbox = Outbox(self._broker, PREFIX + self.name, positions[self.name])
+        self._may_have_moved = True
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._commit_until_superseded, nursery.cancel_scope)
+                nursery.start_soon(self._keep_moving)
+                await self.runs.repeat(self._run_once)
+        finally:
+            self.stats.state = "starting"
+
+    def _stand_by(self, holder: Holder) -> None:
+        self.stats.state, self._holder = "standby", holder.url or holder.hub
+        self._may_have_moved = True
+
+    async def _commit_until_superseded(self, scope: trio.CancelScope) -> None:
+        await self._outbox.run()
+        scope.cancel()
 
     async def _run_once(self, run: Run) -> None:
         async with run.entered(self._make) as router:
@@ -120,6 +153,21 @@ class SupervisedRouter:
 
     def _is_its_own(self, message: Message) -> bool:
         return self.name in message.hops or failed_in(message.topic) == self.name
+
+
+async def saved_positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
+    """Saved positions of routers; that of a new one is the head of the log, and is saved before this returns.
+
+    Raises `Unavailable` if the log fails.
+    """
+    while True:
+        saved = {cursor.name.removeprefix(PREFIX): cursor.position for cursor in await broker.log.cursors(PREFIX)}
+        new = {name: broker.head for name in names if name not in saved}
+        # Superseded if another hub has saved one of them meanwhile.
+        with suppress(Superseded):
+            if new:
+                await broker.commit([], cursors={PREFIX + name: Move(None, position) for name, position in new.items()})
+            return saved | new
 
 
 class Runs:
