@@ -4,11 +4,13 @@ from functools import partial
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from hookbot.broker.broker import open_broker
 from hookbot.broker.duties import while_held
 from hookbot.errors import Unavailable
 from hookbot.log.duties import Held, Holder, SoleDuties
+from hookbot.log.memory import MemoryLog
 from support.duty_hubs import Family
 
 
@@ -151,3 +153,18 @@ async def test_a_hub_takes_over_from_one_that_has_died(family: Family, nursery: 
         here.duties.look()
         await work.started.wait()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_broker_holds_the_duty_of_retention_until_it_ends(family: Family) -> None:
+    log = MemoryLog()
+    async with family.hub("here") as here, family.hub("there") as there:
+        log.duties = here.duties
+        async with open_broker(log):
+            await wait_all_tasks_blocked()
+            await here.duties.claim("behind it")
+            assert here.duties.holds("trim")
+            changed = there.duties.changed
+
+        await changed.wait()
+        assert not here.duties.holds("trim")
+        assert isinstance(await there.duties.claim("trim"), Held)

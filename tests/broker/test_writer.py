@@ -14,6 +14,7 @@ from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
 from hookbot.errors import Damaged, Unavailable
 from hookbot.log.contract import Log, NewPosition, Stored, Unit
 from hookbot.log.deduplication import Outcome
+from hookbot.log.duties import SoleDuties
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, Once
 from support.clock import pass_time
@@ -442,3 +443,25 @@ async def test_only_what_touches_damage_is_refused_and_the_others_of_its_batch_a
     assert sum(map(len, line.announced)) == 7 - len(bad)
     assert len([record for record in caplog.records if "damaged part" in record.message]) == bool(bad)
     line.writer.close()
+
+
+class DutiesElsewhere(SoleDuties):
+    """Duties that another hub holds."""
+
+    def holds(self, name: str) -> bool:
+        return False
+
+
+async def test_what_is_too_old_is_deleted_by_the_hub_that_has_the_duty(
+    running: Line, autojump_clock: MockClock
+) -> None:
+    running.log.duties = DutiesElsewhere()
+    await pass_time(2 * TRIM_INTERVAL_S)
+    running.log.trims.clear()
+
+    await pass_time(10 * TRIM_INTERVAL_S)
+    assert running.log.trims == []
+
+    running.log.duties = SoleDuties()
+    await pass_time(2 * TRIM_INTERVAL_S)
+    assert running.log.trims

@@ -12,12 +12,14 @@ from ..callbacks import result_of
 from ..errors import Refused
 from ..log.contract import Log, NewPosition, Unit
 from ..log.deduplication import Outcome
+from ..log.duties import TRIM
 from ..log.retention import Retention
 from ..log.trusted_clock import TrustedClock
 from ..protocol.message import Draft, Duplicate, Gap, Message, format_id, wall_clock_us
 from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
 from .channels import Channel, Channels, Entry
+from .duties import hold
 from .flow import Flow
 from .frame_cache import FrameCache
 from .limits import BrokerLimits
@@ -295,10 +297,13 @@ async def open_broker(
     """
     broker = Broker(log, retention or Retention(), clock_us, limits or BrokerLimits())
     broker.clock.check_start(log.head_us)
+    trims = trio.CancelScope()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broker.writer.run)
+        nursery.start_soon(hold, log.duties, TRIM, trims)
         try:
             yield broker
         finally:
             broker.flow.close()
             broker.writer.close()
+            trims.cancel()

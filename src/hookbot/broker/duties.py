@@ -44,6 +44,12 @@ async def while_held(
         await trio.sleep(backoff.next_s(lasted_s=trio.current_time() - began))
 
 
+async def hold(duties: Duties, name: str, scope: trio.CancelScope) -> None:
+    """Hold the duty whenever it is free, until the scope is cancelled; what is done for it asks `Duties.holds`."""
+    with scope:
+        await while_held(duties, name, lambda held: held.lost.wait())
+
+
 async def _claim_when_free(duties: Duties, name: str, waiting: Callable[[Holder], None]) -> Held:
     backoff = Backoff(LOOK_S / 4, LOOK_S)
     while True:

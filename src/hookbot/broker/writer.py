@@ -1,6 +1,7 @@
 """The writer: the only one who appends to the log and deletes from it.
 
-Drafts are queued, and those that wait share a commit. Retention runs in a task, in small steps between commits.
+Drafts are queued, and those that wait share a commit. Retention runs in a task, in small steps between commits, at the
+one hub of a family that has the duty.
 """
 
 import logging
@@ -15,6 +16,7 @@ import trio
 from ..errors import Damaged, Superseded, Unavailable
 from ..log.contract import Log, Result, Unit
 from ..log.deduplication import Outcome
+from ..log.duties import TRIM
 from ..log.retention import Retention
 from ..log.trusted_clock import TrustedClock
 from .limits import BrokerLimits
@@ -222,6 +224,8 @@ class Writer:
             await self._stored.park()
 
     async def _trim(self) -> bool:
+        if not self._log.duties.holds(TRIM):
+            return False
         self._trims = True
         try:
             await self._wait_until_stored()
