@@ -162,9 +162,9 @@ async def test_a_broker_holds_the_duty_of_retention_until_it_ends(family: Family
         async with open_broker(log):
             await wait_all_tasks_blocked()
             await here.duties.claim("behind it")
-            assert here.duties.holds("trim")
+            assert here.duties.find("trim")
             changed = there.duties.changed
 
         await changed.wait()
-        assert not here.duties.holds("trim")
+        assert not here.duties.find("trim")
         assert isinstance(await there.duties.claim("trim"), Held)

@@ -14,7 +14,7 @@ from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
 from hookbot.errors import Damaged, Unavailable
 from hookbot.log.contract import Log, NewPosition, Stored, Unit
 from hookbot.log.deduplication import Outcome
-from hookbot.log.duties import SoleDuties
+from hookbot.log.duties import Held, SoleDuties
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, Once
 from support.clock import pass_time
@@ -448,8 +448,8 @@ async def test_only_what_touches_damage_is_refused_and_the_others_of_its_batch_a
 class DutiesElsewhere(SoleDuties):
     """Duties that another hub holds."""
 
-    def holds(self, name: str) -> bool:
-        return False
+    def find(self, name: str) -> Held | None:
+        return None
 
 
 async def test_what_is_too_old_is_deleted_by_the_hub_that_has_the_duty(

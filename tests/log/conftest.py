@@ -1,14 +1,16 @@
 """Fixtures of the contract: a log of every engine. A new engine is a new parameter of `open_log`."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import pytest
 
 from hookbot.log.contract import Log
+from hookbot.log.duties import TRIM
 from hookbot.log.memory import MemoryLog
 from hookbot.log.postgres import open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
@@ -33,7 +35,14 @@ def open_log(
         return partial(open_sqlite_log, tmp_path, clock_us=clock)
     server: PostgresServer = request.getfixturevalue("postgres")
     address = PostgresAddress.parse(f"{server.url}?schema={new_schema()}")
-    return partial(open_postgres_log, address, OwnHub(token_hex(8), "", "0", ""), clock_us=clock)
+    return partial(_open_postgres_log, address, clock)
+
+
+@asynccontextmanager
+async def _open_postgres_log(address: PostgresAddress, clock: Clock, **options: Any) -> AsyncIterator[Log]:
+    async with open_postgres_log(address, OwnHub(token_hex(8), "", "0", ""), clock_us=clock, **options) as log:
+        await log.duties.claim(TRIM)
+        yield log
 
 
 @pytest.fixture

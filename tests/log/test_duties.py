@@ -29,7 +29,7 @@ async def test_a_free_duty_is_held_until_it_is_given_up(duties: Duties) -> None:
     held = await claimed(duties, "trim")
 
     assert held.name == "trim"
-    assert duties.holds("trim")
+    assert duties.find("trim")
     assert not held.lost.is_set()
 
     await duties.give_up(held)

@@ -13,6 +13,7 @@ import trio
 
 from hookbot.errors import ConfigError, Unavailable
 from hookbot.log.contract import News
+from hookbot.log.duties import TRIM
 from hookbot.log.postgres import PostgresLog, open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_duty_queries import OwnHub
@@ -148,6 +149,7 @@ async def test_one_hub_trims_and_the_others_know_what_is_lost(family: Family) ->
         await other.until_told(10)
         limit = replace(KEEP_ALL, max_count=3)
 
+        await one.log.duties.claim(TRIM)
         while await one.log.trim(limit, now_us=0):
             pass
         assert not await other.log.trim(replace(KEEP_ALL, max_count=0), now_us=0)
@@ -160,6 +162,7 @@ async def test_one_hub_trims_and_the_others_know_what_is_lost(family: Family) ->
 async def test_messages_that_another_hub_stores_while_one_trims_are_counted(family: Family) -> None:
     async with family.hubs(2) as (one, other):
         limit = replace(KEEP_ALL, max_count=5)
+        await one.log.duties.claim(TRIM)
         await one.log.trim(limit, now_us=0)
         for _ in range(4):
             await other.store(*["a"] * 5)
@@ -174,9 +177,10 @@ async def test_the_duty_to_trim_is_taken_over_with_a_new_count(family: Family) -
     async with family.hubs(1) as (other,):
         async with family.open() as log:
             await log.append([Draft("a")] * 10)
+            await log.duties.claim(TRIM)
             await log.trim(KEEP_ALL, now_us=0)
             assert not await other.log.trim(replace(KEEP_ALL, max_count=1), now_us=0)
-        other.log._trimmer._claims_at = 0
+        await other.log.duties.claim(TRIM)
 
         while await other.log.trim(replace(KEEP_ALL, max_count=1), now_us=0):
             pass

@@ -53,7 +53,7 @@ async def test_a_second_hub_is_told_who_has_the_duty(here: DutyHub, there: DutyH
 
     assert (holder.hub, holder.url) == ("here", "http://here")
     assert 0 < holder.ends_s <= 10
-    assert not there.duties.holds("trim")
+    assert not there.duties.find("trim")
 
 
 async def test_each_duty_is_another_ones(here: DutyHub, there: DutyHub) -> None:
@@ -116,7 +116,7 @@ async def test_a_takeover_is_noticed_by_who_had_the_duty(here: DutyHub, there: D
 
     await lost.lost.wait()
     assert taken.fence == lost.fence + 1
-    assert not here.duties.holds("trim")
+    assert not here.duties.find("trim")
     assert not kept.lost.is_set()
 
 
@@ -130,7 +130,7 @@ async def test_a_hub_that_slept_notices_that_it_has_lost_a_duty(family: Family, 
     await lost.lost.wait()
     await here.duties.give_up(lost)
     assert (await refused(here)).hub == "there"
-    assert there.duties.holds("trim")
+    assert there.duties.find("trim")
 
 
 async def test_a_hub_that_slept_keeps_what_nobody_has_claimed(family: Family, here: DutyHub, there: DutyHub) -> None:
@@ -192,7 +192,7 @@ async def test_a_claim_that_was_cancelled_holds_nothing(here: DutyHub, there: Du
     # Behind the other one.
     await claimed(here, "router/a")
     await claimed_when_changed(there.duties)
-    assert not here.duties.holds("trim")
+    assert not here.duties.find("trim")
 
 
 async def test_a_claim_without_the_server_is_unavailable(here: DutyHub) -> None:

@@ -175,7 +175,7 @@ def test_pages_of_a_log_without_statistics_read_only_their_own_rows(connection: 
         connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)".encode())
         connection.execute(f"INSERT INTO {table} SELECT {columns} FROM generate_series(1, 20000) n".encode())
     statements: list[tuple[str, dict[str, Any]]] = [
-        (LOAD_ROWS, {"after": 10_000, "limit": 10, "max_bytes": 1 << 20}),
+        (LOAD_ROWS, {"after": 10_000, "up_to": None, "limit": 10, "max_bytes": 1 << 20}),
         *((statement, PAGE) for statement in LOAD_PAGE.values()),
     ]
 

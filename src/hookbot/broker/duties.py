@@ -45,7 +45,7 @@ async def while_held(
 
 
 async def hold(duties: Duties, name: str, scope: trio.CancelScope) -> None:
-    """Hold the duty whenever it is free, until the scope is cancelled; what is done for it asks `Duties.holds`."""
+    """Hold the duty whenever it is free, until the scope is cancelled; what is done for it asks `Duties.find`."""
     with scope:
         await while_held(duties, name, lambda held: held.lost.wait())
 

@@ -224,7 +224,7 @@ class Writer:
             await self._stored.park()
 
     async def _trim(self) -> bool:
-        if not self._log.duties.holds(TRIM):
+        if not self._log.duties.find(TRIM):
             return False
         self._trims = True
         try:

@@ -159,8 +159,8 @@ class Log(Protocol):
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         """Delete one bounded step of the messages and keys that `retention` no longer keeps; True if there may be more.
 
-        Cheap when nothing is due, so the writer calls it between batches. A log that has a clock of its own goes by
-        that, not by `now_us`. Raises `Unavailable`; a later call continues.
+        Only at the hub that holds the duty `TRIM`. Cheap when nothing is due, so the writer calls it between batches. A
+        log that has a clock of its own goes by that, not by `now_us`. Raises `Unavailable`; a later call continues.
         """
 
     async def probe(self) -> None:

@@ -82,8 +82,8 @@ class Duties(Protocol):
     def changed(self) -> trio.Event:
         """Event that is set when another hub has given up or taken over a duty; then there is a new one."""
 
-    def holds(self, name: str) -> bool:
-        """Whether this hub holds a duty now."""
+    def find(self, name: str) -> Held | None:
+        """A duty, if this hub holds it now."""
 
     async def claim(self, name: str, *, takeover: bool = False) -> Held | Holder:
         """The duty, if it is free or this is a takeover; otherwise its holder. Raises `Unavailable`.
@@ -104,8 +104,8 @@ class SoleDuties:
     def __init__(self) -> None:
         self.changed = trio.Event()
 
-    def holds(self, name: str) -> bool:
-        return True
+    def find(self, name: str) -> Held | None:
+        return Held(name, 0)
 
     async def claim(self, name: str, *, takeover: bool = False) -> Held | Holder:
         return Held(name, 0)

@@ -23,8 +23,9 @@ class HeldDuties:
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._held
+    def find(self, name: str) -> Held | None:
+        """A duty, if it is held now."""
+        return self._held.get(name)
 
     def all(self) -> Sequence[Held]:
         """All duties that are held now."""

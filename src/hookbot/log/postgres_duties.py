@@ -79,8 +79,8 @@ class PostgresDuties:
         self._renew_at = -math.inf
         self._left = False
 
-    def holds(self, name: str) -> bool:
-        return name in self._held
+    def find(self, name: str) -> Held | None:
+        return self._held.find(name)
 
     async def claim(self, name: str, *, takeover: bool = False) -> Held | Holder:
         if self._left:

@@ -10,14 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol.topics import UNSAFE
+from .duties import TRIM
 from .postgres_batch import BEGIN, one_trip
 from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
-
-TRIM = "trim"
-"""Name of the duty to delete."""
 
 _IN_PARTITION = f"starts_with(topic, '{UNSAFE}') = %(unsafe)b::boolean"
 _LOAD_LOST = "SELECT lost, lost_us, passed FROM half ORDER BY unsafe"

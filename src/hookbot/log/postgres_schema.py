@@ -98,7 +98,7 @@ _LOAD_NEWEST = """
 _INSERT_FAILOVER = 'INSERT INTO failover ("before", "after", lost_up_to) VALUES (%s, %s, %s)'
 _NOTE_LOST = """
     UPDATE failover SET lost_up_to = %(told)s
-    WHERE "after" < %(told)s AND "before" > %(told)s AND lost_up_to < %(told)s
+    WHERE "after" < %(told)s AND "before" - 1 > %(told)s AND lost_up_to < %(told)s
     """
 
 

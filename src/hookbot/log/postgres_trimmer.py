@@ -1,7 +1,7 @@
 """Retention of the PostgreSQL log, by the one hub that has the duty to trim.
 
-It counts all messages when it takes the duty over, and from then on those that it is told of: a total that each batch
-had to write would be one more row that all hubs change.
+It counts all messages when it has taken the duty over, and from then on adds those that it is told of: a total that
+each batch had to write would be one more row that all hubs change.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
-from ..callbacks import T
 from ..protocol.message import Message
 from ..protocol.topics import is_unsafe
-from .duties import Duties, Held
+from .duties import TRIM, Duties, Held
 from .postgres_queries import load_now
-from .postgres_retention import TRIM, forget_keys, recount, trim_partition
+from .postgres_retention import forget_keys, recount, trim_partition
 from .postgres_writer import PostgresWriter
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits, Row
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 # Interval for looking for expired keys while no message is due.
 REST_US = 60_000_000
-# Interval for asking whether the duty is free.
-CLAIM_S = 3.0
 
 
 class _Step(NamedTuple):
@@ -53,8 +50,9 @@ class Trimmer:
         self._clock_us = clock_us
         self._scan_length = scan_length
         self._held: Held | None = None
-        self._claims_at = 0.0
+        """The duty for which the messages were counted."""
         self._partitions: list[Partition] = []
+        """Totals, if they are known."""
         self._fresh: tuple[list[Row], list[Row]] = [], []
         """Rows of messages that are not in the totals yet."""
         self._rests_until_us = 0
@@ -67,60 +65,40 @@ class Trimmer:
 
     def recount(self) -> None:
         """Count all messages again before the next step."""
-        if self._held:
-            self._partitions = []
+        self._partitions = []
 
     async def trim(self, retention: Retention) -> tuple[Sequence[Partition], bool]:
         """One step: the totals after it, none if another hub trims; and True if there may be more to do.
 
         Raises `Unavailable`.
         """
-        held = await self._hold()
+        held = self._duties.find(TRIM)
+        if held is not self._held:
+            self._held, self._partitions = held, []
         if held is None:
             await trio.lowlevel.checkpoint()
             return (), False
+        if not self._partitions:
+            # What is told from now on is added to that.
+            self._fresh = [], []
+            self._partitions = await self._writer.do(partial(recount, up_to=self._told_up_to()))
         fresh, self._fresh = self._fresh, ([], [])
-        self._partitions = [self._partitions[unsafe].grown(fresh[unsafe]) for unsafe in PARTITIONS]
-        step = await self._as_holder(held, partial(self._step, retention, held.fence))
+        known = [partition.grown(rows) for partition, rows in zip(self._partitions, fresh, strict=True)]
+        # If the step fails, they are doubtful.
+        self._partitions = []
+        step = await self._writer.do(partial(self._step, known, retention, held.fence))
         if step is None:
-            held.lose()
             return (), False
         self._partitions = step.partitions
         self._rests_until_us = 0 if step.more else step.now_us + REST_US
         return step.partitions, step.more
 
-    async def _hold(self) -> Held | None:
-        """The duty, claimed if it is time to; then the messages are counted."""
-        if self._held and not self._held.lost.is_set():
-            return self._held if self._partitions else await self._count(self._held)
-        self._held = None
-        if trio.current_time() < self._claims_at:
-            return None
-        self._claims_at = trio.current_time() + CLAIM_S
-        claimed = await self._duties.claim(TRIM)
-        if not isinstance(claimed, Held):
-            return None
-        return await self._count(claimed)
-
-    async def _count(self, held: Held) -> Held:
-        # What is told from now on is added to that.
-        self._held, self._fresh = held, ([], [])
-        self._partitions = await self._as_holder(held, partial(recount, up_to=self._told_up_to()))
-        return held
-
-    async def _as_holder(self, held: Held, work: "Callable[[Connection[Any]], T]") -> T:
-        """Result of work for the duty. If it fails, the totals are doubtful, and whoever holds the duty next counts."""
-        try:
-            return await self._writer.do(work)
-        except BaseException:
-            self._held = None
-            await self._duties.give_up(held)
-            raise
-
-    def _step(self, retention: Retention, fence: int, connection: "Connection[Any]") -> _Step | None:
+    def _step(
+        self, known: Sequence[Partition], retention: Retention, fence: int, connection: "Connection[Any]"
+    ) -> _Step | None:
         now_us = self._clock_us() if self._clock_us else load_now(connection)
         limits = [RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us) for unsafe in PARTITIONS]
-        partitions, more = list(self._partitions), False
+        partitions, more = list(known), False
         looks_for_keys = not now_us < self._rests_until_us <= now_us + REST_US
         for unsafe, limit in zip(PARTITIONS, limits, strict=True):
             if partitions[unsafe].due(limit):
