@@ -128,14 +128,14 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("bind = # wrong", "Invalid value"),
         ("keep = “7d” # wrong", "Invalid value; quotation marks are \" or '"),
         (
-            "store = 'postgres://user:password@db/hooks' # wrong",
-            "store: the store must be 'sqlite:' or 'memory:'; this version of hookbot has no store 'postgres'",
+            "store = 'mysql://user:password@db/hooks' # wrong",
+            "store: the store must be 'sqlite:', 'memory:' or 'postgresql://HOST/DATABASE'; this version of hookbot",
         ),
         ("keep-bytes = '5MiB'\nkeep_bytes = '6MiB' # wrong", "keep_bytes is set twice: also as keep-bytes"),
         ("cors-origin = ['pages.example.com'] # wrong", "cors-origin: an origin is like https://pages.example.com"),
         ("cors-origin = ['https://pages.example.com/'] # wrong", "cors-origin: an origin is like https"),
         ("cors-origin = ['*'] # wrong", "cors-origin: an origin is like https"),
-        ("store = 'memory' # wrong", "store: the store must be 'sqlite:' or 'memory:'"),
+        ("store = 'memory' # wrong", "store: the store must be 'sqlite:', 'memory:' or"),
         ("store = 'sqlite:/var/lib/log.db' # wrong", "store: the store 'sqlite:' takes no path"),
         ("unsafe = ['a//b'] # wrong", "unsafe: invalid topic"),
         ("unsafe = ['all'] # wrong", "unsafe: 'all' is not an unsafe topic; all of them are allowed"),
@@ -301,6 +301,33 @@ def test_a_mistake_that_a_variable_makes_names_the_variable(environment: pytest.
     environment.setenv("HOOKBOT_UNSAFE", "none x")
     result = CliRunner().invoke(check_config, [write("")])
     assert (result.exit_code, result.stderr) == (2, "HOOKBOT_UNSAFE: 'none' excludes other unsafe topics\n")
+
+
+def test_a_store_that_hubs_share_is_checked_as_far_as_it_can_be_without_it(environment: pytest.MonkeyPatch) -> None:
+    text = "keep = '1d'\nstore = 'postgresql://user:s3cret@db/hooks?ssslmode=require'\nrouter = ['github']\n"
+    told = "hookbot.toml:2: store: the address postgresql://db/hooks?schema=hookbot is none that PostgreSQL takes"
+    result = CliRunner().invoke(check_config, [write(text)])
+    assert result.exit_code == 2
+    assert [re.split(",|: it has", line)[0] for line in result.stderr.splitlines()] == [
+        told,
+        "there is no key",
+        "there is no secret for GitHub's webhooks",
+    ]
+
+    environment.setenv("HOOKBOT_KEY", "k")
+    environment.setenv("HOOKBOT_GITHUB_SECRET", "given")
+    result = CliRunner().invoke(check_config, [write(text.replace("sss", "ss"))])
+    assert (result.exit_code, result.output) == (0, "hookbot.toml: no mistakes found\n")
+
+
+def test_a_store_without_what_it_needs_is_told(
+    monkeypatch: pytest.MonkeyPatch, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("HOOKBOT_KEY", "k")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    result = CliRunner().invoke(check_config, [write("store = 'postgresql://db/hooks'")])
+    assert result.exit_code == 2
+    assert "pip install 'hookbot[postgres]'" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,8 @@ def value_for(option: Option, tmp_path: Path) -> str:
     if isinstance(option.type, click.Path):
         (tmp_path / "file").touch()
         return f'"{tmp_path}"' if option.type.dir_okay else f'"{tmp_path / "file"}"'
-    return {"duration": '"7s"', "size": '"7B"', "rate": '"7/s"', "proxies": '"7"', "address": '":7"'}.get(
-        option.type.name, '"memory:"'
-    )
+    values = {"duration": "7s", "size": "7B", "rate": "7/s", "proxies": "7", "address": ":7", "URL": "http://x"}
+    return f'"{values.get(option.type.name, "memory:")}"'
 
 
 @pytest.mark.parametrize("name", serve.named_options())

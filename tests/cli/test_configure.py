@@ -15,8 +15,11 @@ from hookbot.cli.main import cli
 from hookbot.cli.serve import serve
 from hookbot.errors import ConfigError
 from hookbot.hub.config import Config
+from hookbot.hub.reload import make_access_control
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.log.retention import Retention
+
+SHARED = ("--store", "postgresql://user:s3cret@db/hooks")
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -51,6 +54,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
         "--sslca": str(tmp_path / "ca.pem"),
         "--data-dir": str(tmp_path / "elsewhere"),
         "--store": "memory:",
+        "--advertise": "http://10.0.0.5:8080",
         "--keep": "1h",
         "--keep-bytes": "1MiB",
         "--keep-count": "5",
@@ -77,6 +81,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert (config.tls_key, config.tls_certificate) == (tmp_path / "key.pem", tmp_path / "crt.pem")
     assert config.tls_client_authorities == tmp_path / "ca.pem"
     assert (config.data_dir, config.store) == (tmp_path / "elsewhere", "memory:")
+    assert config.advertise == "http://10.0.0.5:8080"
     assert config.retention == Retention(
         max_age_s=3600, max_bytes=1 << 20, max_count=5, max_unsafe_bytes=2 << 20, dedup_s=7200
     )
@@ -131,6 +136,43 @@ def test_github_has_a_secret_only_where_its_router_runs(tmp_path: Path) -> None:
 
     [secret] = configure("--router", "github", key="k").github_secrets
     assert (secret.path, secret.new) == (tmp_path / "data/github-secret", True)
+
+
+def test_hubs_that_share_a_store_have_secrets_that_none_of_them_makes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no key, and all hubs that share a store need the same one"):
+        configure(*SHARED)
+    with pytest.raises(ConfigError, match="there is no secret for GitHub's webhooks"):
+        configure(*SHARED, "--router", "github", key="k")
+
+    config = configure(*SHARED, "--router", "github", key="k", github_secret="given")
+    assert (config.shared, config.keys, config.github_secrets) == (True, ("k",), (StoredSecret("given"),))
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_hub_that_shares_its_store_needs_no_directory(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.delenv("HOOKBOT_DATA_DIR")
+    environment.setenv("HOME", str(tmp_path / "file" / "home"))
+    (tmp_path / "file").touch()
+
+    config = configure(*SHARED, key="k")
+    assert list(make_access_control(config).near_misses.routers()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("how", ["option", "variable", "file"])
+def test_the_password_of_a_store_is_not_shown_where_it_is_wrong(
+    environment: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    store, file = "postgresql://user:s3cret@@db", tmp_path / "hookbot.toml"
+    file.write_text(f"store = '{store}'")
+    if how == "variable":
+        environment.setenv("HOOKBOT_STORE", store)
+    args = {"option": ["--store", store], "variable": [], "file": ["--config", str(file)]}[how]
+
+    with pytest.raises((ConfigError, click.UsageError)) as caught:
+        configure(*args, key="k")
+    assert "the address of PostgreSQL is malformed" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_secret_of_github_can_be_given_and_older_ones_stay_good(environment: pytest.MonkeyPatch) -> None:

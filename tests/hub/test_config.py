@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.hub.config import Config, parse_address, parse_origin, parse_store, parse_unsafe
+from hookbot.hub.config import Config, parse_address, parse_advertised, parse_origin, parse_store, parse_unsafe
+from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.secret_store import StoredSecret
 
 
@@ -57,10 +58,55 @@ def test_a_store_is_on_disk_or_in_memory(store: str) -> None:
     assert parse_store(store) == store
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_store_that_hubs_share_is_a_database_whose_password_is_not_shown(scheme: str, tmp_path: Path) -> None:
+    store = parse_store(f"{scheme}://user:s3cret@db/hooks?schema=family")
+    config = Config(StoredSecret("the key"), tmp_path, store=store)
+
+    assert str(store) == "postgresql://db/hooks?schema=family"
+    assert "s3cret" not in repr(config)
+    assert config.shared
+    assert not Config(StoredSecret("the key"), tmp_path).shared
+
+
+def test_an_option_of_the_file_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "hookbot.toml"
+    path.write_text("store = 'postgresql://user:s3cret@db'\n[[sources]]\nsecrets = ['s3cret']\n")
+    assert "s3cret" not in repr(Config(StoredSecret("the key"), tmp_path, file=ConfigFile.read(path)))
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://10.0.0.5:8080", "http://10.0.0.5:8080"),
+        ("HTTPS://hub-1.example/", "https://hub-1.example"),
+        ("http://[fd00::5]:8080", "http://[fd00::5]:8080"),
+    ],
+)
+def test_hubs_reach_each_other_at_a_url(text: str, url: str) -> None:
+    assert parse_advertised(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "10.0.0.5:8080", "hub-1", "http://", "ws://hub-1", "postgresql://hub-1", "http://hub-1:0"),
+        *("http://hub-1/sub/x", "http://hub-1?s3cret", "http://hub-1/#s3cret", "http://s3cret@hub-1", "http://a b"),
+    ],
+)
+def test_what_is_no_url_of_a_hub_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"like http://10\.0\.0\.5:8080") as caught:
+        parse_advertised(text)
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("store", "reason"),
     [
-        ("postgres://user:password@db/hooks", "has no store 'postgres'"),
+        ("mysql://user:s3cret@db/hooks", "has no store 'mysql'"),
+        ("host=db password=s3cret", "has no such store"),
+        ("postgresql://user:s3cret@@db/hooks", "the address of PostgreSQL is malformed"),
+        ("postgres://user:s3cret@db/hooks?schema=-", "the schema '-'"),
         ("Memory:", "has no store 'Memory'"),
         ("sqlite", "has no store 'sqlite'"),
         ("", "has no store ''"),
@@ -71,7 +117,7 @@ def test_another_store_is_refused_without_what_may_be_a_password(store: str, rea
     with pytest.raises(ConfigError) as caught:
         parse_store(store)
     assert reason in str(caught.value)
-    assert "password" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from hookbot.hub.config import parse_store
 from hookbot.hub.ineffective import exists, ineffective
 from support.hubs import configured
 
@@ -31,6 +32,7 @@ SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["wh
         ("[routers.a]\n", {"routers": ("somewhere/a.py",)}),
         ("", {"sha1_tokens_live_only": True, "max_subscribers": 5, "max_subscribers_per_token": 5}),
         ("", {"sha1_tokens": False, "max_subscribers_per_token": 5}),
+        ("", {"store": parse_store("postgresql://db"), "advertise": "http://10.0.0.5:8080"}),
     ],
 )
 def test_what_has_an_effect_is_not_told(tmp_path: Path, text: str, options: dict[str, Any]) -> None:
@@ -63,6 +65,7 @@ def test_what_has_an_effect_is_not_told(tmp_path: Path, text: str, options: dict
             "'/unsafe/ghe/'",
         ),
         ("", {"sha1_tokens": False, "sha1_tokens_live_only": True}, "--plain-tokens: it has no effect"),
+        ("", {"advertise": "http://10.0.0.5:8080"}, "--advertise: it has no effect without a store that several hubs"),
         ("", {"max_subscribers": 4, "max_subscribers_per_token": 5}, "--max-subscribers-per-token: 5 has no effect"),
     ],
 )

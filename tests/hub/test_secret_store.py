@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from hookbot.errors import ConfigError
+from hookbot.hub.data_dir import NO_HOME
 from hookbot.hub.secret_store import (
     StoredSecret,
     find_lines,
     find_secret,
+    find_shared_secret,
     known_secret,
     read_revoked,
     read_secret_file,
@@ -99,6 +101,33 @@ def test_who_may_not_make_a_secret_is_told_that_there_is_none(kept_in: Path) -> 
     with pytest.raises(ConfigError, match="key"):
         find_secret(None, NAME, {}, kept_in, make=False)
     assert not kept_in.exists()
+
+
+def test_a_secret_that_hubs_share_is_given_at_each_of_them(kept_in: Path, file: Path) -> None:
+    assert find_shared_secret("given", NAME, {}, kept_in).value == "given"
+    assert find_shared_secret(None, NAME, {NAME: "from the environment"}, kept_in).value == "from the environment"
+    assert find_shared_secret(None, NAME, {f"{NAME}_FILE": str(file)}, kept_in).value == "from a file"
+    kept = find_secret(None, NAME, {}, kept_in)
+    assert find_shared_secret(None, NAME, {}, kept_in) == StoredSecret(kept.value, kept_in)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [(NAME, "there is no key,"), ("HOOKBOT_GITHUB_SECRET", "there is no secret for GitHub's webhooks,")],
+)
+def test_a_secret_that_hubs_share_is_not_made_by_one_of_them(name: str, what: str, kept_in: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_shared_secret(None, name, {}, kept_in)
+
+    assert str(caught.value).startswith(what)
+    assert "openssl rand -hex 32" in str(caught.value)
+    assert f"set {name}, or {name}_FILE to the path of a file with it, or put it into {kept_in}" in str(caught.value)
+    assert not kept_in.parent.exists()
+
+
+def test_a_user_without_a_home_is_not_told_to_put_a_secret_there() -> None:
+    with pytest.raises(ConfigError, match=r"of a file with it$"):
+        find_shared_secret(None, NAME, {}, NO_HOME / "key")
 
 
 def test_who_only_uses_a_secret_makes_none(kept_in: Path, file: Path) -> None:

@@ -16,11 +16,19 @@ from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.secret_store import StoredSecret, resolve_secret
 from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
+from ..log.postgres_address import PostgresAddress
 from ..protocol.pasted import is_marked
 from ..protocol.paths import topic_meant
 from .config_option import places_of
 from .configure import make_config
-from .credentials import find_old_github_secrets, find_old_keys, known_github_secret, known_key
+from .credentials import (
+    find_github_secret,
+    find_key,
+    find_old_github_secrets,
+    find_old_keys,
+    known_github_secret,
+    known_key,
+)
 from .main import USAGE
 from .parameters import EXISTING_FILE, Given
 from .serve import serve
@@ -80,6 +88,7 @@ def _check(path: Path) -> Iterator[ConfigError | str]:
     except ConfigError as error:
         yield error
     else:
+        yield from _check_store(config)
         yield from _check_secrets(config)
         yield from _check_sections(config)
         # Beside an option that is wrong, what goes with it would seem to have no effect.
@@ -91,20 +100,33 @@ def _check(path: Path) -> Iterator[ConfigError | str]:
         yield from unread_variables(os.environ, serve.variables().values(), file.text)
 
 
+def _check_store(config: Config) -> Iterator[ConfigError]:
+    """Mistakes in the address of a shared store, as far as they can be seen without a connection to it."""
+    if isinstance(config.store, PostgresAddress):
+        try:
+            _ = config.store.hosts
+        except ConfigError as error:
+            yield config.error("store", str(error))
+
+
 def _check_secrets(config: Config) -> Iterator[ConfigError]:
     """Mistakes in the secrets of the hub that the environment names, or the data directory has."""
     from ..hub.sections import needs_github_secret
 
-    yield from _mistake(partial(known_key, _NONE_GIVEN, config.data_dir))
+    # A missing one is a mistake only where no hub may make its own.
+    key = partial(find_key, make=False, shared=True) if config.shared else known_key
+    yield from _mistake(partial(key, _NONE_GIVEN, config.data_dir))
     yield from _mistake(partial(find_old_keys, config.data_dir))
     if needs_github_secret(config.routers, config.file.routers):
-        yield from _mistake(partial(_check_github_secrets, config.data_dir))
+        yield from _mistake(partial(_check_github_secrets, config.data_dir, config.shared))
 
 
-def _check_github_secrets(data_dir: Path) -> None:
+def _check_github_secrets(data_dir: Path, shared: bool) -> None:
     from ..hub.sections import GITHUB
     from ..signatures import load_provider
 
+    if shared:
+        find_github_secret(_NONE_GIVEN, data_dir, make=False, shared=True)
     secret = known_github_secret(_NONE_GIVEN, data_dir)
     for each in (*filter(None, [secret]), *find_old_github_secrets(data_dir)):
         load_provider(GITHUB).check(each)

@@ -9,6 +9,7 @@ import click
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.secret_store import StoredSecret, read_revoked
+from ..log.postgres_address import PostgresAddress
 from ..log.retention import Retention
 from .config_option import FILE, places_of
 from .credentials import find_github_secret, find_key, find_old_github_secrets, find_old_keys
@@ -23,7 +24,7 @@ def find_config(context: click.Context, *, make: bool = True) -> Config:
     """Configuration from options, environment and file, with the secrets; raises `ConfigError`.
 
     With `make`, a key and, if a GitHub router needs it, a secret for GitHub are generated and stored if there is none.
-    Without it, as at a reload, a missing one is an error.
+    Without it, as at a reload, and with a store that hubs share, a missing one is an error.
     """
     from ..hub.sections import needs_github_secret
 
@@ -31,12 +32,13 @@ def find_config(context: click.Context, *, make: bool = True) -> Config:
     data_dir: Path = options["data_dir"]
     file: ConfigFile = context.meta[FILE]
     github = needs_github_secret(options["routers"], file.routers)
+    shared = isinstance(options["store"], PostgresAddress)
     return make_config(
         options,
         file,
-        key=find_key(given, data_dir, make=make),
+        key=find_key(given, data_dir, make=make, shared=shared),
         old_keys=find_old_keys(data_dir),
-        github_secrets=_github_secrets(given, data_dir, make) if github else (),
+        github_secrets=_github_secrets(given, data_dir, make, shared) if github else (),
         places=places_of(context),
     )
 
@@ -64,6 +66,7 @@ def make_config(
         data_dir=options["data_dir"],
         bind=options["bind"],
         store=options["store"],
+        advertise=options["advertise"],
         routers=options["routers"],
         retention=_retention(options),
         tls_certificate=options["sslcrt"],
@@ -104,6 +107,6 @@ def _retention(options: Mapping[str, Any]) -> Retention:
     )
 
 
-def _github_secrets(given: Given, data_dir: Path, make: bool) -> tuple[StoredSecret, ...]:
-    first = find_github_secret(given, data_dir, make=make)
+def _github_secrets(given: Given, data_dir: Path, make: bool, shared: bool) -> tuple[StoredSecret, ...]:
+    first = find_github_secret(given, data_dir, make=make, shared=shared)
     return first, *map(StoredSecret, find_old_github_secrets(data_dir))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from ..hub.secret_store import (
     StoredSecret,
     find_lines,
     find_secret,
+    find_shared_secret,
     is_given,
     known_secret,
     read_secret_file,
@@ -37,12 +39,13 @@ _BEARER = re.compile("Bearer( +|$)", re.IGNORECASE)
 _TOKEN = re.compile("[A-Za-z0-9_-]+")
 
 
-def find_key(given: Given, data_dir: Path, *, make: bool = True) -> StoredSecret:
-    """Key of the hub, generated and stored if there is none and `make` is true.
+def find_key(given: Given, data_dir: Path, *, make: bool = True, shared: bool = False) -> StoredSecret:
+    """Key of the hub, generated and stored if there is none and `make` is true, unless its store is `shared`.
 
     Raises `ConfigError` if it cannot be read or stored, or if there is none.
     """
-    return find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE, make=make)
+    find = find_shared_secret if shared else partial(find_secret, make=make)
+    return find(given["key"], KEY, os.environ, data_dir / KEY_FILE)
 
 
 def known_key(given: Given, data_dir: Path) -> str | None:
@@ -55,9 +58,10 @@ def find_old_keys(data_dir: Path) -> tuple[str, ...]:
     return find_lines(OLD_KEYS, os.environ, data_dir / OLD_KEYS_FILE)
 
 
-def find_github_secret(given: Given, data_dir: Path, *, make: bool) -> StoredSecret:
+def find_github_secret(given: Given, data_dir: Path, *, make: bool, shared: bool = False) -> StoredSecret:
     """Secret of GitHub's webhook; as `find_key`."""
-    return find_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE, make=make)
+    find = find_shared_secret if shared else partial(find_secret, make=make)
+    return find(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
 
 
 def known_github_secret(given: Given, data_dir: Path) -> str | None:

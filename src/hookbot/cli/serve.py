@@ -23,6 +23,7 @@ from .parameters import (
     ADDRESS,
     DURATION,
     EXISTING_FILE,
+    HUB_URL,
     INTERVAL,
     ORIGIN,
     PROXIES,
@@ -62,9 +63,15 @@ logger = logging.getLogger(__package__)
     type=STORE,
     default="sqlite:",
     show_default=True,
-    metavar="sqlite:|memory:",
-    shell_complete=completed(lambda: ("sqlite:", "memory:")),
-    help="Keep the log in the data directory, or in memory.",
+    metavar="sqlite:|memory:|postgresql://...",
+    shell_complete=completed(lambda: ("sqlite:", "memory:", "postgresql://")),
+    help="Keep the log in the data directory, in memory, or in a database that several hubs share.",
+)
+@click.option(
+    "--advertise",
+    type=HUB_URL,
+    metavar="URL",
+    help="URL at which the other hubs of the same store reach this one.",
 )
 @click.option("--keep", type=DURATION, default="7d", show_default=True, help="Delete messages older than this.")
 @click.option(
@@ -162,8 +169,9 @@ logger = logging.getLogger(__package__)
 def serve(context: click.Context, /, **options: Any) -> None:
     """Run a hub until SIGTERM or Ctrl-C.
 
-    If there is no key, one is made and stored in the data directory. Each option can also be given in the configuration
-    file or in a variable: --bind in HOOKBOT_BIND. SIGHUP reloads the file, keys, secrets and certificates.
+    If there is no key, one is made and stored in the data directory, except where hubs share a store. Each option can
+    also be given in the configuration file or in a variable: --bind in HOOKBOT_BIND. SIGHUP reloads the file, keys,
+    secrets and certificates.
 
     \b
     Example:

@@ -9,11 +9,12 @@ from pathlib import Path
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS, TrustedProxies
 from ..access.rate_limits import FAILURES, Rate
 from ..errors import ConfigError, InvalidTopic, Refused
+from ..log.postgres_address import PostgresAddress
 from ..log.retention import Retention
 from ..protocol.paths import topic_meant
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES
 from ..protocol.topics import UNSAFE, check_topic
-from ..protocol.urls import ascii_host, encode_host, split_url
+from ..protocol.urls import ascii_host, encode_host, split_url, without_secrets
 from .config_file import ConfigFile
 from .secret_store import StoredSecret
 
@@ -21,6 +22,8 @@ from .secret_store import StoredSecret
 _ADDRESS = re.compile(r"(\[)?(?P<host>[\w.-]*|[0-9a-fA-F:.]+(%\w+)?)(?(1)\]):(?P<port>[0-9]{1,5})")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
+# Anything else may be a password, such as that of a connection string without a scheme.
+_KIND = re.compile(r"[a-zA-Z0-9+-]{0,40}")
 
 RANGES_FILE = "ranges.json"
 
@@ -34,7 +37,9 @@ class Config:
     old_keys: tuple[str, ...] = field(default=(), repr=False)
     github_secrets: tuple[StoredSecret, ...] = ()
     bind: str = ":8080"
-    store: str = "sqlite:"
+    store: str | PostgresAddress = "sqlite:"
+    advertise: str | None = None
+    """URL at which the other hubs of a shared store reach this one; None if they cannot."""
     routers: tuple[str, ...] = ()
     file: ConfigFile = field(default_factory=ConfigFile)
     places: Mapping[str, str] = field(default_factory=dict)
@@ -83,6 +88,11 @@ class Config:
         return ConfigError(f"{self.places.get(option, f'--{option}')}: {reason}")
 
     @property
+    def shared(self) -> bool:
+        """True if other hubs may use the same store. All need the same secrets, so that none of them makes its own."""
+        return isinstance(self.store, PostgresAddress)
+
+    @property
     def leave_s(self) -> float:
         """The part of `grace_s` in which connections have to close. The rest is for saving positions."""
         return 0.9 * self.grace_s
@@ -105,15 +115,32 @@ def parse_address(text: str) -> tuple[str, int]:
     )
 
 
-def parse_store(text: str) -> str:
-    """The text, if it is a store of this version; raises `ConfigError`, which shows no more than the kind of store."""
+def parse_store(text: str) -> str | PostgresAddress:
+    """A store of this version: the text, or an address. Raises `ConfigError`, which never shows a password."""
     if text in ("sqlite:", "memory:"):
         return text
-    # What follows may hold the password of a database.
     kind, _, rest = text.partition(":")
+    if kind in ("postgresql", "postgres"):
+        return PostgresAddress.parse(text)
     if kind == "sqlite" and rest:
         raise ConfigError("the store 'sqlite:' takes no path: its file is in the data directory (--data-dir)")
-    raise ConfigError(f"the store must be 'sqlite:' or 'memory:'; this version of hookbot has no store {kind[:40]!r}")
+    found = f"no store {kind!r}" if _KIND.fullmatch(kind) else "no such store"
+    raise ConfigError(
+        f"the store must be 'sqlite:', 'memory:' or 'postgresql://HOST/DATABASE'; this version of hookbot has {found}"
+    )
+
+
+def parse_advertised(text: str) -> str:
+    """The URL of a hub, without a path, as the other hubs of its store connect to it. Raises `ConfigError`."""
+    with suppress(Refused):
+        parts = split_url(text)
+        more = "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment
+        if parts.scheme in _PORTS and parts.hostname and not more:
+            return f"{parts.scheme}://{encode_host(parts.hostname, parts.port)}"
+    raise ConfigError(
+        "the URL of a hub is like http://10.0.0.5:8080, with http or https and without token and path, "
+        f"not {without_secrets(text)!r}"
+    )
 
 
 def parse_unsafe(text: str) -> str:

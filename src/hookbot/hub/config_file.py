@@ -82,10 +82,11 @@ class ConfigFile:
 
     path: Path | None = None
     text: str = field(default="", repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    # Options and sections may contain secrets, as the text does.
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Options of ``hookbot serve``, by their names in the file."""
-    sources: Sequence[Mapping[str, Any]] = ()
-    routers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sources: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    routers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "ConfigFile":

@@ -22,6 +22,7 @@ from ..broker.consumers import Consumers, open_consumers
 from ..errors import ConfigError, system_reason
 from ..log.contract import Log
 from ..log.memory import MemoryLog
+from ..log.postgres_address import PostgresAddress
 from ..log.sqlite import open_sqlite_log
 from ..log.trusted_clock import TrustedClock, monotonic_us
 from ..protocol.message import wall_clock_us
@@ -222,6 +223,8 @@ def _services(
 
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
     """The log of the configured store. Raises `ConfigError`."""
+    if isinstance(config.store, PostgresAddress):
+        raise ConfigError("this version of hookbot has no store in PostgreSQL yet")
     if parse_store(config.store) == "memory:":
         return nullcontext(MemoryLog(clock_us=clock_us, retention=config.retention))
     return open_sqlite_log(make_data_dir(config.data_dir), clock_us=clock_us)

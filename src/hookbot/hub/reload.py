@@ -19,7 +19,17 @@ from .sections import read_sources, unless_wrong
 
 NEED_RESTART = frozenset(
     {
-        *("data_dir", "bind", "store", "routers", "retention", "door", "max_body_bytes", "max_receiving_bytes"),
+        *(
+            "data_dir",
+            "bind",
+            "store",
+            "advertise",
+            "routers",
+            "retention",
+            "door",
+            "max_body_bytes",
+            "max_receiving_bytes",
+        ),
         "max_connections_per_address",
         *("heartbeat_s", "ping_s", "deaf_s", "stall_s", "slow_s", "grace_s"),
     }

@@ -2,8 +2,9 @@
 
 The key and GitHub's secret come from the command line, else from the environment variable ``NAME``, else from the file
 that ``NAME_FILE`` names, else from the data directory, where the first start puts a new one. Old ones come from the
-same places, except for the command line. Secrets of sources and routers are in the configuration, usually as
-``env:NAME`` or ``file:PATH``. All are cleaned as `hookbot.protocol.pasted` describes, but for a key that is given.
+same places, except for the command line. Where several hubs share a store, none generates what all need. Secrets of
+sources and routers are in the configuration, usually as ``env:NAME`` or ``file:PATH``. All are cleaned as
+`hookbot.protocol.pasted` describes, but for a key that is given.
 """
 
 import logging
@@ -18,7 +19,7 @@ from typing import TypeGuard
 from ..access.narrowed_tokens import CAVEATS
 from ..errors import ConfigError, system_reason
 from ..protocol.pasted import clean_secret, is_name, lines_of, read_text, trim, unquote, unseen_in
-from .data_dir import make_data_dir
+from .data_dir import NO_HOME, make_data_dir
 
 KEY = "HOOKBOT_KEY"
 OLD_KEYS = "HOOKBOT_OLD_KEYS"
@@ -56,6 +57,22 @@ def find_secret(
         return StoredSecret(_checked(read_secret_file(Path(file), f"{name}_FILE"), name), Path(file))
     new = make and not os.path.exists(kept_in) and _keep_secret(kept_in, secrets.token_hex(32))
     return StoredSecret(_checked(read_secret_file(kept_in, "the data directory"), name), kept_in, new)
+
+
+def find_shared_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> StoredSecret:
+    """The secret `name` of a hub that shares its store: never generated, since all hubs of the store need the same.
+
+    Raises `ConfigError` if it cannot be read, or if there is none.
+    """
+    if not (is_given(given, name, environ) or os.path.exists(kept_in)):
+        places = f"set {name}, or {name}_FILE to the path of a file with it"
+        if kept_in.parent != NO_HOME:
+            places += f", or put it into {kept_in}"
+        raise ConfigError(
+            "there is no " + ("key" if name == KEY else "secret for GitHub's webhooks") + ", and all hubs that share "
+            f"a store need the same one: make it once, with `openssl rand -hex 32`, and at each hub {places}"
+        )
+    return find_secret(given, name, environ, kept_in, make=False)
 
 
 def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> str | None:
