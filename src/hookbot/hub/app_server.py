@@ -4,6 +4,7 @@ Quart, Hypercorn and what they need take longer to import than all the rest of t
 """
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -13,24 +14,34 @@ from ..web.limits import ConnectionLimits
 from ..web.services import Services
 from ..web.tls import Tls
 from ..web.tls_stream import TlsListener
+from ..web.unauthenticated import UnauthenticatedConnections
 
 if TYPE_CHECKING:
     from ..web.asgi import Server
 
 
 class AppServer:
-    """Server of the app: `make` imports both, and whatever else needs them waits for `made`."""
+    """Server of an app: `make` imports both, and whatever else needs them waits for `made`."""
 
-    def __init__(self, services: Services, limits: ConnectionLimits) -> None:
+    def __init__(self, make_server: Callable[[], "Server"]) -> None:
         self.made = trio.Event()
-        self._services = services
-        self._limits = limits
+        self._make_server = make_server
         self._server: Server
         self._closing = False
 
+    @classmethod
+    def of_hub(cls, services: Services, limits: ConnectionLimits) -> "AppServer":
+        """Server of the hub's app."""
+        return cls(lambda: _make_server(services, limits))
+
+    @classmethod
+    def of_starting_hub(cls, limits: ConnectionLimits, unauthenticated: UnauthenticatedConnections) -> "AppServer":
+        """Server of the app of a hub that has no log yet."""
+        return cls(lambda: _make_starting_server(limits, unauthenticated))
+
     async def make(self) -> None:
         """Import the app in a thread, and make it and its server. Not cancellable: no import is left half done."""
-        self._server = await trio.to_thread.run_sync(_make_server, self._services, self._limits, limiter=hub_threads())
+        self._server = await trio.to_thread.run_sync(self._make_server, limiter=hub_threads())
         self.made.set()
         if self._closing:
             self._server.shut_down()
@@ -60,3 +71,10 @@ def _make_server(services: Services, limits: ConnectionLimits) -> "Server":
     from ..web.asgi import Server  # noqa: PLC0415
 
     return Server(create_app(services), limits, services.unauthenticated)
+
+
+def _make_starting_server(limits: ConnectionLimits, unauthenticated: UnauthenticatedConnections) -> "Server":
+    from ..web.asgi import Server  # noqa: PLC0415
+    from ..web.starting import create_starting_app  # noqa: PLC0415
+
+    return Server(create_starting_app(), limits, unauthenticated)

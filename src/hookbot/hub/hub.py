@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,9 +21,6 @@ from ..broker.broker import Broker, open_broker
 from ..broker.consumers import Consumers, open_consumers
 from ..errors import ConfigError, system_reason
 from ..log.contract import Log
-from ..log.memory import MemoryLog
-from ..log.postgres_address import PostgresAddress
-from ..log.sqlite import open_sqlite_log
 from ..log.trusted_clock import TrustedClock, monotonic_us
 from ..protocol.message import wall_clock_us
 from ..routers.runner import Routers, open_routers
@@ -38,10 +35,10 @@ from ..web.streams import Streams
 from ..web.tls import Tls
 from ..web.unauthenticated import UnauthenticatedConnections
 from .app_server import AppServer
-from .config import Config, parse_address, parse_store
-from .data_dir import make_data_dir
+from .config import Config, parse_address
 from .ineffective import ineffective
 from .memory import exempt_what_stays, give_back_large_blocks
+from .opening import OpenLog, open_log, open_when_available
 from .reload import make_access_control, make_tls, reload
 from .secret_store import resolve_secret
 from .sections import read_routers, unless_wrong
@@ -142,10 +139,12 @@ async def open_hub(
     monotonic_us: Callable[[], int] = monotonic_us,
     fetch: Fetch = fetch_small,
     sweep_interval_s: float = SWEEP_INTERVAL_S,
+    open_log: OpenLog = open_log,
 ) -> AsyncIterator[RunningHub]:
     """A hub that accepts connections until the block ends.
 
-    `clock_us` is the wall clock, in microseconds since 1970, which `monotonic_us` confirms (`TrustedClock`).
+    `clock_us` is the wall clock, in microseconds since 1970, which `monotonic_us` confirms (`TrustedClock`). With a
+    store that hubs share, it waits until `open_log` succeeds, and answers what it can without a log.
 
     It shuts down from the inside out: connections finish their requests and close (within `leave_s`), routers stop,
     consumers save their positions, the broker writes the drafts that are waiting, and the log is closed.
@@ -161,11 +160,12 @@ async def open_hub(
     for setting in ineffective(config):
         logger.warning("%s", setting)
     tls = Tls(context) if context else None
+    unauthenticated = _unauthenticated(config, access)
     async with (
         # Bound before the log is opened, so that a second hub on this port fails at once. Connections wait in the
         # backlog until it is served.
         _closing(_listen(config)) as sock,
-        open_log(config, clock) as log,
+        _opened(config, partial(open_log, config, clock), sock, tls, unauthenticated) as log,
         open_broker(log, config.retention, clock_us=clock) as broker,
         open_consumers(broker, clock_us=clock) as consumers,
         open_routers(broker, specs, resolve_secret) as routers,
@@ -173,8 +173,8 @@ async def open_hub(
     ):
         access.near_misses.routers = lambda: routers.topics
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
-        services = _services(config, access, broker, consumers, routers)
-        app = AppServer(services, connection_limits(config))
+        services = _services(config, access, broker, consumers, routers, unauthenticated)
+        app = AppServer.of_hub(services, connection_limits(config))
         async with _serving(config, services, app, sock, tls):
             url = _url(sock, encrypted=tls is not None)
             yield RunningHub(url, broker, partial(reload, access, tls, config), app.made)
@@ -205,29 +205,41 @@ async def _serving(
             yield
 
 
-def _services(
-    config: Config, access: AccessControl, broker: Broker, consumers: Consumers, routers: Routers
-) -> Services:
-    bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes, connection_limits(config))
+def _opened(
+    config: Config,
+    open_log: Callable[[], AbstractAsyncContextManager[Log]],
+    sock: socket.socket,
+    tls: Tls | None,
+    unauthenticated: UnauthenticatedConnections,
+) -> AbstractAsyncContextManager[Log]:
+    if not config.shared:
+        return open_log()
+    server = AppServer.of_starting_hub(connection_limits(config), unauthenticated)
+    return open_when_available(open_log, server, sock, tls)
+
+
+def _unauthenticated(config: Config, access: AccessControl) -> UnauthenticatedConnections:
     per_address, max_files = config.max_connections_per_address, _file_limit() // 2
-    unauthenticated = UnauthenticatedConnections(
+    return UnauthenticatedConnections(
         per_address, max_files=max_files, is_proxy=access.is_proxy, standing_of=access.standing
     )
+
+
+def _services(
+    config: Config,
+    access: AccessControl,
+    broker: Broker,
+    consumers: Consumers,
+    routers: Routers,
+    unauthenticated: UnauthenticatedConnections,
+) -> Services:
+    bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes, connection_limits(config))
     held = HeldBytes(connection_limits(config).max_held_bytes)
     streams = Streams(broker, access.active, config.heartbeat_s, held)
     readiness = Readiness(broker.log, lambda: routers.problem, broker.clock)
     metrics = hub_metrics(broker, access, routers.snapshot)
     add_limits(metrics, bodies, held, unauthenticated)
     return Services(broker, access, bodies, unauthenticated, consumers, streams, readiness, metrics, routers.snapshot)
-
-
-def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
-    """The log of the configured store. Raises `ConfigError`."""
-    if isinstance(config.store, PostgresAddress):
-        raise ConfigError("this version of hookbot has no store in PostgreSQL yet")
-    if parse_store(config.store) == "memory:":
-        return nullcontext(MemoryLog(clock_us=clock_us, retention=config.retention))
-    return open_sqlite_log(make_data_dir(config.data_dir), clock_us=clock_us)
 
 
 def connection_limits(config: Config) -> ConnectionLimits:

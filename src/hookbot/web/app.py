@@ -31,9 +31,9 @@ def create_app(services: Services) -> HookbotApp:
     """The Quart-Trio app with all routes of a hub; any ASGI server on Trio that sets ``raw_path`` can run it."""
     access = services.access
     app = HookbotApp("hookbot", max_body_bytes=access.max_body_bytes)
-    app.register_error_handler(HookbotError, _error_response)
+    app.register_error_handler(HookbotError, report)
     app.register_error_handler(HTTPException, _http_error_response)
-    app.register_blueprint(create_health(services.readiness))
+    app.register_blueprint(create_health(services.readiness.check))
     app.register_blueprint(create_api(services))
 
     @app.before_request
@@ -99,7 +99,8 @@ async def _stream(services: Services) -> quart.Response:
     return response
 
 
-async def _error_response(error: HookbotError) -> quart.Response:
+async def report(error: HookbotError) -> quart.Response:
+    """The response to the present request that reports an error."""
     return _response(error_response(error, plain_request(request or websocket)))
 
 

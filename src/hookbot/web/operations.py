@@ -3,7 +3,7 @@
 As everywhere, a token opens the path that it was made for, and everything beneath it if the path ends in a slash.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..threads import hub_threads
 from .asgi import abort_of, pieces, plain_request
 from .held_bytes import Cut, HeldBytes
 from .prometheus import CONTENT_TYPE, render
-from .services import Readiness, Services
+from .services import Services
 
 _CURSOR_PARAMETERS = {
     "GET": ("path",),
@@ -33,8 +33,8 @@ _CURSOR_PARAMETERS = {
 EVERYTHING = TopicFilter(("", UNSAFE))
 
 
-def create_health(readiness: Readiness) -> Blueprint:
-    """Health routes: ``/healthz`` and ``/status`` always succeed, ``/readyz`` if `Readiness.check` does."""
+def create_health(check: Callable[[], Awaitable[None]]) -> Blueprint:
+    """Health routes: ``/healthz`` and ``/status`` always succeed, ``/readyz`` if `check` does."""
     health = Blueprint("health", __name__)
 
     @health.get("/status")
@@ -47,7 +47,7 @@ def create_health(readiness: Readiness) -> Blueprint:
 
     @health.get("/readyz")
     async def readyz() -> Response:
-        await readiness.check()
+        await check()
         return _text("ok\n")
 
     return health

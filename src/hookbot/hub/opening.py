@@ -1,0 +1,97 @@
+"""The opening of a hub's log: at once or not at all; where several hubs share a store, as soon as it can be reached."""
+
+import gc
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+
+import trio
+
+from ..backoff import SHORTEST_S, Backoff
+from ..errors import ConfigError, Unavailable, sole_error
+from ..log.contract import Log
+from ..log.memory import MemoryLog
+from ..log.postgres_address import PostgresAddress
+from ..log.sqlite import open_sqlite_log
+from ..web.tls import Tls
+from .app_server import AppServer
+from .config import Config, parse_store
+from .data_dir import make_data_dir
+
+# A store that is there is open sooner, and a health check waits as long.
+PATIENCE_S = 1.0
+# A database that restarts or fails over is back within seconds, for which the senders of webhooks are waiting.
+LONGEST_PAUSE_S = 5.0
+
+OpenLog = Callable[[Config, Callable[[], int]], AbstractAsyncContextManager[Log]]
+
+logger = logging.getLogger(__package__)
+
+
+def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
+    """The log of the configured store. Raises `ConfigError`, and `Unavailable` if it cannot be opened now."""
+    if isinstance(config.store, PostgresAddress):
+        raise ConfigError("this version of hookbot has no store in PostgreSQL yet")
+    if parse_store(config.store) == "memory:":
+        return nullcontext(MemoryLog(clock_us=clock_us, retention=config.retention))
+    return open_sqlite_log(make_data_dir(config.data_dir), clock_us=clock_us)
+
+
+@asynccontextmanager
+async def open_when_available(
+    open_log: Callable[[], AbstractAsyncContextManager[Log]],
+    server: AppServer,
+    sock: socket.socket,
+    tls: Tls | None,
+    *,
+    patience_s: float = PATIENCE_S,
+    longest_pause_s: float = LONGEST_PAUSE_S,
+) -> AsyncIterator[Log]:
+    """The log, as soon as it can be opened. After `patience_s`, `server` serves what `sock` accepts until then.
+
+    The server then ends as at any shutdown: what it has begun is answered. The socket is left open, with those who wait
+    in its backlog. Any other error than `Unavailable` is raised; like those of the block, in an exception group.
+    """
+    # Around the log, so that what the log has started is over first.
+    async with trio.open_nursery() as answering, AsyncExitStack() as opened:
+        over = trio.Event()
+        answering.start_soon(_answer, server, sock, tls, over, patience_s)
+        log = await _open(opened, open_log, Backoff(min(SHORTEST_S, longest_pause_s), longest_pause_s))
+        over.set()
+        server.shut_down()
+        yield log
+        answering.cancel_scope.cancel()
+
+
+async def _answer(server: AppServer, sock: socket.socket, tls: Tls | None, over: trio.Event, patience_s: float) -> None:
+    with trio.move_on_after(patience_s):
+        await over.wait()
+        return
+    # This may last, and what is answered leaves garbage, which a start does not look for (`hookbot.cli.serve`).
+    gc.enable()
+    # Another descriptor of the same queue, because the server closes it.
+    with sock.dup() as own:
+        await server.serve_listener(own, tls)
+
+
+async def _open(
+    opened: AsyncExitStack, open_log: Callable[[], AbstractAsyncContextManager[Log]], backoff: Backoff
+) -> Log:
+    told = ""
+    while True:
+        try:
+            log = await opened.enter_async_context(open_log())
+        except (Unavailable, ExceptionGroup) as error:
+            reason = sole_error(error)
+            if not isinstance(reason, Unavailable):
+                raise
+            # Once, not at each attempt.
+            if str(reason) != told:
+                told = str(reason)
+                logger.error("the log cannot be opened: %s; the hub goes on trying, and answers 503 until it can", told)
+            await trio.sleep(backoff.next_s())
+        else:
+            if told:
+                logger.info("the log is open")
+            return log
