@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from hookbot.hub.digests import configuration_digests, differing
+from hookbot.hub.digests import configuration_digests
 from hookbot.hub.secret_store import StoredSecret
+from hookbot.log.duties import differing
 from hookbot.log.retention import Retention
 from support.hubs import configured
 

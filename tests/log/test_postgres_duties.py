@@ -239,7 +239,12 @@ async def test_hubs_are_listed_with_what_they_have_told_and_hold(here: DutyHub, 
 
     first, second = sorted(await there.duties.hubs(), key=lambda hub: hub.id)
 
-    assert (first.id, first.url, first.version, first.configuration) == ("here", "http://here", "1.0", "same")
+    assert (first.id, first.url, first.version, first.configuration) == (
+        "here",
+        "http://here",
+        "1.0",
+        '{"key": "same"}',
+    )
     assert (first.told, first.duties) == (7, ["router/a", "router/b", "trim"])
     assert (second.id, second.duties) == ("there", ["router/c"])
     assert first.started_us > 0
@@ -249,7 +254,7 @@ async def test_hubs_are_listed_with_what_they_have_told_and_hold(here: DutyHub, 
 async def test_a_hub_with_another_configuration_is_named_once(
     family: Family, here: DutyHub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with family.hub("other", url="http://other", configuration="another") as other:
+    async with family.hub("other", url="http://other", configuration='{"key": "another"}') as other:
         await claimed(other)
         here.duties.look()
         await claimed(here, "router/a")
@@ -258,4 +263,4 @@ async def test_a_hub_with_another_configuration_is_named_once(
 
     named = [record.message for record in caplog.records if "http://other" in record.message]
     assert len(named) == 1
-    assert "another configuration" in named[0]
+    assert "another configuration, and needs the same: key" in named[0]

@@ -51,7 +51,9 @@ class Family:
         self.execute("UPDATE duty SET until = clock_timestamp() - interval '1 second'")
 
     @asynccontextmanager
-    async def hub(self, id: str = "here", *, url: str = "", configuration: str = "same") -> AsyncIterator["DutyHub"]:
+    async def hub(
+        self, id: str = "here", *, url: str = "", configuration: str = '{"key": "same"}'
+    ) -> AsyncIterator["DutyHub"]:
         """A hub until the block ends."""
         with self.connect() as connection, self.connect() as listening:
             listening.execute(f"LISTEN {self._schema}")

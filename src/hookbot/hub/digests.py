@@ -2,7 +2,7 @@
 
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import astuple
 from typing import Any
@@ -22,17 +22,6 @@ def configuration_digests(config: Config) -> str:
     What belongs to one hub is not among them: its address, directory, certificate, proxies and limits on clients.
     """
     return json.dumps({name: _digest(config.key.value, name, part) for name, part in _parts(config).items()})
-
-
-def differing(mine: str, theirs: str) -> Sequence[str]:
-    """Names of the parts in which two hubs differ, from the digests of both; only the key, if that is one of them.
-
-    A part that another version of hookbot does not know is not compared.
-    """
-    own, other = json.loads(mine), json.loads(theirs)
-    names = [name for name, digest in own.items() if other.get(name, digest) != digest]
-    # By another key, each digest is another.
-    return ["key"] if "key" in names else names
 
 
 def _parts(config: Config) -> Mapping[str, Any]:

@@ -5,19 +5,23 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from secrets import token_hex
 
 import trio
 
 from ..backoff import SHORTEST_S, Backoff
-from ..errors import ConfigError, Unavailable, sole_error
+from ..errors import Unavailable, sole_error
 from ..log.contract import Log
 from ..log.memory import MemoryLog
 from ..log.postgres_address import PostgresAddress
+from ..log.postgres_duty_queries import OwnHub
 from ..log.sqlite import open_sqlite_log
+from ..version import __version__
 from ..web.tls import Tls
 from .app_server import AppServer
 from .config import Config, parse_store
 from .data_dir import make_data_dir
+from .digests import configuration_digests
 
 # A store that is there is open sooner, and a health check waits as long.
 PATIENCE_S = 1.0
@@ -32,7 +36,11 @@ logger = logging.getLogger(__package__)
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
     """The log of the configured store. Raises `ConfigError`, and `Unavailable` if it cannot be opened now."""
     if isinstance(config.store, PostgresAddress):
-        raise ConfigError("this version of hookbot has no store in PostgreSQL yet")
+        # Only with such a store: it takes longer to import than all of a small hub's log.
+        from ..log.postgres import open_postgres_log  # noqa: PLC0415
+
+        own = OwnHub(token_hex(8), config.advertise or "", __version__, configuration_digests(config))
+        return open_postgres_log(config.store, own)
     if parse_store(config.store) == "memory:":
         return nullcontext(MemoryLog(clock_us=clock_us, retention=config.retention))
     return open_sqlite_log(make_data_dir(config.data_dir), clock_us=clock_us)

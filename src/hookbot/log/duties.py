@@ -4,6 +4,7 @@ A duty has a fence, a number that grows each time the duty changes hands: what a
 without noticing is recognised by an old fence, and refused.
 """
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ class HubInfo:
     url: str
     version: str
     configuration: str
-    """Digest of its configuration: hubs of a family should have the same."""
+    """Digests of the parts of its configuration, as JSON: hubs of a family should have the same."""
     started_us: int
     seen_ago_s: float
     """Seconds since it was heard of, of a living hub at most a few."""
@@ -115,3 +116,14 @@ class SoleDuties:
 
     async def hubs(self) -> Sequence[HubInfo]:
         return ()
+
+
+def differing(mine: str, theirs: str) -> Sequence[str]:
+    """Names of the parts in which two hubs differ, from the digests of both; only the key, if that is one of them.
+
+    A part that another version of hookbot does not know is not compared.
+    """
+    own, other = json.loads(mine), json.loads(theirs)
+    names = [name for name, digest in own.items() if other.get(name, digest) != digest]
+    # By another key, each digest is another.
+    return ["key"] if "key" in names else names

@@ -195,7 +195,7 @@ class PostgresLog(Engine):
             if hole := self._hole_after(after):
                 await trio.lowlevel.checkpoint()
                 return Page([], hole.before - 1, "failover")
-            scan = self._up_to_hole(scan)
+            scan = self._around_holes(scan)
         if scan.low >= scan.high:
             await trio.lowlevel.checkpoint()
             return Page([], scan.end)
@@ -314,9 +314,11 @@ class PostgresLog(Engine):
                 return failover
         return None
 
-    def _up_to_hole(self, scan: ScanRange) -> ScanRange:
-        """The part of a range before the first failover in which messages were lost."""
+    def _around_holes(self, scan: ScanRange) -> ScanRange:
+        """The part of a range before the first failover that lost messages, and not ending amid the hole of another."""
         for failover in self._failovers:
-            if failover.is_lossy and scan.low <= failover.after < scan.end:
-                return replace(scan, high=min(scan.high, failover.after), end=failover.after)
+            if scan.low <= failover.after < scan.end:
+                if failover.is_lossy:
+                    return replace(scan, high=min(scan.high, failover.after), end=failover.after)
+                scan = replace(scan, end=max(scan.end, failover.before - 1))
         return scan

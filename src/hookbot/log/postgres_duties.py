@@ -11,7 +11,7 @@ import trio
 
 from ..errors import Unavailable
 from . import postgres_duty_queries as queries
-from .duties import Held, Holder, HubInfo
+from .duties import Held, Holder, HubInfo, differing
 from .held_duties import HeldDuties
 from .postgres_duty_queries import OwnHub
 
@@ -203,8 +203,9 @@ class PostgresDuties:
         async with self._line:
             return await self._connection.run(work, deadline_s=DEADLINE_S)
 
-    def _warn(self, different: Sequence[tuple[str, str]]) -> None:
-        for id, url in different:
+    def _warn(self, different: Sequence[tuple[str, str, str]]) -> None:
+        for id, url, configuration in different:
             if id not in self._different:
-                logger.warning("the hub %s has another configuration: all hubs of a family need the same", url or id)
-        self._different = {id for id, _ in different}
+                parts = ", ".join(differing(self._hub.configuration, configuration))
+                logger.warning("the hub %s has another configuration, and needs the same: %s", url or id, parts)
+        self._different = {id for id, _, _ in different}

@@ -54,7 +54,9 @@ _FORGET = (
     """DELETE FROM duty WHERE name IN
     (SELECT name FROM duty WHERE until < clock_timestamp() - %s::interval FOR UPDATE SKIP LOCKED)""",
 )
-_DIFFERENT = "SELECT id, url FROM hub WHERE configuration <> %s AND until > clock_timestamp() ORDER BY started, id"
+_DIFFERENT = """
+    SELECT id, url, configuration FROM hub WHERE configuration <> %s AND until > clock_timestamp() ORDER BY started, id
+"""
 _HUBS = """
     SELECT id, url, version, configuration, (extract(epoch FROM started) * 1e6)::bigint,
            extract(epoch FROM clock_timestamp() - until)::float8 + %(term)s, told,
@@ -76,10 +78,10 @@ class OwnHub:
 
 def renew(
     connection: "Connection[Any]", hub: OwnHub, told: int, held: Mapping[str, int]
-) -> tuple[Collection[str], Sequence[tuple[str, str]]]:
+) -> tuple[Collection[str], Sequence[tuple[str, str, str]]]:
     """Renew duties, by name and fence, and the row of the hub.
 
-    Returns the names of those that it still holds, and ids and addresses of hubs with another configuration.
+    Returns the names of those that it still holds, and ids, addresses and configurations of hubs with another one.
     """
     with connection.transaction():
         kept = _names(connection.execute(_LOCK, _named(hub.id, held)))
