@@ -1,6 +1,9 @@
+import pytest
+
 from hookbot.errors import Superseded
 from hookbot.log.batch import Batch, moved_in
 from hookbot.log.contract import Move, Noted, Unit
+from hookbot.log.duties import Held
 from hookbot.protocol.message import Draft
 
 EPOCH = "abcdefgh"
@@ -28,6 +31,16 @@ def test_the_last_word_of_a_cursor_is_saved() -> None:
         assert one.add_unit(Unit((), {"a": new})) == []
 
     assert one.cursors == {"a": Noted(4)}
+
+
+@pytest.mark.parametrize(("fences", "is_stored"), [({"d": 2}, True), ({"d": 3}, False), ({}, False), (None, True)])
+def test_a_unit_for_a_duty_is_stored_while_the_hub_has_it(fences: dict[str, int] | None, is_stored: bool) -> None:
+    one = Batch(EPOCH, 5, 1, {}, fences=fences)
+
+    result = one.add_unit(Unit([Draft("t")], duty=Held("d", 2)))
+
+    assert isinstance(result, Superseded) is not is_stored
+    assert len(one.messages) == is_stored
 
 
 def test_a_superseded_unit_leaves_no_trace() -> None:

@@ -3,17 +3,20 @@ rest."""
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from secrets import token_hex
+from typing import Any
 
 import pytest
 import trio
 
-from hookbot.errors import ConfigError, Unavailable
-from hookbot.log.contract import News
-from hookbot.log.duties import TRIM
+from hookbot.callbacks import result_of
+from hookbot.errors import ConfigError, Superseded, Unavailable
+from hookbot.log.contract import News, Unit
+from hookbot.log.duties import TRIM, Held
 from hookbot.log.postgres import PostgresLog, open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_duty_queries import OwnHub
@@ -54,6 +57,9 @@ class Hub:
         """Positions of an empty message on each topic."""
         outcomes = await self.log.append([Draft(topic) for topic in topics])
         return [outcome.position for outcome in outcomes if isinstance(outcome, Message)]
+
+    async def results(self, units: Sequence[Unit]) -> Sequence[Any]:
+        return await result_of(partial(self.log.store, units))
 
 
 class Family:
@@ -141,6 +147,21 @@ async def test_a_key_is_used_once_over_all_hubs(family: Family) -> None:
 
         assert isinstance(first, Message)
         assert second == Duplicate(first.id)
+
+
+async def test_what_a_hub_stores_for_a_duty_that_another_has_taken_over_is_superseded(family: Family) -> None:
+    async with family.hubs(2) as (one, other):
+        held = await one.log.duties.claim("cursor /sub/a c")
+        assert isinstance(held, Held)
+        [[message]] = await one.results([Unit([Draft("a")], {"c": 1}, held)])
+        assert isinstance(message, Message)
+
+        await other.log.duties.claim("cursor /sub/a c", takeover=True)
+        superseded, stored = await one.results([Unit([Draft("a")], {"c": 2}, held), Unit([Draft("b")])])
+
+        assert isinstance(superseded, Superseded)
+        assert not isinstance(stored, Superseded)
+        assert [cursor.position for cursor in await one.log.cursors()] == [1]
 
 
 async def test_one_hub_trims_and_the_others_know_what_is_lost(family: Family) -> None:

@@ -10,8 +10,9 @@ import pytest
 from psycopg import errors
 
 from hookbot.log.batch import Batch
-from hookbot.log.contract import Noted, Unit
+from hookbot.log.contract import Move, Noted, Unit
 from hookbot.log.deduplication import FirstUse, digest
+from hookbot.log.duties import Held
 from hookbot.log.postgres_batch import FIND_KEYS, BatchStart, begin_batch, find_token, finish_batch
 from hookbot.log.postgres_queries import load_cursors, load_rows
 from hookbot.log.postgres_schema import open_schema
@@ -44,18 +45,21 @@ def is_idle(connection: psycopg.Connection[Any]) -> bool:
 
 
 def test_a_batch_begins_with_what_is_stored(connection: psycopg.Connection[Any]) -> None:
-    connection.execute("INSERT INTO duty VALUES ('router/a', 'hub-2', 5, now()), ('b', '', 6, now())")
+    duties = [("a", HUB, 5), ("b", HUB, 6), ("c", "another", 7)]
+    connection.cursor().executemany("INSERT INTO duty VALUES (%s, %s, %s, now())", duties)
     store(connection, Draft("/unsafe/a", once=(ONCE,)), cursors={"one": 3, "two": Noted(4, "x")})
 
-    start = begin_batch(connection, LOCK_KEY, [digest(ONCE), b"other"], ["one", "none"], ["router/a"], 17)
+    moves: dict[str, NewPosition] = {"one": Move(0, 1), "two": 5, "none": Move(0, 1)}
+    units = [Unit([Draft("a", once=(ONCE,))], moves, Held("a", 1)), Unit(duty=Held("c", 7))]
+    start = begin_batch(connection, LOCK_KEY, units, HUB, 17)
     connection.rollback()
 
     known = {digest(ONCE): FirstUse(1, TIME_US, True, b"\0f")}
-    assert start == BatchStart(1, TIME_US, 17, known, {"one": 3}, {"router/a": 5})
+    assert start == BatchStart(1, TIME_US, 17, known, {"one": 3}, {"a": 5})
 
 
 def test_a_batch_that_asks_for_nothing_begins_with_the_state(connection: psycopg.Connection[Any]) -> None:
-    start = begin_batch(connection, LOCK_KEY, [], [], [], 17)
+    start = begin_batch(connection, LOCK_KEY, [], HUB, 17)
     connection.rollback()
 
     assert start == BatchStart(0, 0, 17, {}, {}, {})
@@ -63,7 +67,7 @@ def test_a_batch_that_asks_for_nothing_begins_with_the_state(connection: psycopg
 
 def test_the_time_is_that_of_the_server(connection: psycopg.Connection[Any]) -> None:
     [(before,)] = connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchall()
-    start = begin_batch(connection, LOCK_KEY, [], [], [])
+    start = begin_batch(connection, LOCK_KEY, [], HUB)
     connection.rollback()
     [(after,)] = connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchall()
 
@@ -103,7 +107,7 @@ def test_positions_continue_after_a_hole_and_times_never_decrease(connection: ps
 
 
 def test_what_is_rolled_back_is_not_stored(connection: psycopg.Connection[Any]) -> None:
-    start = begin_batch(connection, LOCK_KEY, [], [], [], TIME_US)
+    start = begin_batch(connection, LOCK_KEY, [], HUB, TIME_US)
     batch = Batch(EPOCH, start.position, TIME_US, {})
     batch.add_unit(Unit([Draft("a")], {"one": 1}))
     batch.stored *= 2
@@ -141,7 +145,7 @@ def test_those_who_listen_are_notified_of_messages_after_their_commit(
 
 
 def test_a_batch_that_is_stored_is_no_failure_if_nobody_can_be_notified(connection: psycopg.Connection[Any]) -> None:
-    start = begin_batch(connection, LOCK_KEY, [], [], [], TIME_US)
+    start = begin_batch(connection, LOCK_KEY, [], HUB, TIME_US)
     batch = Batch(EPOCH, start.position, TIME_US, {})
     batch.add(Draft("a"))
 
@@ -174,7 +178,7 @@ def test_a_token_is_looked_up_when_the_batch_before_it_has_ended(
     connection: psycopg.Connection[Any], postgres: PostgresServer, schema: str
 ) -> None:
     token = uuid4()
-    start = begin_batch(connection, LOCK_KEY, [], [], [], TIME_US)
+    start = begin_batch(connection, LOCK_KEY, [], HUB, TIME_US)
     batch = Batch(EPOCH, start.position, TIME_US, {})
     batch.add(Draft("a"))
     found = []
@@ -214,11 +218,11 @@ def test_two_hubs_take_turns(connection: psycopg.Connection[Any], postgres: Post
 def test_a_batch_does_not_begin_while_another_hub_has_the_lock(
     connection: psycopg.Connection[Any], postgres: PostgresServer, schema: str
 ) -> None:
-    begin_batch(connection, LOCK_KEY, [], [], [])
+    begin_batch(connection, LOCK_KEY, [], HUB)
     with connected(postgres, schema) as other:
         other.execute("SET lock_timeout = '10ms'")
         with pytest.raises(errors.LockNotAvailable):
-            begin_batch(other, LOCK_KEY, [], [], [])
+            begin_batch(other, LOCK_KEY, [], HUB)
         assert is_idle(other)
     connection.rollback()
 
@@ -229,7 +233,7 @@ def test_a_connection_that_is_lost_is_told_by_its_own_error(
     postgres.execute("SELECT pg_terminate_backend(%s, 10000)", connection.info.backend_pid)
 
     with pytest.raises(psycopg.OperationalError, match=r"terminat|server closed"):
-        begin_batch(connection, LOCK_KEY, [], [], [])
+        begin_batch(connection, LOCK_KEY, [], HUB)
     assert connection.broken
 
 

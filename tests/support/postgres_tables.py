@@ -10,7 +10,6 @@ from psycopg import sql
 
 from hookbot.log.batch import Batch
 from hookbot.log.contract import NewPosition, Unit
-from hookbot.log.deduplication import digest
 from hookbot.log.postgres_batch import PLANNER, begin_batch, finish_batch
 from hookbot.protocol.message import Draft, Message
 from support.messages import EPOCH
@@ -41,10 +40,10 @@ def store(
     token: UUID | None = None,
 ) -> list[Message]:
     """The messages that a batch has stored."""
-    digests = [digest(once) for draft in drafts for once in draft.once]
-    start = begin_batch(connection, lock_key, digests, list(cursors), [], clock_us)
+    unit = Unit(drafts, cursors)
+    start = begin_batch(connection, lock_key, [unit], HUB, clock_us)
     batch = Batch(EPOCH, start.position, max(start.now_us, start.time_us), start.known)
-    batch.add_unit(Unit(drafts, cursors))
+    batch.add_unit(unit)
     finish_batch(connection, batch, HUB, token or uuid4(), CHANNEL)
     return batch.messages
 

@@ -243,6 +243,8 @@ class Broker:
             case None:
                 return Start(self.head)
             case FromOldest():
+                # Another hub may have deleted the oldest.
+                await self.log.refresh()
                 return Start(self.log.lost_up_to(wanted))
             case SinceTime(time_us):
                 return self._start_after(wanted, await self.log.position_before(time_us))

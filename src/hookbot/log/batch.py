@@ -37,6 +37,8 @@ class Batch:
     """First uses that the log has stored, at least for the keys of these drafts."""
     positions: Mapping[str, int] = field(default_factory=dict)
     """Positions that the log has saved, at least of the cursors that are moved."""
+    fences: Mapping[str, int] | None = None
+    """Fences of the duties that this hub holds, at least of those for which units are stored; None if it holds all."""
     size_of: SizeOf = own_size
     cursors: dict[str, Noted | None] = field(default_factory=dict)
     """Cursors for the log to save, or to delete."""
@@ -54,6 +56,9 @@ class Batch:
 
     def add_unit(self, unit: Unit) -> Result:
         """Add a unit and return the outcomes of its drafts, or `Superseded`; then it changes nothing."""
+        duty = unit.duty
+        if duty and self.fences is not None and self.fences.get(duty.name) != duty.fence:
+            return Superseded(f"another hub has taken over the duty {duty.name!r}")
         for name, new in unit.cursors.items():
             if isinstance(new, Move) and self._position_of(name) != new.before:
                 return Superseded(f"the cursor {name!r} is no longer at position {new.before}")

@@ -9,7 +9,7 @@ from ..errors import Superseded
 from ..protocol.message import Draft, Message
 from ..protocol.topics import TopicFilter
 from .deduplication import Outcome
-from .duties import Duties
+from .duties import Duties, Held
 from .retention import Retention
 
 
@@ -72,10 +72,13 @@ class Unit:
 
     drafts: Sequence[Draft] = ()
     cursors: Mapping[str, NewPosition] = field(default_factory=dict)
+    duty: Held | None = None
+    """Duty for which it is stored, if another hub may have taken that over."""
 
 
 Result = Sequence[Outcome] | Superseded
-"""Result of a unit: the outcome of each draft, in order; `Superseded` if a `Move` found its cursor elsewhere."""
+"""Result of a unit: the outcome of each draft, in order; `Superseded` if a `Move` found its cursor elsewhere, or if
+another hub has the duty."""
 
 Stored = Callback[Sequence[Result]]
 
@@ -130,7 +133,7 @@ class Log(Protocol):
         """
 
     async def refresh(self) -> None:
-        """Have told everything that anybody has stored until now. Raises `Unavailable`."""
+        """Have told what anybody has stored, and know what retention has deleted, until now. Raises `Unavailable`."""
 
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
         """Store one unit, and return its outcomes or raise the error, also `Superseded`. Not cancellable."""

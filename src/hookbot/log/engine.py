@@ -145,7 +145,7 @@ class Engine(ABC):
         """Empty batch that continues after the head."""
         # Times never decrease, even if the clock is set back: `position_before` searches them by bisection.
         time_us = max(self._clock_us(), self.head_us)
-        return Batch(self.epoch, self.head, time_us, known, positions, size_of)
+        return Batch(self.epoch, self.head, time_us, known, positions, size_of=size_of)
 
     def _grown(self, batch: Batch) -> list[Partition]:
         """Partitions with the messages of `batch` added."""

@@ -6,15 +6,15 @@ what a batch has set stays after a rollback, which leaves a hole in the position
 transaction, since none of its versions could be removed.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .batch import Batch
-from .contract import Noted
-from .deduplication import FirstUse
+from .batch import Batch, moved_in
+from .contract import Noted, Unit
+from .deduplication import FirstUse, digest
 from .stored_message import encode_meta
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ _LOAD_STATE = """
     """
 FIND_KEYS = "SELECT key, position, time_us, unsafe, fingerprint FROM once WHERE key = ANY(%b::bytea[])"
 _FIND_CURSORS = "SELECT name, position FROM cursor WHERE name = ANY(%b::text[])"
-_FIND_DUTIES = "SELECT name, fence FROM duty WHERE name = ANY(%b::text[])"
+# After a failover that lost a claim, another hub may have the same fence.
+_FIND_DUTIES = "SELECT name, fence FROM duty WHERE name = ANY(%b::text[]) AND hub = %b::text"
 # Arrays instead of rows: one statement for batches of every size.
 _INSERT_LOG = """
     INSERT INTO log (position, time_us, topic, size)
@@ -79,8 +80,8 @@ class BatchStart:
     known: dict[bytes, FirstUse]
     cursors: dict[str, int]
     """Positions of the cursors that were asked for and exist."""
-    duties: dict[str, int]
-    """Fences of the duties that were asked for and exist."""
+    fences: dict[str, int]
+    """Fences of the duties that were asked for and that the hub has."""
 
 
 @contextmanager
@@ -106,27 +107,31 @@ def locked(connection: "Connection[Any]", lock_key: int) -> Iterator[None]:
 
 
 def begin_batch(
-    connection: "Connection[Any]",
-    lock_key: int,
-    digests: Collection[bytes],
-    cursor_names: Collection[str],
-    duty_names: Collection[str],
-    clock_us: int | None = None,
+    connection: "Connection[Any]", lock_key: int, units: Sequence[Unit], hub: str, clock_us: int | None = None
 ) -> BatchStart:
-    """Open a transaction, take the lock, and read what a batch needs. `clock_us` replaces the server's clock.
+    """Open a transaction, take the lock, and read what a batch of units needs, in one round trip.
 
-    `finish_batch` ends the transaction, or a rollback.
+    `clock_us` replaces the server's clock. `finish_batch` ends the transaction, or a rollback.
     """
-    wanted = (FIND_KEYS, digests), (_FIND_CURSORS, cursor_names), (_FIND_DUTIES, duty_names)
+    digests = {digest(once) for unit in units for draft in unit.drafts for once in draft.once}
+    duties = {unit.duty.name for unit in units if unit.duty}
+    wanted: list[tuple[str, Collection[Any], tuple[str, ...]]] = [
+        (FIND_KEYS, digests, ()),
+        (_FIND_CURSORS, moved_in(units), ()),
+        (_FIND_DUTIES, duties, (hub,)),
+    ]
     with one_trip(connection):
         connection.execute(BEGIN)
         connection.execute(LOCK, (lock_key,))
         state = connection.execute(_LOAD_STATE, (clock_us,), binary=True)
-        found = [connection.execute(query, (list(keys),), binary=True) if keys else () for query, keys in wanted]
+        found = [
+            connection.execute(query, (list(names), *values), binary=True) if names else ()
+            for query, names, values in wanted
+        ]
     [(position, time_us, now_us)] = state
-    uses, cursors, duties = found
+    uses, cursors, fences = found
     known = {key: FirstUse(*use) for key, *use in uses}
-    return BatchStart(position, time_us, now_us, known, dict(cursors), dict(duties))
+    return BatchStart(position, time_us, now_us, known, dict(cursors), dict(fences))
 
 
 def finish_batch(connection: "Connection[Any]", batch: Batch, hub: str, token: UUID, channel: str) -> None:

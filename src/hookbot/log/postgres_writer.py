@@ -17,9 +17,8 @@ import trio
 from ..backoff import Backoff
 from ..callbacks import Callback, T, result_of
 from ..errors import Unavailable
-from .batch import Batch, moved_in
+from .batch import Batch
 from .contract import Result, Unit
-from .deduplication import digest
 from .postgres_address import PostgresAddress
 from .postgres_batch import begin_batch, find_token, finish_batch
 from .postgres_connection import Broken, PostgresConnection
@@ -104,11 +103,9 @@ class PostgresWriter:
         if attempt.sent and find_token(connection, key, self._hub, attempt.token):
             return attempt.sent
         attempt.sent = None
-        digests = {digest(once) for unit in attempt.units for draft in unit.drafts for once in draft.once}
-        clock_us = self._clock_us() if self._clock_us else None
-        start = begin_batch(connection, key, digests, moved_in(attempt.units), (), clock_us)
+        start = begin_batch(connection, key, attempt.units, self._hub, self._clock_us and self._clock_us())
         time_us = max(start.now_us, start.time_us)
-        batch = Batch(self._epoch, start.position, time_us, start.known, start.cursors)
+        batch = Batch(self._epoch, start.position, time_us, start.known, start.cursors, start.fences)
         results = [batch.add_unit(unit) for unit in attempt.units]
         attempt.sent = batch, results
         try:
