@@ -10,7 +10,7 @@ import pytest
 from psycopg import errors
 
 from hookbot.log.batch import Batch
-from hookbot.log.contract import Move, Noted, Unit
+from hookbot.log.contract import Move, NewPosition, Noted, Unit
 from hookbot.log.deduplication import FirstUse, digest
 from hookbot.log.duties import Held
 from hookbot.log.postgres_batch import FIND_KEYS, BatchStart, begin_batch, find_token, finish_batch

@@ -21,13 +21,11 @@ from .contract import News, Page, SavedCursor, Stored, Unit
 from .engine import Engine, ScanRange, TopicHeads
 from .postgres_address import PostgresAddress, require_psycopg
 from .postgres_batch import NEWS
-from .postgres_connection import WATCH_S, PostgresConnection
+from .postgres_connections import Connections, PostgresReaders
 from .postgres_duties import PostgresDuties
 from .postgres_duty_queries import NOTICE, OwnHub
 from .postgres_follower import Follower
 from .postgres_identity import LogIdentity
-from .postgres_listener import PostgresListener
-from .postgres_readers import READERS, PostgresReaders
 from .postgres_retention import Lost
 from .postgres_schema import Failover, load_failovers, note_lost
 from .postgres_trimmer import Trimmer
@@ -85,50 +83,6 @@ async def open_postgres_log(
             # A batch that is under way is stored, and its publishers are answered.
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(writer.stop, limiter=hub_threads())
-
-
-class Connections:
-    """The connections of one hub: two that write, one that listens, and a few that read."""
-
-    def __init__(self, address: PostgresAddress, name: str, identity: LogIdentity) -> None:
-        self.writing, self.duties, *self.reading = [
-            PostgresConnection(address, name, identity.check) for _ in range(2 + READERS)
-        ]
-        self.listener = PostgresListener(address, name, identity.check)
-
-    async def listen(self) -> None:
-        """Listen to what other hubs notify. Raises `Unavailable` if nothing of that arrives."""
-        await self.listener.open()
-        if not await self.listener.hears(self.duties.run):
-            raise Unavailable(
-                "notifications of the server do not arrive: a proxy that gives a client another session for each "
-                "transaction is in between; connect the hub directly, or by a pool of whole sessions"
-            )
-
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Have nothing hang on a connection beyond its deadline, until the block ends; then close all of them."""
-        async with trio.open_nursery() as nursery:
-            watching = trio.CancelScope(shield=True)
-            nursery.start_soon(self._watch, watching)
-            try:
-                yield
-            finally:
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._close, limiter=hub_threads())
-                watching.cancel()
-
-    async def _watch(self, scope: trio.CancelScope) -> None:
-        with scope:
-            while True:
-                await trio.sleep(WATCH_S)
-                for connection in (self.writing, *self.reading):
-                    connection.abort_if_overdue()
-
-    def _close(self) -> None:
-        for connection in (self.writing, self.duties, *self.reading):
-            connection.close()
-        self.listener.close()
 
 
 class PostgresLog(Engine):

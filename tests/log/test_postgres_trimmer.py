@@ -1,0 +1,94 @@
+"""Retention by one hub of a family, on a real server. What is deleted is in `test_contract.py`."""
+
+from dataclasses import replace
+
+from hookbot.log.duties import TRIM, Held, SoleDuties
+from hookbot.log.postgres_trimmer import Trimmer
+from hookbot.log.postgres_writer import PostgresWriter
+from hookbot.log.retention import Retention
+from support.postgres import PostgresServer
+from support.postgres_logs import HUB, new_address, opened_writer, store, stored
+
+KEEP_TWO = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None, max_count=2)
+
+
+class Duties(SoleDuties):
+    """Duties of which this hub holds what it is told."""
+
+    held: Held | None = None
+
+    def find(self, name: str) -> Held | None:
+        return self.held
+
+
+def trimmer_of(writer: PostgresWriter, duties: Duties, told: int) -> Trimmer:
+    return Trimmer(writer, duties, HUB, lambda: told, None, 1000)
+
+
+def give(server: PostgresServer, schema: str, fence: int) -> Held:
+    """Give the hub the duty in the database."""
+    server.execute(
+        "INSERT INTO duty VALUES (%s, %s, %s, now() + interval '1 hour')"
+        " ON CONFLICT (name) DO UPDATE SET hub = excluded.hub, fence = excluded.fence",
+        TRIM,
+        HUB,
+        fence,
+        schema=schema,
+    )
+    return Held(TRIM, fence)
+
+
+async def test_only_the_hub_that_has_the_duty_trims(postgres: PostgresServer) -> None:
+    address, duties = new_address(postgres), Duties()
+    async with opened_writer(address) as writer:
+        await store(writer, *"aaaaa")
+        trimmer = trimmer_of(writer, duties, 5)
+        assert await trimmer.trim(KEEP_TWO) == ((), False)
+
+        duties.held = give(postgres, address.schema, 1)
+        safe, _ = (await trimmer.trim(KEEP_TWO))[0]
+
+    assert [position for position, _ in stored(postgres, address)] == [4, 5]
+    assert (safe.count, safe.lost, safe.passed) == (2, 3, 3)
+
+
+async def test_a_duty_that_another_hub_has_taken_over_deletes_nothing(postgres: PostgresServer) -> None:
+    address, duties = new_address(postgres), Duties()
+    async with opened_writer(address) as writer:
+        await store(writer, *"aaaaa")
+        duties.held = give(postgres, address.schema, 1)
+        give(postgres, address.schema, 2)
+
+        assert await trimmer_of(writer, duties, 5).trim(KEEP_TWO) == ((), False)
+
+    assert len(stored(postgres, address)) == 5
+
+
+async def test_what_is_told_is_counted_from_where_the_count_ended(postgres: PostgresServer) -> None:
+    address, duties = new_address(postgres), Duties()
+    async with opened_writer(address) as writer:
+        first, _ = await store(writer, *"aaa")
+        duties.held = give(postgres, address.schema, 1)
+        trimmer = trimmer_of(writer, duties, 3)
+        trimmer.tell(first.messages)
+        await trimmer.trim(replace(KEEP_TWO, max_count=3))
+        second, _ = await store(writer, "b", "b")
+        trimmer.tell(second.messages)
+        [safe, _], more = await trimmer.trim(replace(KEEP_TWO, max_count=3))
+
+    assert (safe.count, safe.lost, more) == (3, 2, False)
+    assert [position for position, _ in stored(postgres, address)] == [3, 4, 5]
+
+
+async def test_the_messages_are_counted_again_when_that_is_asked_for(postgres: PostgresServer) -> None:
+    address, duties = new_address(postgres), Duties()
+    async with opened_writer(address) as writer:
+        await store(writer, *"aaaaa")
+        duties.held = give(postgres, address.schema, 1)
+        trimmer = trimmer_of(writer, duties, 5)
+        [counted, _], _ = await trimmer.trim(replace(KEEP_TWO, max_count=9))
+        postgres.execute("DELETE FROM log WHERE position > 4", schema=address.schema)
+        trimmer.recount()
+        [again, _], _ = await trimmer.trim(replace(KEEP_TWO, max_count=9))
+
+    assert (counted.count, again.count) == (5, 4)
