@@ -221,6 +221,23 @@ async def test_a_batch_of_many_topics_is_delivered_at_once(monkeypatch: pytest.M
             assert await listener.payload() == b"hello"
 
 
+async def test_what_was_not_told_reaches_all_from_the_log_before_what_is_told_next() -> None:
+    async with open_fast_path() as hub:
+        listeners = [await hub.listen(f"/sub/{topic}") for topic in ("topic", "topic", "other")]
+        await hub.publish("topic", b"1")
+        hub.broker.log.follow(lambda news: None)
+        await hub.publish("topic", b"2")
+        await hub.publish("topic", b"3")
+        head = hub.broker.log.head
+        hub.broker.log.follow(lambda news: hub.broker.channels.announce(News(head, news.messages, news.head)))
+        await hub.publish("topic", b"4")
+        await hub.publish("other", b"5")
+
+        for listener in listeners[:2]:
+            assert [await listener.payload() for _ in range(4)] == [b"1", b"2", b"3", b"4"]
+        assert await listeners[2].payload() == b"5"
+
+
 async def test_publishers_wait_for_subscribers_in_step_and_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hookbot.web.fastpath.fanout.ROUND_COST", 1)
     body = bytes(LIGHT_BYTES)
