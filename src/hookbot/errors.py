@@ -16,6 +16,7 @@
     │   ├── TooManyRequests  a limit: retry after `retry_after_s`                429
     │   └── HeadersTooLarge                                                      431
     ├── Unavailable        temporary: retry with jittered backoff                503
+    │   ├── HeldElsewhere  another hub serves the cursor or the group
     │   ├── Damaged        a part of the log that cannot be read until it is repaired
     │   ├── Superseded     another hub has done it, or has taken it over
     │   └── Lost           no usable response; raised by clients only
@@ -161,6 +162,22 @@ class Unavailable(HookbotError):
     """The hub cannot do this now; a later attempt may succeed. Nothing was stored, unless the error is `Lost`."""
 
     status = 503
+
+
+class HeldElsewhere(Unavailable):
+    """Another hub serves `what`, a cursor or a group; it is reached at `url`, or not at all if that is empty."""
+
+    def __init__(self, why: str, *, what: str = "", url: str = "") -> None:
+        super().__init__(why)
+        self.what = what
+        self.url = url
+
+    @classmethod
+    def by(cls, hub: str, url: str, what: str) -> "HeldElsewhere":
+        """The error that names the hub."""
+        unreachable = "" if url else ", which says no URL (--advertise)"
+        why = f"the {what} is served by the hub {hub}{unreachable}; connect to that one, or try again later"
+        return cls(why, what=what, url=url)
 
 
 class Damaged(Unavailable):

@@ -97,7 +97,7 @@ class Peer:
 
     def read_nothing_more(self) -> None:
         """Leave everything that the listener sends from now on unread, also its close frame."""
-        self.websocket._stream.receive_some = trio.sleep_forever  # type: ignore[method-assign,assignment]
+        self.websocket._stream.receive_some = lambda _=None: trio.sleep_forever()  # type: ignore[method-assign,assignment]
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         await self.websocket.aclose(code, reason)

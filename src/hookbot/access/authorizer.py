@@ -74,14 +74,15 @@ class Authorizer:
         revoked: Collection[str] = (),
     ) -> None:
         """`live_only`: digests whose tokens, plain or narrowed, show no history. `revoked`: names of revoked tokens."""
-        self._keys = tuple(keys)
+        self.keys = tuple(keys)
+        """Keys that tokens may be made with; the first is that of what the hub itself signs."""
         self._digests = tuple(digests)
         self._live_only = frozenset(live_only)
         self._revoked = frozenset(revoked)
         # lru_cache does not cache exceptions. So an untrusted client, who can send any number of invalid tokens, cannot
         # evict the valid ones.
-        self._plain_grant = lru_cache(CACHED)(partial(_plain_grant, self._keys, self._digests, self._live_only))
-        self._genuine = lru_cache(CACHED)(partial(_genuine, self._keys))
+        self._plain_grant = lru_cache(CACHED)(partial(_plain_grant, self.keys, self._digests, self._live_only))
+        self._genuine = lru_cache(CACHED)(partial(_genuine, self.keys))
 
     def grant(self, token: str, path: str, action: Action, *, now_s: float) -> Grant | None:
         """Grant of a token for an action at `path`, or None if it is not allowed. Comparisons take constant time."""
@@ -99,7 +100,7 @@ class Authorizer:
         try:
             self._narrowed_grant(token, path, action, now_s)
         except _NotGenuine:
-            return plain_rejection(token, self._keys, path, self._digests)
+            return plain_rejection(token, self.keys, path, self._digests)
         except _Rejected as error:
             return str(error)
         return "the token was not valid a moment ago; try again"
@@ -107,7 +108,7 @@ class Authorizer:
     def is_valid(self, grant: Grant, *, now_s: float) -> bool:
         """True if the grant has not expired, its names are not revoked, and its key and digest are still accepted."""
         return (
-            grant.key in self._keys
+            grant.key in self.keys
             and grant.digest in self._digests
             and now_s < grant.expires_s
             and self._revoked.isdisjoint(grant.names)

@@ -28,6 +28,7 @@ from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRe
 from ..protocol.topics import TopicFilter, check_owner, decode_path, is_unsafe, unsafe_filter
 from ..signatures import SignedRequest
 from ..signatures.permission import permission
+from . import relayed
 from .active_subscriptions import ActiveSubscriptions
 from .admitted import AdmittedPublish, AdmittedSubscription, without_token
 from .authorizer import Action, Authorizer, Grant
@@ -114,7 +115,7 @@ class AccessControl:
         return self.proxies.trusts(peer)
 
     def resolve_client(self, request: Request) -> Request:
-        """Set the request's client to the address that trusted proxies report, and return the request. Call it once.
+        """Set the request's client to the address that proxies or hubs report, if trusted, and return it. Call it once.
 
         Raises `Refused` if the query has too many parameters.
         """
@@ -128,7 +129,14 @@ class AccessControl:
                 if doubt:
                     logger.warning("%s", doubt)
             request.client = self.proxies.client(request.client, forwarded_for)
+        if relayed.HEADER in request.fields:
+            client = relayed.read_client(request, self.authorizer.keys, now_s=self.now_s)
+            request.client = request.client if client is None else client
         return request
+
+    def relayed_field(self, request: Request) -> tuple[str, str]:
+        """Header field with which another hub of the family is told the client of a relayed request."""
+        return relayed.HEADER, relayed.sign(request, self.authorizer.keys[0], now_s=self.now_s)
 
     def admit_publish(self, request: Request) -> AdmittedPublish:
         """Admit a publish before its body is read. Raises `Refused`."""

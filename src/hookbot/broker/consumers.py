@@ -77,6 +77,9 @@ class Consumers:
         self._positions = positions
         self._groups = groups
 
+    async def locate(self, request: SubscribeRequest) -> None:
+        """Raise `HeldElsewhere` if another hub serves the cursor or the group."""
+
     def check_request(self, request: SubscribeRequest) -> None:
         """Raise the `Refused` that `open` would raise now, so that the handshake can be answered with it."""
         self._positions.check_room(ConsumerId.of(request))

@@ -20,6 +20,7 @@ from .operations import create_api, create_health
 from .publish import publish
 from .services import Services
 from .subscribe import serve_websocket, stream_body
+from .upstream import Answered
 
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -32,6 +33,7 @@ def create_app(services: Services) -> HookbotApp:
     access = services.access
     app = HookbotApp("hookbot", max_body_bytes=access.max_body_bytes)
     app.register_error_handler(HookbotError, report)
+    app.register_error_handler(Answered, _answer)
     app.register_error_handler(HTTPException, _http_error_response)
     app.register_blueprint(create_health(services.readiness.check))
     app.register_blueprint(create_api(services))
@@ -102,6 +104,10 @@ async def _stream(services: Services) -> quart.Response:
 async def report(error: HookbotError) -> quart.Response:
     """The response to the present request that reports an error."""
     return _response(error_response(error, plain_request(request or websocket)))
+
+
+async def _answer(answered: Answered) -> quart.Response:
+    return _response(answered.response)
 
 
 async def _http_error_response(error: HTTPException) -> quart.Response:

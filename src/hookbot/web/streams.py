@@ -28,6 +28,9 @@ COUNTED_BYTES = 64 << 10
 # To apply an acknowledgement of 64 KiB takes up to ten milliseconds; others run between two of them.
 LONG_MESSAGE_STEPS = 1
 
+End = Callable[[Ended], None]
+"""Callback that ends one subscription for a reason. It neither blocks nor raises, and may be called again."""
+
 Abort = Callable[[], None]
 """Callback that ends the connection of a stream now, in the middle of what is being sent."""
 
@@ -168,7 +171,7 @@ class Streams:
         """Held while a page of the log is read, encoded and, on the fast path, sent."""
         self.long_messages = Turns(LONG_MESSAGE_STEPS)
         """Turns of connections whose clients have sent a long message."""
-        self._open: set[Stream] = set()
+        self._open: set[End] = set()
         self._closing = False
 
     @contextmanager
@@ -193,20 +196,30 @@ class Streams:
         `abort` ends its connection if too much waits for slow subscribers and it holds most.
         """
         stream = Stream(self._broker.log.epoch, source, admitted.request, self, abort)
-        grant_ended = partial(stream.end, Ended(POLICY_VIOLATION, GRANT_ENDED))
-        self._open.add(stream)
+        with self.attach(admitted, stream.end):
+            try:
+                yield stream
+            finally:
+                stream.release()
+
+    @contextmanager
+    def attach(self, admitted: AdmittedSubscription, end: End) -> Iterator[None]:
+        """Count a subscription, and `end` it when the hub shuts down or its grant is no longer valid.
+
+        Raises like `ActiveSubscriptions.check`.
+        """
+        self._open.add(end)
         try:
             # A handshake may have been answered after `close`.
             if self._closing:
-                stream.end(SHUTTING_DOWN)
-            with self._active.hold(admitted.grant, grant_ended):
-                yield stream
+                end(SHUTTING_DOWN)
+            with self._active.hold(admitted.grant, partial(end, Ended(POLICY_VIOLATION, GRANT_ENDED))):
+                yield
         finally:
-            stream.release()
-            self._open.discard(stream)
+            self._open.discard(end)
 
     def close(self) -> None:
         """End all streams, and any that is opened from now on, because the hub is shutting down."""
         self._closing = True
-        for stream in self._open:
-            stream.end(SHUTTING_DOWN)
+        for end in self._open:
+            end(SHUTTING_DOWN)

@@ -14,12 +14,22 @@ from ..access.rate_limits import Bucket
 from ..access.senders import Standing
 from ..broker.broker import Start
 from ..broker.consumers import Consumer
-from ..errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests, Unauthorized, Unavailable
+from ..errors import (
+    Ended,
+    HeldElsewhere,
+    HistoryLost,
+    HookbotError,
+    Refused,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from ..protocol.frames import HookbotV1, framing_for, hello
 from ..protocol.message import format_id
 from ..protocol.websocket import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from .asgi import abort_of, pieces, send_message
 from .limits import NOISE, TOO_NOISY
+from .relay import relay
 from .services import Services
 from .streams import Abort, Stream
 
@@ -50,11 +60,16 @@ async def stream_body(
 async def serve_websocket(services: Services, admitted: AdmittedSubscription) -> None:
     """Accept a websocket and send to it until the stream ends or the client leaves; the close code has the reason.
 
-    Raises `HookbotError` only before the handshake is answered, so that the client gets an HTTP status.
+    Raises `HookbotError` and `Answered` only before the handshake is answered, so that the client gets an HTTP status.
     """
     request = admitted.request
     acknowledged = bool(request.cursor or request.group)
     if acknowledged:
+        try:
+            await services.consumers.locate(request)
+        except HeldElsewhere as held:
+            await relay(services, admitted, held)
+            return
         services.consumers.check_request(request)
     start = Start(0) if acknowledged else await services.find_start(admitted)
     await websocket.accept(subprotocol=request.subprotocol)

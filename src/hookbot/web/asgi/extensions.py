@@ -35,12 +35,12 @@ def abort_of(request: Request | Websocket) -> Callable[[], None]:
 
 
 async def send_message(websocket: Websocket, data: bytes, *, text: bool) -> None:
-    """Send a message; the data of a text is ASCII. A large one is not copied, if the server can do that."""
+    """Send a message; the data of a text is UTF-8. A large one is not copied, if the server can do that."""
     scope: Any = websocket.scope
     if len(data) > LARGE_BODY and MESSAGE in scope.get("extensions", {}):
         await websocket.asgi_send({"type": MESSAGE, "text": text, "data": data})  # type: ignore[attr-defined]
     else:
-        await websocket.send(data.decode("ascii") if text else data)
+        await websocket.send(data.decode() if text else data)
 
 
 def pieces(data: bytes) -> Iterator[bytes]:

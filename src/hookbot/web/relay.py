@@ -1,0 +1,129 @@
+"""Relays: a client of this hub is served by another one of its family, and notices nothing.
+
+Where many hubs share a log, each cursor and each group is served by one of them. A client that connects to another one
+is relayed: that hub asks the first with the client's own request, and passes on messages and close frames both ways.
+Pings are answered by whoever receives them. What is relayed is not relayed again.
+"""
+
+import logging
+
+import trio
+from quart import websocket
+
+from ..access import relayed
+from ..access.admitted import AdmittedSubscription
+from ..errors import Ended, HeldElsewhere, HookbotError, Unavailable
+from ..protocol.subscribe import UNSAFE_HEADER, offered_subprotocols
+from ..protocol.websocket import TRY_AGAIN_LATER
+from .asgi import abort_of, plain_request, send_message
+from .held_bytes import CUT_OFF, HeldBytes
+from .services import Services
+from .streams import COUNTED_BYTES, Abort
+from .upstream import CLOSE_S, Upstream, open_upstream
+
+# What decides about a subscription, except the origin of a web page: that was compared with the name of this hub.
+_PASSED = ("authorization", UNSAFE_HEADER.lower(), "last-event-id", "accept")
+
+logger = logging.getLogger(__package__)
+
+
+async def relay(services: Services, admitted: AdmittedSubscription, held: HeldElsewhere) -> None:
+    """Have the websocket served by the hub that `held` names, until either side closes.
+
+    Before the handshake is answered, raises `TooManyRequests` at a limit of this hub, `Answered` with the refusal of
+    the other one, and `Unavailable` if that cannot be reached.
+    """
+    request = plain_request(websocket)
+    if not held.url or relayed.HEADER in request.fields:
+        raise held
+    link = _Link(admitted, services.streams.held, held.what, abort_of(websocket))
+    headers = [(name, value) for name in _PASSED if (value := request.sent(name)) is not None]
+    headers.append(services.access.relayed_field(request))
+    with services.streams.attach(admitted, link.end):
+        try:
+            async with open_upstream(
+                held.url, request.relative_target, tuple(headers), offered_subprotocols(request)
+            ) as upstream:
+                await websocket.accept(subprotocol=upstream.subprotocol)
+                await link.run(upstream)
+        # Only from `open_upstream`.
+        except HookbotError as error:
+            logger.warning("the %s, which %s serves, cannot be relayed: %s", held.what, held.url, error)
+            raise Unavailable(f"the hub that serves the {held.what} cannot be reached; try again later") from None
+
+
+class _Link:
+    """What is between a client and the hub that serves it: one message in each direction."""
+
+    def __init__(self, admitted: AdmittedSubscription, held: HeldBytes, what: str, abort: Abort) -> None:
+        self._wanted = admitted.request.wanted
+        self._held = held
+        self._what = what
+        self._abort = abort
+        self._sending = False
+        self._receiving = trio.CancelScope()
+        self._ended: Ended | None = None
+
+    def end(self, reason: Ended) -> None:
+        """Close the client's websocket for this reason, as soon as it has what is being sent."""
+        self._ended = self._ended or reason
+        self._receiving.cancel()
+
+    async def run(self, upstream: Upstream) -> None:
+        """Pass messages both ways until one side closes, or the connection to the other hub breaks.
+
+        As long as the client has not answered the close frame, its acknowledgements are passed on.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upstream.keep_pinging)
+            nursery.start_soon(_pass_up, upstream)
+            end = await self._pass_down(upstream)
+            await websocket.close(end.code, str(end))
+            await trio.sleep(CLOSE_S)
+            nursery.cancel_scope.cancel()
+
+    async def _pass_down(self, upstream: Upstream) -> Ended:
+        try:
+            while not self._ended:
+                await self._pass_next(upstream)
+        except Ended as closed:
+            return closed
+        except Unavailable as error:
+            logger.warning(
+                "a subscriber is closed with 1013: no longer relayed to the hub of its %s: %s", self._what, error
+            )
+            return Ended(TRY_AGAIN_LATER, f"the hub that serves the {self._what} went away; reconnect")
+        return self._ended
+
+    async def _pass_next(self, upstream: Upstream) -> None:
+        received: str | bytes = ""
+        with trio.CancelScope() as self._receiving:
+            received = await upstream.receive()
+        if self._receiving.cancelled_caught:
+            return
+        is_text = isinstance(received, str)
+        data = received.encode() if isinstance(received, str) else received
+        if len(data) > COUNTED_BYTES:
+            self._held.hold(self, data, len(data), what=self._wanted, cut=self._cut)
+        try:
+            if not self._ended:
+                self._sending = True
+                await send_message(websocket, data, text=is_text)
+        finally:
+            self._sending = False
+            self._held.release(self)
+
+    def _cut(self) -> None:
+        self.end(CUT_OFF)
+        # Not now: the cancelled tasks would refer to this stack.
+        trio.lowlevel.current_trio_token().run_sync_soon(self._abort_sending)
+
+    def _abort_sending(self) -> None:
+        # While it is sent, nothing else can be: no close frame either.
+        if self._sending:
+            self._abort()
+
+
+async def _pass_up(upstream: Upstream) -> None:
+    while True:
+        await upstream.send(await websocket.receive())
