@@ -10,7 +10,7 @@
 - `while_held` (`duties`) does what only one hub of a family does at a time.
 - `BrokerLimits` (`limits`) bounds the memory of all of them.
 - `Positions` (`positions`) saves the acknowledged position of each cursor and group; a `Claim` (`claims`) is the use
-  of one.
+  of one. Of hubs that share a log, each saves those that it serves (`SharedPositions`, `shared_positions`).
 
 `web` and `routers` publish to a broker and take from its sources; nothing here imports them.
 """

@@ -12,7 +12,7 @@ from ..callbacks import result_of
 from ..errors import Refused
 from ..log.contract import Log, NewPosition, Unit
 from ..log.deduplication import Outcome
-from ..log.duties import TRIM
+from ..log.duties import TRIM, Held
 from ..log.retention import Retention
 from ..log.trusted_clock import TrustedClock
 from ..protocol.message import Draft, Duplicate, Gap, Message, format_id, wall_clock_us
@@ -148,17 +148,21 @@ class Broker:
         return outcome
 
     async def commit(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] | None = None
+        self,
+        drafts: Sequence[Draft],
+        *,
+        cursors: Mapping[str, NewPosition] | None = None,
+        duty: Held | None = None,
     ) -> Sequence[Outcome]:
         """Store drafts and cursors in one commit, and return the outcome of each draft.
 
         Raises `Unavailable` if the queue is full, the log fails or the hub is shutting down, and `Superseded` if a
-        cursor is no longer where a `Move` expects it; then nothing is stored. Not cancellable, so that the caller
-        always learns the outcome.
+        cursor is no longer where a `Move` expects it, or another hub has the duty; then nothing is stored. Not
+        cancellable, so that the caller always learns the outcome.
         """
 
         def start(done: Done) -> None:
-            self.flow.submit(Unit(drafts, cursors or {}), done)
+            self.flow.submit(Unit(drafts, cursors or {}, duty), done)
             self.writer.flush()
 
         return await result_of(start)

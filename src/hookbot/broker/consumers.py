@@ -8,6 +8,7 @@ from typing import Protocol
 import trio
 
 from ..errors import Ended, NotFound
+from ..log.duties import SoleDuties
 from ..protocol.message import format_id, wall_clock_us
 from ..protocol.paths import path_of, wanted_at
 from ..protocol.since import Since
@@ -20,6 +21,7 @@ from .cursors import open_cursor
 from .groups import Groups
 from .history import MessageSource
 from .positions import Positions
+from .shared_positions import SharedPositions
 
 
 class Consumer(MessageSource, Protocol):
@@ -56,7 +58,8 @@ async def open_consumers(broker: Broker, *, clock_us: Callable[[], int] = wall_c
 
     Raises `Unavailable` if the saved positions cannot be read.
     """
-    positions = Positions(broker, clock_us)
+    alone = isinstance(broker.log.duties, SoleDuties)
+    positions = Positions(broker, clock_us) if alone else SharedPositions(broker, clock_us)
     await positions.load()
     async with trio.open_nursery() as nursery:
         groups = Groups(positions, nursery)
@@ -77,8 +80,13 @@ class Consumers:
         self._positions = positions
         self._groups = groups
 
-    async def locate(self, request: SubscribeRequest) -> None:
-        """Raise `HeldElsewhere` if another hub serves the cursor or the group."""
+    async def locate(self, request: SubscribeRequest, *, takeover: bool = False) -> None:
+        """Raise `HeldElsewhere` if another hub serves the cursor or the group, unless this is a takeover."""
+        await self._positions.hold(ConsumerId.of(request), takeover=takeover)
+
+    async def refresh(self) -> None:
+        """Have `list` know what other hubs have done, if there are any. Raises `Unavailable`."""
+        await self._positions.refresh()
 
     def check_request(self, request: SubscribeRequest) -> None:
         """Raise the `Refused` that `open` would raise now, so that the handshake can be answered with it."""
@@ -88,8 +96,8 @@ class Consumers:
     def open(self, request: SubscribeRequest) -> AbstractAsyncContextManager[Consumer]:
         """Consumer for a connection until the block ends. Entering waits for a cursor that is in use, without limit.
 
-        Entering raises `Refused` as `check_request` does, `Unavailable` if the log fails, and `Ended` if the cursor or
-        group is revoked meanwhile.
+        Entering raises `Refused` as `check_request` does, `Unavailable` if the log fails, `HeldElsewhere` if another
+        hub serves it, and `Ended` if the cursor or group is revoked meanwhile.
         """
         return self._groups.open(request) if request.group else open_cursor(self._positions, request)
 
@@ -99,29 +107,34 @@ class Consumers:
         states = [state for state in self._positions.all() if wanted in (None, state.id.path)]
         return [self._info(state) for state in sorted(states, key=lambda state: state.id)]
 
-    async def move(self, kind: ConsumerKind, path: str, name: str, since: Since | None) -> ConsumerInfo:
+    async def move(
+        self, kind: ConsumerKind, path: str, name: str, since: Since | None, *, takeover: bool = False
+    ) -> ConsumerInfo:
         """Move a cursor or a group to `since` (None: the head); its connections are closed and resume there.
 
-        Raises `NotFound` if it does not exist, `Refused` if `path` is not that of a subscription, and `Unavailable` if
-        the log fails; if only the save failed, it is moved all the same, and saved later.
+        Raises `NotFound` if it does not exist, `Refused` if `path` is not that of a subscription, `HeldElsewhere` if
+        another hub serves it and this is no takeover, and `Unavailable` if the log fails; if only the save failed, it
+        is moved all the same, and saved later.
         """
-        id = self._find(kind, path, name)
+        id = await self._find(kind, path, name, takeover)
         start = await self._positions.broker.start_at(since, id.wanted)
         moved = Ended(TRY_AGAIN_LATER, f"the {kind} {name} was moved; reconnect to resume from there")
         return self._info(await self._positions.move(id, start.position, moved))
 
-    async def delete(self, kind: ConsumerKind, path: str, name: str) -> None:
+    async def delete(self, kind: ConsumerKind, path: str, name: str, *, takeover: bool = False) -> None:
         """Delete a cursor or a group, and close its connections for good.
 
-        Raises `NotFound` if it does not exist, `Refused` if `path` is not that of a subscription, and `Unavailable` if
-        the log fails; then it is deleted in memory, and in the log later.
+        Raises as `move` does; if the log fails, it is deleted in memory, and in the log later.
         """
-        await self._positions.delete(self._find(kind, path, name), Ended(GONE, f"the {kind} {name} was deleted"))
+        id = await self._find(kind, path, name, takeover)
+        await self._positions.delete(id, Ended(GONE, f"the {kind} {name} was deleted"))
 
-    def _find(self, kind: ConsumerKind, path: str, name: str) -> ConsumerId:
+    async def _find(self, kind: ConsumerKind, path: str, name: str, takeover: bool) -> ConsumerId:
         id = ConsumerId(kind, path_of(wanted_at(path)), name)
+        await self.refresh()
         if self._positions.find(id) is None:
             raise NotFound(f"there is no {kind} {name[:80]!r} at {id.path!r}")
+        await self._positions.hold(id, takeover=takeover)
         return id
 
     def _info(self, state: ConsumerState) -> ConsumerInfo:
@@ -134,6 +147,6 @@ class Consumers:
             name=id.name,
             position=format_id(positions.broker.log.epoch, state.position),
             lag=max(0, positions.broker.head - state.position),
-            connected=claim is not None,
+            connected=claim is not None or positions.is_used_elsewhere(id),
             used_us=state.used_us,
         )

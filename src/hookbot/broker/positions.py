@@ -12,6 +12,7 @@ import trio
 
 from ..errors import Damaged, Ended, Refused, Unavailable
 from ..log.contract import Noted
+from ..log.duties import Held
 from ..log.trusted_clock import TrustedClock
 from ..protocol.message import parse_id
 from ..protocol.since import AfterId, Since
@@ -64,12 +65,35 @@ class Positions:
             logger.error("cursors and groups cannot be used, since their positions cannot be read: %s", error)
 
     async def _load(self) -> None:
+        self._states = {state.id: state for state in await self._read("cursor ", "group ")}
+
+    async def _read(self, *beginnings: str) -> Sequence[ConsumerState]:
+        """States in the log of cursors and groups whose saved names begin like one of these."""
         log = self.broker.log
-        used = {cursor.name.removeprefix(USED): cursor.position for cursor in await log.cursors(USED)}
-        for cursor in [*await log.cursors("cursor "), *await log.cursors("group ")]:
-            used_us = used[cursor.name] * 1_000_000 if cursor.name in used else cursor.updated_us
-            state = ConsumerState.load(cursor, used_us=used_us, head=self.broker.head)
-            self._states[state.id] = state
+        uses = [use for beginning in beginnings for use in await log.cursors(USED + beginning)]
+        used = {use.name.removeprefix(USED): use.position for use in uses}
+        return [
+            ConsumerState.load(
+                cursor,
+                used_us=used[cursor.name] * 1_000_000 if cursor.name in used else cursor.updated_us,
+                head=self.broker.head,
+            )
+            for beginning in beginnings
+            for cursor in await log.cursors(beginning)
+        ]
+
+    async def refresh(self) -> None:
+        """Have `find` and `all` know what other hubs have done, if there are any. Raises `Unavailable`."""
+
+    async def hold(self, id: ConsumerId, *, takeover: bool = False) -> None:
+        """Make this hub the one that serves a cursor or a group, if it is not.
+
+        Raises `HeldElsewhere` if another one is and this is no takeover, and `Unavailable` if the log fails.
+        """
+
+    def is_used_elsewhere(self, id: ConsumerId) -> bool:
+        """True if another hub serves a cursor or a group."""
+        return False
 
     def find(self, id: ConsumerId) -> ConsumerState | None:
         """State of a cursor or a group, or None if it does not exist. Raises `Damaged` if that is unknown."""
@@ -84,7 +108,7 @@ class Positions:
     def check_room(self, id: ConsumerId) -> None:
         """Raise `Refused` if `id` is new and its path has no room for it, and `Damaged` if that is unknown."""
         self._check_read()
-        if id not in self._states and sum(other.path == id.path for other in self._states) >= MAX_PER_PATH:
+        if id not in self._states and sum(other.id.path == id.path for other in self.all()) >= MAX_PER_PATH:
             raise Refused(f"{id.path!r} has {MAX_PER_PATH} cursors and groups already; delete one of them first")
 
     async def restore(self, id: ConsumerId, since: Since | None) -> tuple[ConsumerState, Start]:
@@ -233,7 +257,7 @@ class Positions:
             return False
         return True
 
-    async def _save(self, ids: Sequence[ConsumerId]) -> None:
+    async def _save(self, ids: Sequence[ConsumerId], duty: Held | None = None) -> None:
         """Save states, or delete those that no longer exist; raises `Unavailable`, and then they stay marked."""
         # Unmarked before the commit: a position that moves while it is written is marked again, and saved next.
         self._marked.difference_update(ids)
@@ -242,7 +266,7 @@ class Positions:
         used = [state.used_us // 1_000_000 if state else None for state in states]
         names = [*map(str, ids), *(f"{USED}{id}" for id in ids)]
         try:
-            await self.broker.commit([], cursors=dict(zip(names, [*positions, *used], strict=True)))
+            await self.broker.commit([], cursors=dict(zip(names, [*positions, *used], strict=True)), duty=duty)
         except Unavailable:
             self._mark(*ids)
             raise

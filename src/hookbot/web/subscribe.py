@@ -65,10 +65,7 @@ async def serve_websocket(services: Services, admitted: AdmittedSubscription) ->
     request = admitted.request
     acknowledged = bool(request.cursor or request.group)
     if acknowledged:
-        try:
-            await services.consumers.locate(request)
-        except HeldElsewhere as held:
-            await relay(services, admitted, held)
+        if await _relay(services, admitted):
             return
         services.consumers.check_request(request)
     start = Start(0) if acknowledged else await services.find_start(admitted)
@@ -78,6 +75,25 @@ async def serve_websocket(services: Services, admitted: AdmittedSubscription) ->
     # What was checked before the handshake may be refused after it: another client was faster, or a token was revoked.
     except (Ended, Refused, Unavailable) as error:
         await websocket.close(_close_code(error), str(error))
+
+
+async def _relay(services: Services, admitted: AdmittedSubscription) -> bool:
+    """Relay the websocket if another hub serves the cursor or the group; False if that is for this hub to do.
+
+    A takeover of a cursor is for the hub that serves it, so that the other client is told. This hub takes it over only
+    if that one cannot be reached.
+    """
+    try:
+        try:
+            await services.consumers.locate(admitted.request)
+        except HeldElsewhere as held:
+            await relay(services, admitted, held)
+            return True
+    except Unavailable:
+        if not admitted.request.takeover:
+            raise
+        await services.consumers.locate(admitted.request, takeover=True)
+    return False
 
 
 async def _serve_stream(services: Services, admitted: AdmittedSubscription, start: Start) -> None:

@@ -1,0 +1,171 @@
+"""Shared positions: those of cursors and groups whose log is that of several hubs, each of which serves some of them.
+
+To serve one is a duty. Its hub has the state in memory, as the only hub of a log has all of them: read from the log
+when it claims the duty, and saved for the duty, so that a hub that has lost it without noticing saves nothing. When the
+last connection has left and the state is saved, the duty is given up.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from weakref import WeakValueDictionary
+
+import trio
+
+from ..errors import Ended, HeldElsewhere, Superseded, Unavailable
+from ..log.duties import TRIM, Held, Holder
+from ..protocol.since import Since
+from ..protocol.websocket import TRY_AGAIN_LATER
+from .broker import Broker, Start
+from .claims import ConsumerId
+from .consumer_state import ConsumerState
+from .positions import UNUSED_US, Positions
+
+
+class SharedPositions(Positions):
+    """States of the cursors and groups that this hub serves, and what the log knew of all when it was asked last."""
+
+    def __init__(self, broker: Broker, clock_us: Callable[[], int]) -> None:
+        super().__init__(broker, clock_us)
+        self._duties = broker.log.duties
+        self._held: dict[ConsumerId, Held] = {}
+        self._saved: Mapping[ConsumerId, ConsumerState] = {}
+        self._used_elsewhere: Collection[str] = ()
+        self._claiming = WeakValueDictionary[ConsumerId, trio.Lock]()
+        self._watching: trio.Nursery
+        self._running = trio.Event()
+        self._known_to_wait: dict[ConsumerId, int] = {}
+        """Saved positions of those for which messages wait: the sweep need not look for any again."""
+
+    async def load(self) -> None:
+        """Read nothing yet: the server of the log may be down when a hub starts."""
+
+    def find(self, id: ConsumerId) -> ConsumerState | None:
+        return super().find(id) or self._saved.get(id)
+
+    def all(self) -> Collection[ConsumerState]:
+        return (dict(self._saved) | self._states).values()
+
+    def is_used_elsewhere(self, id: ConsumerId) -> bool:
+        return id not in self._held and str(id) in self._used_elsewhere
+
+    async def refresh(self) -> None:
+        await self.broker.log.refresh()
+        self._saved = {state.id: state for state in await self._read("cursor ", "group ")}
+        self._used_elsewhere = {name for hub in await self._duties.hubs() for name in hub.duties}
+
+    async def hold(self, id: ConsumerId, *, takeover: bool = False) -> None:
+        await self._running.wait()
+        # One after the other for each: a second claim of this hub would be the loss of the first.
+        async with self._claiming.setdefault(id, trio.Lock()):
+            if id not in self._held:
+                await self._claim(id, takeover)
+            if id not in self._states:
+                # How many its path has is known to the log alone.
+                await self.refresh()
+
+    async def restore(self, id: ConsumerId, since: Since | None) -> tuple[ConsumerState, Start]:
+        await self.hold(id)
+        return await super().restore(id, since)
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as self._watching:
+            self._running.set()
+            await super().run()
+
+    async def close(self) -> None:
+        await super().close()
+        for held in tuple(self._held.values()):
+            await self._duties.give_up(held)
+
+    async def sweep(self) -> None:
+        """Sweep those that this hub serves and, if it has the duty of trimming, those that nobody serves."""
+        idle: Sequence[ConsumerId] = ()
+        if self._duties.find(TRIM):
+            with suppress(Unavailable):
+                idle = await self._hold_idle()
+        await super().sweep()
+        for id in idle:
+            if (state := self._states.get(id)) and state.waiting:
+                self._known_to_wait[id] = state.position
+        await self._give_up_unused(tuple(self._held))
+
+    async def _hold_idle(self) -> Sequence[ConsumerId]:
+        """Claim those that nobody uses, as far as the sweep has something to do for them."""
+        await self.refresh()
+        self._known_to_wait = {id: at for id, at in self._known_to_wait.items() if id in self._saved}
+        due = [state.id for state in self._saved.values() if state.id not in self._states and self._is_due(state)]
+        for id in due:
+            with suppress(HeldElsewhere):
+                await self.hold(id)
+        return due
+
+    def _is_due(self, state: ConsumerState) -> bool:
+        waits = self._known_to_wait.get(state.id) == state.position
+        return state.used_us < self._clock.ago_us(UNUSED_US) or (state.position < self.broker.head and not waits)
+
+    async def _claim(self, id: ConsumerId, takeover: bool) -> None:
+        held = await self._duties.claim(str(id), takeover=takeover)
+        # Nobody has it any more.
+        while isinstance(held, Holder) and not held.hub:
+            held = await self._duties.claim(str(id), takeover=takeover)
+        if isinstance(held, Holder):
+            raise HeldElsewhere.by(held.hub, held.url, f"{id.kind} {id.name}")
+        try:
+            await self._read_state(id)
+        except BaseException:
+            await self._duties.give_up(held)
+            raise
+        self._held[id] = held
+        self._watching.start_soon(self._watch, id, held)
+
+    async def _read_state(self, id: ConsumerId) -> None:
+        # Of a connection that lost it while it began.
+        self._states.pop(id, None)
+        # What another hub has sent and saved is then known here.
+        await self.broker.log.refresh()
+        self._states |= {state.id: state for state in await self._read(str(id)) if state.id == id}
+
+    async def _watch(self, id: ConsumerId, held: Held) -> None:
+        await held.lost.wait()
+        self._lose(id, held)
+
+    def _lose(self, id: ConsumerId, held: Held) -> None:
+        """Forget the state of what another hub serves now."""
+        if self._held.get(id) is held:
+            self._forget(id)
+            reason = f"another hub of the family serves the {id.kind} {id.name} now; reconnect"
+            self.claims.revoke(id, Ended(TRY_AGAIN_LATER, reason))
+
+    def _forget(self, id: ConsumerId) -> Held:
+        self._states.pop(id, None)
+        self._marked.discard(id)
+        return self._held.pop(id)
+
+    async def _save(self, ids: Sequence[ConsumerId], duty: Held | None = None) -> None:
+        """Save as the only hub of a log does, but each for its duty, all at the same time."""
+        failures: list[Unavailable] = []
+
+        async def save(id: ConsumerId, held: Held) -> None:
+            try:
+                await Positions._save(self, [id], held)
+            except Unavailable as error:
+                failures.append(error)
+                if isinstance(error, Superseded):
+                    self._lose(id, held)
+
+        # What was lost is saved by the hub that has it.
+        self._marked.difference_update(ids)
+        # A commit is not cancellable; nor is the wait for several.
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for id in ids:
+                    if held := self._held.get(id):
+                        nursery.start_soon(save, id, held)
+        await self._give_up_unused(ids)
+        if failures:
+            raise failures[0]
+
+    async def _give_up_unused(self, ids: Iterable[ConsumerId]) -> None:
+        for id in ids:
+            if id in self._held and id not in self._marked and not self.claims.find(id):
+                await self._duties.give_up(self._forget(id))
