@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -19,16 +20,20 @@ from hookbot.broker.broker import Broker
 from hookbot.broker.consumers import Consumers
 from hookbot.errors import HeldElsewhere
 from hookbot.hub.hub import RunningHub
+from hookbot.log.postgres_address import PostgresAddress
 from hookbot.protocol.subscribe import SubscribeRequest
+from hookbot.web.held_bytes import HeldBytes
 from support import KEY
 from support.app_hubs import auth, hub, publish
-from support.clients import WebSocket, connect
+from support.clients import Client, WebSocket, connect
 from support.ports import free_ports
+from support.postgres import PostgresServer, new_schema
 from support.scripted_hub import Peer, scripted_hub
 
 Elsewhere = Callable[[RunningHub, str], None]
 
 V1 = "hookbot.v1"
+CURSORS = "/hookbot/v1/cursors"
 MARK = "X-Forwarded-For"
 
 
@@ -207,12 +212,11 @@ async def test_what_a_client_sends_before_it_leaves_is_passed_on(pair: tuple[Run
 
 
 async def test_a_close_of_the_other_hub_has_its_code_and_reason(tmp_path: Path, elsewhere: Elsewhere) -> None:
-    operators = "/hookbot/v1/cursors"
     async with hub(tmp_path) as (near, _), hub(tmp_path) as (far, client):
         elsewhere(near, far.url)
         async with asking(near, "/sub/a?cursor=c") as websocket:
             await frame(websocket)
-            await client.delete(operators, params={"path": "/sub/a", "name": "c"}, headers=auth(operators))
+            await client.delete(CURSORS, params={"path": "/sub/a", "name": "c"}, headers=auth(CURSORS))
 
             assert await closed(websocket) == (4001, "the cursor c was deleted")
 
@@ -359,3 +363,160 @@ async def test_the_other_hub_counts_failures_of_the_client_and_not_of_the_hub_th
         ]
 
     assert answers == [401, 429, 401]
+
+
+# -- a family of hubs, each of which serves some
+
+
+@pytest.fixture
+def address(postgres: PostgresServer) -> str:
+    """Address of a log that hubs share."""
+    return f"{postgres.url}?schema={new_schema()}"
+
+
+@asynccontextmanager
+async def sharing(tmp_path: Path, address: str, *, reached: bool = True) -> AsyncIterator[RunningHub]:
+    """A hub that shares its log, and says where it is reached: falsely unless it is `reached`."""
+    port, other = free_ports(2)
+    advertise = f"http://127.0.0.1:{port if reached else other}"
+    store = PostgresAddress.parse(address)
+    async with hub(tmp_path, store=store, bind=f"127.0.0.1:{port}", advertise=advertise) as (running, _):
+        yield running
+
+
+@pytest.fixture
+async def family(tmp_path: Path, address: str) -> AsyncIterator[tuple[RunningHub, RunningHub]]:
+    """Two hubs that share a log."""
+    async with sharing(tmp_path, address) as a, sharing(tmp_path, address) as b:
+        yield a, b
+
+
+async def test_a_cursor_whose_clients_are_at_two_hubs_has_one_at_a_time(family: tuple[RunningHub, RunningHub]) -> None:
+    a, b = family
+    [message] = await publish(a, b"1")
+
+    async with asking(a, "/sub/a?cursor=c&since=all") as first, asking(b, "/sub/a?cursor=c") as second:
+        await first.payloads(2)
+        await ack(first, message.id)
+        first.protocol.send_close(1000)
+        await first._flush()
+        hello = await frame(second)
+        await publish(b, b"2")
+        received = await frame(second)
+
+    assert (hello["position"], received["body"]) == (message.id, "2")
+
+
+async def test_a_takeover_at_another_hub_tells_the_first_client_not_to_return(
+    family: tuple[RunningHub, RunningHub],
+) -> None:
+    a, b = family
+    taken_over = 4001, "another connection took over the cursor c"
+
+    async with asking(a, "/sub/a?cursor=c") as first, asking(b, "/sub/a?cursor=c&takeover=1") as relayed:
+        await frame(relayed)
+        assert await closed(first) == taken_over
+        async with asking(a, "/sub/a?cursor=c&takeover=1") as last:
+            await frame(last)
+            assert await closed(relayed) == taken_over
+
+
+async def test_a_takeover_from_a_hub_that_cannot_be_reached_is_done_here(tmp_path: Path, address: str) -> None:
+    async with (
+        sharing(tmp_path, address, reached=False) as a,
+        sharing(tmp_path, address) as b,
+        asking(a, "/sub/a?cursor=c") as first,
+    ):
+        await frame(first)
+        assert (await refused(b, "/sub/a?cursor=c", auth("/sub/a")))[0] == 503
+        async with asking(b, "/sub/a?cursor=c&takeover=1") as second:
+            assert (await frame(second))["cursor"] == "c"
+            end = await closed(first)
+
+    assert end == (1013, "another hub of the family serves the cursor c now; reconnect")
+
+
+@asynccontextmanager
+async def operating(running: RunningHub) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=running.url, headers=auth(CURSORS)) as http:
+        yield http
+
+
+async def test_every_hub_tells_operators_of_all_cursors(family: tuple[RunningHub, RunningHub]) -> None:
+    a, b = family
+    async with asking(a, "/sub/a?cursor=c") as websocket, operating(b) as http:
+        await frame(websocket)
+        [listed] = (await http.get(CURSORS)).json()["cursors"]
+
+    assert (listed["name"], listed["connected"]) == ("c", True)
+
+
+async def test_what_operators_do_at_another_hub_is_done_by_the_one_that_serves_the_cursor(
+    family: tuple[RunningHub, RunningHub],
+) -> None:
+    a, b = family
+    [message] = await publish(a, b"1")
+    named = {"path": "/sub/a", "name": "c"}
+
+    async with operating(b) as http:
+        async with asking(a, "/sub/a?cursor=c&since=all") as websocket:
+            await frame(websocket)
+            moved = await http.post(CURSORS, params={**named, "since": "now"})
+            end = await closed(websocket)
+        async with asking(a, "/sub/a?cursor=c") as websocket:
+            await frame(websocket)
+            wrong = await http.post(CURSORS, params={**named, "since": "yesterday"})
+            deleted = await http.delete(CURSORS, params=named)
+            last = await closed(websocket)
+
+    assert (moved.status_code, moved.json()["position"]) == (200, message.id)
+    assert end == (1013, "the cursor c was moved; reconnect to resume from there")
+    assert (wrong.status_code, deleted.status_code, deleted.json()) == (400, 200, {})
+    assert last == (4001, "the cursor c was deleted")
+
+
+async def test_what_operators_do_is_done_here_if_the_other_hub_cannot_be_reached(tmp_path: Path, address: str) -> None:
+    async with (
+        sharing(tmp_path, address, reached=False) as a,
+        sharing(tmp_path, address) as b,
+        operating(b) as http,
+        asking(a, "/sub/a?cursor=c") as websocket,
+    ):
+        await frame(websocket)
+        deleted = await http.delete(CURSORS, params={"path": "/sub/a", "name": "c"})
+        code, _ = await closed(websocket)
+
+    assert (deleted.status_code, code) == (200, 1013)
+
+
+async def test_a_slow_client_is_cut_if_too_much_waits_for_slow_clients(
+    tmp_path: Path, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.websocket.send_message(b"a" * (16 << 20))
+        await peer.stay()
+
+    monkeypatch.setattr("hookbot.hub.hub.HeldBytes", lambda _: HeldBytes(1 << 20))
+    async with hub(tmp_path) as (near, _), scripted_hub(script) as far, AsyncExitStack() as clients:
+        elsewhere(near, f"http://127.0.0.1:{far.port}")
+        slow = []
+        for name in "cd":
+            client = await clients.enter_async_context(await connect(urlsplit(near.url).port or 0, receive_buffer=4096))
+            slow.append(WebSocket(client, f"/sub/a?cursor={name}", V1, headers=auth("/sub/a").items()))
+            await slow[-1].ask()
+            await slow[-1].answered()
+
+        # At least one is cut in the middle of the message.
+        whole = [len(await rest(websocket.client)) >= 16 << 20 for websocket in slow]
+
+    assert not all(whole)
+
+
+async def rest(client: Client) -> bytes:
+    """What a client receives until it has the large message, or its connection is cut."""
+    received = bytearray(client.received)
+    with suppress(trio.BrokenResourceError):
+        while len(received) < 16 << 20 and (data := await client.stream.receive_some(1 << 16)):
+            received += data
+    return bytes(received)

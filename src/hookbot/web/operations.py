@@ -4,6 +4,7 @@ As everywhere, a token opens the path that it was made for, and everything benea
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +14,7 @@ from quart import Blueprint, Response, request
 from ..broker.broker import Broker
 from ..broker.claims import ConsumerKind
 from ..broker.consumers import ConsumerInfo
-from ..errors import Damaged, NotFound, Refused
+from ..errors import Damaged, HeldElsewhere, HookbotError, NotFound, Refused
 from ..protocol.envelope import encode_envelope, encode_json
 from ..protocol.message import format_id, format_time, parse_id
 from ..protocol.paths import CURSORS, MESSAGES, ROUTERS
@@ -23,6 +24,7 @@ from ..threads import hub_threads
 from .asgi import abort_of, pieces, plain_request
 from .held_bytes import Cut, HeldBytes
 from .prometheus import CONTENT_TYPE, render
+from .relay import relay_request
 from .services import Services
 
 _CURSOR_PARAMETERS = {
@@ -81,20 +83,44 @@ def create_api(services: Services) -> Blueprint:
 
     @api.get(CURSORS)
     async def cursors() -> Response:
+        await services.consumers.refresh()
         return _json({"cursors": [_to_json(info) for info in services.consumers.list(request.args.get("path"))]})
 
     @api.post(CURSORS)
     async def move_cursor() -> Response:
         since = _need("since")
         start = None if since == "now" else parse_since(since, now_us=int(services.access.now_s * 1e6))
-        return _json(_to_json(await services.consumers.move(_kind(), _need("path"), _need("name"), start)))
+
+        async def move(takeover: bool) -> Response:
+            named = _kind(), _need("path"), _need("name")
+            return _json(_to_json(await services.consumers.move(*named, start, takeover=takeover)))
+
+        return await _where_served(services, move)
 
     @api.delete(CURSORS)
     async def delete_cursor() -> Response:
-        await services.consumers.delete(_kind(), _need("path"), _need("name"))
-        return _json({})
+        async def delete(takeover: bool) -> Response:
+            await services.consumers.delete(_kind(), _need("path"), _need("name"), takeover=takeover)
+            return _json({})
+
+        return await _where_served(services, delete)
 
     return api
+
+
+async def _where_served(services: Services, act: Callable[[bool], Awaitable[Response]]) -> Response:
+    """Response to a change of a cursor or a group, made by the hub that serves it, which tells its clients.
+
+    If that hub cannot be reached, this one takes the cursor or group over.
+    """
+    try:
+        return await act(False)
+    except HeldElsewhere as held:
+        elsewhere = held
+    with suppress(HookbotError):
+        answer = await relay_request(services, elsewhere)
+        return Response(answer.body, answer.status, dict(answer.headers))
+    return await act(True)
 
 
 async def _find_message(broker: Broker, id: str) -> bytes:

@@ -8,11 +8,15 @@ Pings are answered by whoever receives them. What is relayed is not relayed agai
 import logging
 
 import trio
-from quart import websocket
+from quart import request, websocket
 
 from ..access import relayed
 from ..access.admitted import AdmittedSubscription
+from ..client.address import Address
 from ..errors import Ended, HeldElsewhere, HookbotError, Unavailable
+from ..protocol.message import Headers
+from ..protocol.request import Request
+from ..protocol.response import Response
 from ..protocol.subscribe import UNSAFE_HEADER, offered_subprotocols
 from ..protocol.websocket import TRY_AGAIN_LATER
 from .asgi import abort_of, plain_request, send_message
@@ -24,6 +28,10 @@ from .upstream import CLOSE_S, Upstream, open_upstream
 # What decides about a subscription, except the origin of a web page: that was compared with the name of this hub.
 _PASSED = ("authorization", UNSAFE_HEADER.lower(), "last-event-id", "accept")
 
+# Of a response to an operator, which is small.
+_ANSWERED = ("content-type", "www-authenticate", "retry-after")
+MAX_ANSWER_BYTES = 64 << 10
+
 logger = logging.getLogger(__package__)
 
 
@@ -33,16 +41,14 @@ async def relay(services: Services, admitted: AdmittedSubscription, held: HeldEl
     Before the handshake is answered, raises `TooManyRequests` at a limit of this hub, `Answered` with the refusal of
     the other one, and `Unavailable` if that cannot be reached.
     """
-    request = plain_request(websocket)
-    if not held.url or relayed.HEADER in request.fields:
+    plain = plain_request(websocket)
+    if not held.url or relayed.HEADER in plain.fields:
         raise held
     link = _Link(admitted, services.streams.held, held.what, abort_of(websocket))
-    headers = [(name, value) for name in _PASSED if (value := request.sent(name)) is not None]
-    headers.append(services.access.relayed_field(request))
     with services.streams.attach(admitted, link.end):
         try:
             async with open_upstream(
-                held.url, request.relative_target, tuple(headers), offered_subprotocols(request)
+                held.url, plain.relative_target, _passed_fields(services, plain), offered_subprotocols(plain)
             ) as upstream:
                 await websocket.accept(subprotocol=upstream.subprotocol)
                 await link.run(upstream)
@@ -50,6 +56,30 @@ async def relay(services: Services, admitted: AdmittedSubscription, held: HeldEl
         except HookbotError as error:
             logger.warning("the %s, which %s serves, cannot be relayed: %s", held.what, held.url, error)
             raise Unavailable(f"the hub that serves the {held.what} cannot be reached; try again later") from None
+
+
+async def relay_request(services: Services, held: HeldElsewhere) -> Response:
+    """Response of the hub that `held` names to an operator's request, which is passed on to it.
+
+    Raises `Unavailable` if that hub cannot be reached.
+    """
+    # It takes httpcore, whose import takes a fifth of a second.
+    from ..client.http import fetch, open_client  # noqa: PLC0415
+
+    plain = plain_request(request)
+    if not held.url or relayed.HEADER in plain.fields:
+        raise held
+    address = Address.parse(held.url)
+    async with open_client(address) as client:
+        url = f"{address.origin}{plain.relative_target}"
+        passed = client.build_request(plain.method, url, headers=_passed_fields(services, plain))
+        status, fields, body = await fetch(client, passed, address, max_bytes=MAX_ANSWER_BYTES)
+    return Response(body, status, tuple((name, value) for name, value in fields.items() if name in _ANSWERED))
+
+
+def _passed_fields(services: Services, plain: Request) -> Headers:
+    fields = [(name, value) for name in _PASSED if (value := plain.sent(name)) is not None]
+    return (*fields, services.access.relayed_field(plain))
 
 
 class _Link:

@@ -112,8 +112,8 @@ class Upstream:
             while True:
                 await self.receive()
 
-    async def _send(self, event: Event, *, within_s: float = SILENCE_S) -> None:
-        deadline = trio.current_time() + within_s
+    async def _send(self, event: Event, *, within_s: float | None = None) -> None:
+        deadline = trio.current_time() + (within_s or SILENCE_S)
         with (
             trio.CancelScope(shield=True, deadline=deadline) as patience,
             # Whoever receives is told that the connection has broken.
