@@ -8,6 +8,7 @@ by the `Verifier` (verifier), which remembers whose requests were genuine (sende
 network with `RateLimiter`s (rate_limits, client_address). `ActiveSubscriptions` limits the
 number of subscriptions, and ends those whose token expires or is revoked (active_subscriptions). `Fetches` downloads
 the certificates and confirmation URLs that signed requests refer to (fetching). A `RangeList` holds the networks that a
-sender publishes, for `allow_from` (ip_ranges). `hookbot.web` calls access control for each request; `hookbot.hub`
+sender publishes, for `allow_from` (ip_ranges). Hubs tell each other the address of a client in a signed header
+(relayed). `hookbot.web` calls access control for each request; `hookbot.hub`
 builds it from the configuration.
 """
