@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.broker.broker import Broker, Counts, Start, Subscription, open_broker
+from hookbot.broker.broker import Broker, Start, Subscription, open_broker
 from hookbot.broker.channels import Entry
+from hookbot.broker.counts import Counts
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import KeyReused, Unavailable
 from hookbot.log.contract import NewPosition, Page

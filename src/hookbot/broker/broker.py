@@ -1,10 +1,8 @@
 """The broker: publishes drafts to the log, and opens subscriptions that follow it."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from dataclasses import dataclass
 
 import trio
 
@@ -19,6 +17,7 @@ from ..protocol.message import Draft, Duplicate, Gap, Message, format_id, wall_c
 from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
 from .channels import Channel, Channels, Entry
+from .counts import Counts
 from .duties import hold
 from .flow import Flow
 from .frame_cache import FrameCache
@@ -99,22 +98,6 @@ class Subscription:
         await self._news.wait()
 
 
-@dataclass(slots=True)
-class Counts:
-    """Counters of the hub since its start, incremented where the event happens."""
-
-    published: int = 0
-    published_bytes: int = 0
-    duplicates: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    """Number of requests refused or failed, by status."""
-
-    def count_response(self, status: int) -> None:
-        """Count a response if its status is that of a refusal or an error."""
-        if status >= HTTPStatus.BAD_REQUEST:
-            self.refused[str(status)] += 1
-
-
 class Broker:
     """Stores drafts, and opens subscriptions to the messages. Made by `open_broker`."""
 
@@ -127,7 +110,7 @@ class Broker:
         self._gathers = False
         self.frames = FrameCache(limits.frame_bytes)
         self.channels = Channels(log.head, limits, self.frames)
-        self.writer = Writer(log, retention, self._count, self.clock, limits)
+        self.writer = Writer(log, retention, self.counts.count_outcomes, self.clock, limits)
         self.flow = Flow(self.channels, self.writer, limits.due_bytes)
         self._pages = PageCache(log, limits, self.frames)
         log.follow(self.channels.announce)
@@ -265,15 +248,6 @@ class Broker:
         if position > self.log.head:
             await self.log.refresh()
         return position <= self.log.head
-
-    def _count(self, outcomes: Iterable[Outcome]) -> None:
-        counts = self.counts
-        for outcome in outcomes:
-            if isinstance(outcome, Message):
-                counts.published += 1
-                counts.published_bytes += len(outcome.body)
-            elif isinstance(outcome, Duplicate):
-                counts.duplicates += 1
 
     def _start_after(self, wanted: TopicFilter, position: int) -> Start:
         return Start(max(position, self.log.lost_up_to(wanted)), self.gap_after(wanted, position))

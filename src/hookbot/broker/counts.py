@@ -1,0 +1,34 @@
+"""Counters of a hub, which its metrics show."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from ..log.deduplication import Outcome
+from ..protocol.message import Duplicate, Message
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the hub has done since its start, counted where it happens."""
+
+    published: int = 0
+    published_bytes: int = 0
+    duplicates: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Number of requests refused or failed, by status."""
+
+    def count_outcomes(self, outcomes: Iterable[Outcome]) -> None:
+        """Count what has become of drafts of this hub."""
+        for outcome in outcomes:
+            if isinstance(outcome, Message):
+                self.published += 1
+                self.published_bytes += len(outcome.body)
+            elif isinstance(outcome, Duplicate):
+                self.duplicates += 1
+
+    def count_response(self, status: int) -> None:
+        """Count a response if its status is that of a refusal or an error."""
+        if status >= HTTPStatus.BAD_REQUEST:
+            self.refused[str(status)] += 1

@@ -1,0 +1,18 @@
+from hookbot.broker.counts import Counts
+from hookbot.errors import KeyReused
+from hookbot.protocol.message import Duplicate, Message
+
+
+def test_what_is_stored_and_what_is_a_repeat_are_counted() -> None:
+    counts = Counts()
+    counts.count_outcomes([Message("a", b"12"), Duplicate("x"), Message("b", b"3"), KeyReused("k")])
+
+    assert (counts.published, counts.published_bytes, counts.duplicates) == (2, 3, 1)
+
+
+def test_refusals_are_counted_by_status() -> None:
+    counts = Counts()
+    for status in (200, 101, 401, 401, 503):
+        counts.count_response(status)
+
+    assert counts.refused == {"401": 2, "503": 1}
