@@ -44,3 +44,14 @@ def test_a_damaged_note_counts_as_none_and_its_generation_as_a_new_one(note: str
 def test_what_was_acknowledged_beyond_the_head_that_is_left_does_not_count() -> None:
     note = '{"generation": "x", "acked": [[7, 9], [11, 13]]}'
     assert list(loaded(note, head=9).acked()) == [(7, 9)]
+
+
+def test_what_was_sent_to_members_that_have_left_is_kept() -> None:
+    state = loaded("{}")
+    state.sent_unacked = frozenset({9, 7})
+
+    again = loaded(state.note)
+
+    assert again.sent_unacked == {7, 9}
+    assert loaded(state.note, head=8).sent_unacked == {7}
+    assert again.note == state.note

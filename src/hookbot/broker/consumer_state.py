@@ -33,7 +33,8 @@ class ConsumerState:
     acked: Callable[[], Sequence[Range]] = tuple
     """Ranges after the position that a group has acknowledged, now."""
     sent_unacked: Collection[int] = ()
-    """Positions that a group had sent and were not acknowledged when its last member left."""
+    """Positions that a group had sent and were not acknowledged when its last member left; none while it has members.
+    """
 
     @classmethod
     def load(cls, saved: SavedCursor, *, used_us: int, head: int) -> "ConsumerState":
@@ -43,15 +44,17 @@ class ConsumerState:
             generation = str(note.get("generation", FIRST_GENERATION))
             # Beyond the head, if damage cost the newest messages, there will be others.
             acked = [(int(first), int(last)) for first, last in note.get("acked", ()) if last <= head]
+            sent = frozenset(int(position) for position in note.get("sent", ()) if position <= head)
         except (ValueError, TypeError, AttributeError):
-            generation, acked = secrets.token_hex(8), []
+            generation, acked, sent = secrets.token_hex(8), [], frozenset()
         id = ConsumerId.parse(saved.name)
         state = cls(id, saved.position, used_us, saved=saved.position, sent=head, generation=generation)
         state.acked = partial(tuple, acked)
+        state.sent_unacked = sent
         return state
 
     @property
     def note(self) -> str:
         """What the log keeps with the position."""
-        acked = self.acked()
-        return encode_json({"generation": self.generation} | ({"acked": acked} if acked else {}))
+        known = {"acked": self.acked(), "sent": sorted(self.sent_unacked)}
+        return encode_json({"generation": self.generation} | {name: value for name, value in known.items() if value})

@@ -76,6 +76,7 @@ class Groups:
             self._positions.release(claim)
             raise
         leases = Leases(start.position, acked=state.acked(), sent=state.sent_unacked, received=state.sent)
+        state.sent_unacked = ()
         group = self._groups[id] = Group(self._positions, state, claim, leases, start.gap, request)
         self._nursery.start_soon(group.read_on_demand)
         return group
