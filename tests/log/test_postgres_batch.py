@@ -21,6 +21,7 @@ from support.messages import EPOCH
 from support.postgres import PostgresServer, new_schema
 from support.postgres_tables import CHANNEL, HUB, LOCK_KEY, TIME_US, connected, leave_hole, store
 
+DAY_US = 86400 * 1_000_000
 ONCE = Once("idempotency", "a", "key", exclusive=True, fingerprint=b"\0f")
 
 
@@ -113,7 +114,7 @@ def test_what_is_rolled_back_is_not_stored(connection: psycopg.Connection[Any]) 
     batch.stored *= 2
 
     with pytest.raises(errors.UniqueViolation):
-        finish_batch(connection, batch, HUB, uuid4(), CHANNEL)
+        finish_batch(connection, batch, uuid4(), CHANNEL)
 
     assert is_idle(connection)
     assert everything(connection) == []
@@ -149,7 +150,7 @@ def test_a_batch_that_is_stored_is_no_failure_if_nobody_can_be_notified(connecti
     batch = Batch(EPOCH, start.position, TIME_US, {})
     batch.add(Draft("a"))
 
-    finish_batch(connection, batch, HUB, uuid4(), "too long" * 100)
+    finish_batch(connection, batch, uuid4(), "too long" * 100)
 
     assert is_idle(connection)
     assert len(everything(connection)) == 1
@@ -165,13 +166,24 @@ def test_a_batch_without_anything_to_store_ends_the_transaction(connection: psyc
 def test_the_token_of_the_last_batch_that_is_stored_is_found(connection: psycopg.Connection[Any]) -> None:
     first, second = uuid4(), uuid4()
     store(connection, Draft("a"), token=first)
-    assert find_token(connection, LOCK_KEY, HUB, first)
-    assert not find_token(connection, LOCK_KEY, "hub-2", first)
+    assert find_token(connection, LOCK_KEY, first)
+    assert not find_token(connection, LOCK_KEY, second)
 
-    store(connection, Draft("a"), token=second)
-    assert not find_token(connection, LOCK_KEY, HUB, first)
-    assert find_token(connection, LOCK_KEY, HUB, second)
+    store(connection, Draft("a"), token=second, replaces=first)
+    assert not find_token(connection, LOCK_KEY, first)
+    assert find_token(connection, LOCK_KEY, second)
     assert is_idle(connection)
+
+
+def test_the_first_batch_of_a_hub_forgets_what_hubs_have_left_behind_the_day_before(
+    connection: psycopg.Connection[Any],
+) -> None:
+    old, recent, own = uuid4(), uuid4(), uuid4()
+    store(connection, Draft("a"), token=old, clock_us=TIME_US)
+    store(connection, Draft("a"), token=recent, clock_us=TIME_US + DAY_US)
+    store(connection, Draft("a"), token=own, clock_us=TIME_US + DAY_US + 1)
+
+    assert [find_token(connection, LOCK_KEY, token) for token in (old, recent, own)] == [False, True, True]
 
 
 def test_a_token_is_looked_up_when_the_batch_before_it_has_ended(
@@ -183,10 +195,10 @@ def test_a_token_is_looked_up_when_the_batch_before_it_has_ended(
     batch.add(Draft("a"))
     found = []
     with connected(postgres, schema) as other:
-        thread = Thread(target=lambda: found.append(find_token(other, LOCK_KEY, HUB, token)))
+        thread = Thread(target=lambda: found.append(find_token(other, LOCK_KEY, token)))
         thread.start()
         _wait_for_lock(postgres, schema, other)
-        finish_batch(connection, batch, HUB, token, CHANNEL)
+        finish_batch(connection, batch, token, CHANNEL)
         thread.join()
 
     assert found == [True]

@@ -21,10 +21,10 @@ class Cut:
     def __init__(self, *when: str) -> None:
         self.when = list(when)
 
-    def __call__(self, connection: "psycopg.Connection[Any]", *args: Any) -> None:
+    def __call__(self, connection: "psycopg.Connection[Any]", *args: Any, **options: Any) -> None:
         when = self.when.pop(0) if self.when else ""
         if when != "before":
-            finish_batch(connection, *args)
+            finish_batch(connection, *args, **options)
         if when:
             connection.close()
             raise psycopg.OperationalError("the connection is lost")
@@ -94,6 +94,16 @@ async def test_two_hubs_in_doubt_find_their_own_batches(
             nursery.start_soon(store, other, "b")
 
     assert sorted(topic for _, topic in stored(postgres, address)) == ["a", "b"]
+
+
+async def test_one_token_of_each_hub_is_kept(postgres: PostgresServer) -> None:
+    address = new_address(postgres)
+    async with opened_writer(address, "one") as one, opened_writer(address, "other") as other:
+        for topics in ("a", "", "ab"):
+            await store(one, *topics)
+            await store(other, *topics)
+
+    assert postgres.execute("SELECT count(*) FROM writer", schema=address.schema) == [(2,)]
 
 
 async def test_other_work_on_the_connection_takes_its_turn(postgres: PostgresServer) -> None:

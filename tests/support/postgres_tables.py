@@ -38,13 +38,14 @@ def store(
     clock_us: int | None = TIME_US,
     lock_key: int = LOCK_KEY,
     token: UUID | None = None,
+    replaces: UUID | None = None,
 ) -> list[Message]:
     """The messages that a batch has stored."""
     unit = Unit(drafts, cursors)
     start = begin_batch(connection, lock_key, [unit], HUB, clock_us)
     batch = Batch(EPOCH, start.position, max(start.now_us, start.time_us), start.known)
     batch.add_unit(unit)
-    finish_batch(connection, batch, HUB, token or uuid4(), CHANNEL)
+    finish_batch(connection, batch, token or uuid4(), CHANNEL, replaces=replaces)
     return batch.messages
 
 

@@ -87,6 +87,11 @@ class Batch:
         return message
 
     @property
+    def is_empty(self) -> bool:
+        """True if there is nothing for the log to store."""
+        return not (self.stored or self.cursors)
+
+    @property
     def messages(self) -> list[Message]:
         """The messages, in order."""
         return [message for _, message in self.stored]

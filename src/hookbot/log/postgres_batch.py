@@ -59,11 +59,16 @@ _SAVE_CURSORS = """
     SET position = excluded.position, updated_us = excluded.updated_us, note = excluded.note
     """
 _DELETE_CURSORS = "DELETE FROM cursor WHERE name = ANY(%b::text[])"
+# A row that each batch updates would be slow beside a long transaction, as every look-up by its key would pass all of
+# its versions. This key is always another one.
 _SAVE_TOKEN = """
-    INSERT INTO writer (hub, token, head) VALUES (%b::text, %b::uuid, %b::bigint)
-    ON CONFLICT (hub) DO UPDATE SET token = excluded.token, head = excluded.head
+    WITH before AS (DELETE FROM writer WHERE token = %b::uuid)
+    INSERT INTO writer (token, time_us) VALUES (%b::uuid, %b::bigint)
     """  # noqa: S105
-_FIND_TOKEN = "UPDATE writer SET token = token WHERE hub = %b::text AND token = %b::uuid"  # noqa: S105
+_FORGET_TOKENS = "DELETE FROM writer WHERE time_us < %b::bigint"
+# Far longer than a batch can be in doubt.
+_FORGOTTEN_AFTER_US = 86_400_000_000
+_FIND_TOKEN = "UPDATE writer SET time_us = time_us WHERE token = %b::uuid"  # noqa: S105
 # A commit that notifies holds a lock of the whole cluster until it is on the disk: this one does not wait for that.
 _NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%b::text, %b::text)"
 
@@ -134,10 +139,13 @@ def begin_batch(
     return BatchStart(position, time_us, now_us, known, dict(cursors), dict(fences))
 
 
-def finish_batch(connection: "Connection[Any]", batch: Batch, hub: str, token: UUID, channel: str) -> None:
+def finish_batch(
+    connection: "Connection[Any]", batch: Batch, token: UUID, channel: str, *, replaces: UUID | None = None
+) -> None:
     """Store a batch, commit, and then notify those who listen on `channel` of its head.
 
-    If the answer is lost, `find_token` knows whether it is stored.
+    If the answer is lost, `find_token` knows whether it is stored. `replaces` is the token of the batch that this hub
+    has stored before; without one, those are forgotten that hubs have left behind which have ended.
     """
     commit = None
     try:
@@ -146,8 +154,10 @@ def finish_batch(connection: "Connection[Any]", batch: Batch, hub: str, token: U
                 _insert(connection, batch)
             if batch.cursors:
                 _save_cursors(connection, batch.cursors, batch.time_us)
-            if batch.stored or batch.cursors:
-                connection.execute(_SAVE_TOKEN, (hub, token, batch.head))
+            if not batch.is_empty:
+                connection.execute(_SAVE_TOKEN, (replaces, token, batch.time_us))
+                if replaces is None:
+                    connection.execute(_FORGET_TOKENS, (batch.time_us - _FORGOTTEN_AFTER_US,))
             commit = connection.execute("COMMIT")
             if batch.stored:
                 connection.execute(_NOTIFY, (channel, f"{NEWS} {batch.head}"))
@@ -157,8 +167,8 @@ def finish_batch(connection: "Connection[Any]", batch: Batch, hub: str, token: U
             raise
 
 
-def find_token(connection: "Connection[Any]", lock_key: int, hub: str, token: UUID) -> bool:
-    """True if the last batch of `hub` that was stored had this token.
+def find_token(connection: "Connection[Any]", lock_key: int, token: UUID) -> bool:
+    """True if the last batch that a hub has stored had this token.
 
     The token is written again, so that this commit waits for the same replicas as the one whose answer was lost.
     """
@@ -166,7 +176,7 @@ def find_token(connection: "Connection[Any]", lock_key: int, hub: str, token: UU
         connection.execute(BEGIN)
         # That batch, if it is still under way, has the lock.
         connection.execute(LOCK, (lock_key,))
-        found = connection.execute(_FIND_TOKEN, (hub, token))
+        found = connection.execute(_FIND_TOKEN, (token,))
         connection.execute("COMMIT")
     return found.rowcount == 1
 

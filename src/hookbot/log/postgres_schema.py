@@ -59,7 +59,7 @@ STEPS = (
         id text PRIMARY KEY, url text NOT NULL, version text NOT NULL, configuration text NOT NULL,
         started timestamptz NOT NULL, until timestamptz NOT NULL, told bigint NOT NULL
     ) WITH (fillfactor = 50);
-    CREATE TABLE writer (hub text PRIMARY KEY, token uuid NOT NULL, head bigint NOT NULL) WITH (fillfactor = 50);
+    CREATE TABLE writer (token uuid PRIMARY KEY, time_us bigint NOT NULL);
     CREATE TABLE failover ("before" bigint PRIMARY KEY, "after" bigint NOT NULL, lost_up_to bigint NOT NULL);
     CREATE SEQUENCE pos MINVALUE 0 START 0;
     CREATE SEQUENCE clock MINVALUE 0 START 0;

@@ -67,6 +67,8 @@ class PostgresWriter:
         self._epoch = epoch
         self._hub = hub
         self._clock_us = clock_us
+        self._token: UUID | None = None
+        """That of the last batch that was stored."""
         self._stopping = Event()
         self._thread = WriterThread(trio.lowlevel.current_trio_token())
 
@@ -89,7 +91,7 @@ class PostgresWriter:
         backoff, doubted_until, lost = Backoff(0.05, 2), monotonic() + DOUBT_S, False
         while True:
             try:
-                return self._connection.do(partial(self._try, attempt), deadline_s=attempt.deadline_s)
+                stored = self._connection.do(partial(self._try, attempt), deadline_s=attempt.deadline_s)
             except Unavailable as error:
                 # A connection that was idle may have been lost long before: a new one is worth a try.
                 if attempt.sent is None and (lost or not isinstance(error, Broken)):
@@ -97,10 +99,14 @@ class PostgresWriter:
                 lost = True
                 if attempt.sent and (monotonic() > doubted_until or self._stopping.wait(backoff.next_s())):
                     raise Unavailable(f"it is not known whether the message was stored: {error}") from error
+            else:
+                if not stored[0].is_empty:
+                    self._token = attempt.token
+                return stored
 
     def _try(self, attempt: _Attempt, connection: "Connection[Any]") -> StoredBatch:
         key = self._address.lock_key
-        if attempt.sent and find_token(connection, key, self._hub, attempt.token):
+        if attempt.sent and find_token(connection, key, attempt.token):
             return attempt.sent
         attempt.sent = None
         start = begin_batch(connection, key, attempt.units, self._hub, self._clock_us and self._clock_us())
@@ -109,7 +115,7 @@ class PostgresWriter:
         results = [batch.add_unit(unit) for unit in attempt.units]
         attempt.sent = batch, results
         try:
-            finish_batch(connection, batch, self._hub, attempt.token, self._address.channel)
+            finish_batch(connection, batch, attempt.token, self._address.channel, replaces=self._token)
         finally:
             # The server's word that it failed leaves no doubt.
             if not connection.closed:
