@@ -19,6 +19,7 @@ from hookbot.log.contract import News, Unit
 from hookbot.log.duties import TRIM, Held
 from hookbot.log.postgres import PostgresLog, open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
+from hookbot.log.postgres_batch import NEWS
 from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
@@ -306,6 +307,17 @@ async def test_a_server_that_hangs_is_noticed_and_what_was_under_way_is_stored_o
                         await trio.sleep(0.05)
             await works()
         await check(lone_family, acked, one, other)
+
+
+async def test_only_what_others_have_stored_is_read_back(family: Family) -> None:
+    async with family.hubs(1) as (hub,):
+        await hub.log.refresh()
+        wanted = hub.log._follower._wanted
+
+        hub.log._hear(f"{NEWS} {hub.log._hub} 5")
+        assert not wanted.is_set()
+        hub.log._hear(f"{NEWS} another 5")
+        assert wanted.is_set()
 
 
 async def test_news_are_heard_of_without_a_notification(lone_family: Family, monkeypatch: pytest.MonkeyPatch) -> None:

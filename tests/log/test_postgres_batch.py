@@ -114,7 +114,7 @@ def test_what_is_rolled_back_is_not_stored(connection: psycopg.Connection[Any]) 
     batch.stored *= 2
 
     with pytest.raises(errors.UniqueViolation):
-        finish_batch(connection, batch, uuid4(), CHANNEL)
+        finish_batch(connection, batch, HUB, uuid4(), CHANNEL)
 
     assert is_idle(connection)
     assert everything(connection) == []
@@ -141,7 +141,7 @@ def test_those_who_listen_are_notified_of_messages_after_their_commit(
         store(connection, Draft("a"))
 
         [told] = other.notifies(timeout=10, stop_after=1)
-        assert (told.channel, told.payload) == (CHANNEL, "news 1")
+        assert (told.channel, told.payload) == (CHANNEL, f"news {HUB} 1")
         assert len(everything(other)) == 1
 
 
@@ -150,7 +150,7 @@ def test_a_batch_that_is_stored_is_no_failure_if_nobody_can_be_notified(connecti
     batch = Batch(EPOCH, start.position, TIME_US, {})
     batch.add(Draft("a"))
 
-    finish_batch(connection, batch, uuid4(), "too long" * 100)
+    finish_batch(connection, batch, HUB, uuid4(), "too long" * 100)
 
     assert is_idle(connection)
     assert len(everything(connection)) == 1
@@ -198,7 +198,7 @@ def test_a_token_is_looked_up_when_the_batch_before_it_has_ended(
         thread = Thread(target=lambda: found.append(find_token(other, LOCK_KEY, token)))
         thread.start()
         _wait_for_lock(postgres, schema, other)
-        finish_batch(connection, batch, token, CHANNEL)
+        finish_batch(connection, batch, HUB, token, CHANNEL)
         thread.join()
 
     assert found == [True]

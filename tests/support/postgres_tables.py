@@ -45,7 +45,7 @@ def store(
     start = begin_batch(connection, lock_key, [unit], HUB, clock_us)
     batch = Batch(EPOCH, start.position, max(start.now_us, start.time_us), start.known)
     batch.add_unit(unit)
-    finish_batch(connection, batch, token or uuid4(), CHANNEL, replaces=replaces)
+    finish_batch(connection, batch, HUB, token or uuid4(), CHANNEL, replaces=replaces)
     return batch.messages
 
 

@@ -107,6 +107,7 @@ class PostgresLog(Engine):
         self._heads.add(start.topics)
         self._adopt(start.lost)
         self._identity = identity
+        self._hub = hub.id
         self._writer = writer
         self._readers = PostgresReaders(connections.reading)
         self._connections = connections
@@ -215,11 +216,12 @@ class PostgresLog(Engine):
                 self._follower.wake()
 
     def _hear(self, payload: str) -> None:
-        kind, _, position = payload.partition(" ")
-        if kind == NOTICE:
-            self.duties.look()
-        elif kind == NEWS and int(position) > self.head:
-            self._follower.wake()
+        match payload.split():
+            case [kind] if kind == NOTICE:
+                self.duties.look()
+            # What this hub has stored it knows, as soon as the writer does.
+            case [kind, hub, position] if kind == NEWS and hub != self._hub and int(position) > self.head:
+                self._follower.wake()
 
     async def _load_news(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int]:
         def load(connection: "Connection[Any]") -> tuple[queries.Rows, Sequence[Failover] | None, int]:

@@ -28,7 +28,7 @@ planner has no statistics of a table that has just grown, it would read and sort
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 LOCK = "SELECT pg_advisory_xact_lock(%b::bigint)"
 NEWS = "news"
-"""First word of the notification that something was stored, before the position of the newest message."""
+"""First word of the notification that something was stored, before the hub and the position of its newest message."""
 
 _LOAD_STATE = """
     SELECT pos.last_value, clock.last_value,
@@ -140,7 +140,7 @@ def begin_batch(
 
 
 def finish_batch(
-    connection: "Connection[Any]", batch: Batch, token: UUID, channel: str, *, replaces: UUID | None = None
+    connection: "Connection[Any]", batch: Batch, hub: str, token: UUID, channel: str, *, replaces: UUID | None = None
 ) -> None:
     """Store a batch, commit, and then notify those who listen on `channel` of its head.
 
@@ -160,7 +160,7 @@ def finish_batch(
                     connection.execute(_FORGET_TOKENS, (batch.time_us - _FORGOTTEN_AFTER_US,))
             commit = connection.execute("COMMIT")
             if batch.stored:
-                connection.execute(_NOTIFY, (channel, f"{NEWS} {batch.head}"))
+                connection.execute(_NOTIFY, (channel, f"{NEWS} {hub} {batch.head}"))
     except Exception:
         # It is stored, and those who listen read without a notification, too.
         if commit is None or commit.statusmessage != "COMMIT":

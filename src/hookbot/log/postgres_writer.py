@@ -115,7 +115,7 @@ class PostgresWriter:
         results = [batch.add_unit(unit) for unit in attempt.units]
         attempt.sent = batch, results
         try:
-            finish_batch(connection, batch, attempt.token, self._address.channel, replaces=self._token)
+            finish_batch(connection, batch, self._hub, attempt.token, self._address.channel, replaces=self._token)
         finally:
             # The server's word that it failed leaves no doubt.
             if not connection.closed:
