@@ -32,6 +32,7 @@ MEASURES = (
     "secure",
     "topics",
     "history",
+    "many_hubs",
     "start",
 )
 RESULTS = Path(__file__).parent / "results"

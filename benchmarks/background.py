@@ -96,7 +96,7 @@ async def _read(connection: Connection, who: str, received: Counter[str], size: 
 
 
 def _subscribed(port: int, topic: str, count: int, query: str = "") -> list[Connection]:
-    return connect(port, [HttpAndWebsockets().subscribing(topic, query)] * count)
+    return connect([port], [HttpAndWebsockets().subscribing(topic, query)] * count)
 
 
 if __name__ == "__main__":

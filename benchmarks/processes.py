@@ -43,6 +43,24 @@ class Process:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
+@dataclass(frozen=True)
+class Together(Process):
+    """Processes whose CPU time is measured together; the rest is that of the first one."""
+
+    others: Sequence[Process]
+
+    @classmethod
+    def of(cls, processes: Sequence[Process]) -> "Together":
+        """Processes that belong together."""
+        first, *others = processes
+        return cls(first.pid, first.port, others)
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of all of them."""
+        return super().cpu_s + sum(process.cpu_s for process in self.others)
+
+
 @contextmanager
 def running(command: Sequence[str], port: int, log: Path) -> Iterator[Process]:
     """A process that listens on `port`, killed when the block ends; its output is appended to the file `log`."""

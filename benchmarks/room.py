@@ -54,6 +54,7 @@ class Room:
 
     Counts the bytes received and decodes none, except to measure latency, or to count messages: the generator must
     stay cheaper than the contestants. Every method that waits raises `Lost` after a minute without what is expected.
+    Either kind of connection can be spread over several ports, of hubs with one log.
     """
 
     def __init__(
@@ -65,8 +66,11 @@ class Room:
         query: str = "",
         tls: ssl.SSLContext | None = None,
         counts_messages: bool = False,
+        subscribe_at: Sequence[int] = (),
+        publish_at: Sequence[int] = (),
     ) -> None:
-        self._port = port
+        self._subscribe_at = subscribe_at or [port]
+        self._publish_at = publish_at or [port]
         self._protocol = protocol
         self._query = query
         self._tls = tls
@@ -104,7 +108,7 @@ class Room:
     def join(self, topics: Sequence[str]) -> None:
         """Connect more subscribers."""
         dialogues = (self._protocol.subscribing(topic, self._query) for topic in topics)
-        for topic, connection in zip(topics, connect(self._port, dialogues, tls=self._tls), strict=True):
+        for topic, connection in zip(topics, connect(self._subscribe_at, dialogues, tls=self._tls), strict=True):
             sock, fd = connection.sock, connection.sock.fileno()
             self._subscribers[fd] = sock
             self._audiences[topic].append(fd)
@@ -121,7 +125,7 @@ class Room:
     def publishers(self, count: int) -> Iterator[None]:
         """Connections to publish on, one publish at a time on each; closed when the block ends."""
         dialogues = [self._protocol.publishing(number) for number in range(count)]
-        for number, connection in enumerate(connect(self._port, dialogues, tls=self._tls)):
+        for number, connection in enumerate(connect(self._publish_at, dialogues, tls=self._tls)):
             sock = connection.sock
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
             self._publishers[sock.fileno()] = Publisher(sock, number)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.contestants import BARE, DURABLE, HOOKBOT, NATS, QUART, STARLETTE, WEBSOCKETS, Contestant
-from benchmarks.measures import deliveries, fair, many_topics, publish
+from benchmarks.measures import deliveries, fair, many_hubs, many_topics, publish
 from benchmarks.measures.history import BEHIND, CATCHING_UP, PUBLISHING
 from benchmarks.measures.start import CASE as STARTING
 from benchmarks.measures.start import IMPORTING
@@ -41,6 +41,7 @@ def targets(plan: Plan) -> list[Target]:
         *_many(plan),
         *_secure(plan),
         *_history(plan),
+        *_hubs(),
         *_connecting(plan),
     ]
 
@@ -156,6 +157,14 @@ def _history(plan: Plan) -> list[Target]:
             at_least=0.75,
         ),
         Target(f"memory for a subscriber who is {plan.history:,} behind, MiB", behind, "MiB", None, at_most=1),
+    ]
+
+
+def _hubs() -> list[Target]:
+    cells = [Cell("many_hubs", many_hubs.FOLLOWING, rate, many_hubs.TWO.name) for rate in many_hubs.RATES]
+    return [
+        Target(f"ms from an answer to a listener of another hub, {cell.n} messages/s", cell, "ms, p50", None, at_most=2)
+        for cell in cells
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.__main__ import MEASURES
+from benchmarks.postgres import missing
 
 from support import GUARD_S
 
@@ -17,13 +18,14 @@ TINY = [sys.executable, "-m", "benchmarks", "--tiny", "--with", "hookbot", "bare
 
 
 def test_a_tiny_run_writes_a_table_the_samples_and_pictures_and_loses_nothing(tmp_path: Path) -> None:
-    command = [*TINY, "--to", str(tmp_path / "results"), "--disk", str(tmp_path)]
+    # Not on its own disk: PostgreSQL's user may not enter pytest's directory.
+    command = [*TINY, "--to", str(tmp_path / "results")]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3 * GUARD_S, check=False)
 
     assert run.returncode == 0, run.stderr
     assert "| bare socket.send |" in (tmp_path / "results/results.md").read_text()
     samples = json.loads((tmp_path / "results/results.json").read_text())["samples"]
     measures = {sample["measure"] for sample in samples}
-    assert measures == set(MEASURES)
+    assert measures == set(MEASURES) - ({"many_hubs"} if missing() else set())
     assert not any(sample.get("refused") or sample.get("lost") for sample in samples)
     assert {picture.stem for picture in tmp_path.glob("results/*.svg")} == measures
