@@ -107,7 +107,7 @@ def test_positions_continue_after_a_hole_and_times_never_decrease(connection: ps
     assert (message.position, message.time_us) == (12, TIME_US)
 
 
-def test_what_is_rolled_back_is_not_stored(connection: psycopg.Connection[Any]) -> None:
+def test_what_is_rolled_back_is_not_stored_and_may_leave_a_hole(connection: psycopg.Connection[Any]) -> None:
     start = begin_batch(connection, LOCK_KEY, [], HUB, TIME_US)
     batch = Batch(EPOCH, start.position, TIME_US, {})
     batch.add_unit(Unit([Draft("a")], {"one": 1}))
@@ -120,7 +120,7 @@ def test_what_is_rolled_back_is_not_stored(connection: psycopg.Connection[Any]) 
     assert everything(connection) == []
     assert load_cursors(connection, "") == []
     [message] = store(connection, Draft("a"))
-    assert message.position == 1
+    assert message.position in (1, 2)
 
 
 def test_cursors_are_saved_and_deleted(connection: psycopg.Connection[Any]) -> None:

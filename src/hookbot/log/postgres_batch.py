@@ -1,9 +1,9 @@
 """Batches of the PostgreSQL log: each is read for in one round trip, and stored in a second one. They run in threads.
 
 The lock that the first trip takes is held until the commit, so positions become visible in their order. The sequences
-`pos` and `clock` hold the position and the time of the newest message: they are read and set under the lock only, and
-what a batch has set stays after a rollback, which leaves a hole in the positions. A row would be slow beside a long
-transaction, since none of its versions could be removed.
+`pos` and `clock` hold the position of the newest message and the time of the newest batch: they are read and set under
+the lock only, and what a batch has set stays after a rollback, which leaves a hole in the positions. A row would be
+slow beside a long transaction, since none of its versions could be removed.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -39,18 +39,28 @@ FIND_KEYS = "SELECT key, position, time_us, unsafe, fingerprint FROM once WHERE 
 _FIND_CURSORS = "SELECT name, position FROM cursor WHERE name = ANY(%b::text[])"
 # After a failover that lost a claim, another hub may have the same fence.
 _FIND_DUTIES = "SELECT name, fence FROM duty WHERE name = ANY(%b::text[]) AND hub = %b::text"
-# Arrays instead of rows: one statement for batches of every size.
-_INSERT_LOG = """
-    INSERT INTO log (position, time_us, topic, size)
-    SELECT position, %b::bigint, topic, size
-    FROM unnest(%b::bigint[], %b::text[], %b::int[]) AS new (position, topic, size)
+# One statement, since each costs as much as several messages; arrays instead of rows, for batches of every size. The
+# token's row is a new one: beside a long transaction, each look-up would pass all versions of a row that is updated.
+_STORE = """
+    WITH new_log AS (
+        INSERT INTO log (position, time_us, topic, size)
+        SELECT position, %(time_us)b::bigint, topic, size
+        FROM unnest(%(positions)b::bigint[], %(topics)b::text[], %(sizes)b::int[]) AS new (position, topic, size)
+    ), new_body AS (
+        INSERT INTO body (position, meta, body)
+        SELECT * FROM unnest(%(positions)b::bigint[], %(metas)b::text[], %(bodies)b::bytea[])
+    ), new_once AS (
+        INSERT INTO once (key, position, time_us, unsafe, fingerprint)
+        SELECT key, position, %(time_us)b::bigint, unsafe, fingerprint
+        FROM unnest(%(keys)b::bytea[], %(key_positions)b::bigint[], %(unsafe)b::boolean[], %(fingerprints)b::bytea[])
+        AS new (key, position, unsafe, fingerprint)
+    ), old_token AS (
+        DELETE FROM writer WHERE token = %(replaces)b::uuid
+    ), new_token AS (
+        INSERT INTO writer (token, time_us) VALUES (%(token)b::uuid, %(time_us)b::bigint)
+    )
+    SELECT setval('pos', %(head)b::bigint), setval('clock', %(time_us)b::bigint)
     """
-_INSERT_BODY = "INSERT INTO body (position, meta, body) SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bytea[])"
-_INSERT_ONCE = """
-    INSERT INTO once (key, position, time_us, unsafe, fingerprint)
-    SELECT * FROM unnest(%b::bytea[], %b::bigint[], %b::bigint[], %b::boolean[], %b::bytea[])
-    """
-_SET_STATE = "SELECT setval('pos', %b::bigint), setval('clock', %b::bigint)"
 _SAVE_CURSORS = """
     INSERT INTO cursor (name, position, updated_us, note)
     SELECT name, position, %b::bigint, note
@@ -59,12 +69,6 @@ _SAVE_CURSORS = """
     SET position = excluded.position, updated_us = excluded.updated_us, note = excluded.note
     """
 _DELETE_CURSORS = "DELETE FROM cursor WHERE name = ANY(%b::text[])"
-# A row that each batch updates would be slow beside a long transaction, as every look-up by its key would pass all of
-# its versions. This key is always another one.
-_SAVE_TOKEN = """
-    WITH before AS (DELETE FROM writer WHERE token = %b::uuid)
-    INSERT INTO writer (token, time_us) VALUES (%b::uuid, %b::bigint)
-    """  # noqa: S105
 _FORGET_TOKENS = "DELETE FROM writer WHERE time_us < %b::bigint"
 # Far longer than a batch can be in doubt.
 _FORGOTTEN_AFTER_US = 86_400_000_000
@@ -150,12 +154,9 @@ def finish_batch(
     commit = None
     try:
         with one_trip(connection):
-            if batch.stored:
-                _insert(connection, batch)
-            if batch.cursors:
-                _save_cursors(connection, batch.cursors, batch.time_us)
             if not batch.is_empty:
-                connection.execute(_SAVE_TOKEN, (replaces, token, batch.time_us))
+                connection.execute(_STORE, {**_values(batch), "token": token, "replaces": replaces})
+                _save_cursors(connection, batch.cursors, batch.time_us)
                 if replaces is None:
                     connection.execute(_FORGET_TOKENS, (batch.time_us - _FORGOTTEN_AFTER_US,))
             commit = connection.execute("COMMIT")
@@ -181,16 +182,21 @@ def find_token(connection: "Connection[Any]", lock_key: int, token: UUID) -> boo
     return found.rowcount == 1
 
 
-def _insert(connection: "Connection[Any]", batch: Batch) -> None:
-    positions = [row[0] for row, _ in batch.stored]
-    topics, sizes = [message.topic for _, message in batch.stored], [row[2] for row, _ in batch.stored]
-    metas, bodies = [encode_meta(message) for _, message in batch.stored], [message.body for _, message in batch.stored]
-    connection.execute(_INSERT_LOG, (batch.time_us, positions, topics, sizes))
-    connection.execute(_INSERT_BODY, (positions, metas, bodies))
-    if batch.keys:
-        uses = [(key, use.position, use.time_us, use.unsafe, use.fingerprint) for key, use in batch.keys.items()]
-        connection.execute(_INSERT_ONCE, [list(column) for column in zip(*uses, strict=True)])
-    connection.execute(_SET_STATE, (batch.head, batch.time_us))
+def _values(batch: Batch) -> dict[str, Any]:
+    rows, messages, uses = [row for row, _ in batch.stored], batch.messages, batch.keys.values()
+    return {
+        "head": batch.head,
+        "time_us": batch.time_us,
+        "positions": [row[0] for row in rows],
+        "sizes": [row[2] for row in rows],
+        "topics": [message.topic for message in messages],
+        "metas": [encode_meta(message) for message in messages],
+        "bodies": [message.body for message in messages],
+        "keys": list(batch.keys),
+        "key_positions": [use.position for use in uses],
+        "unsafe": [use.unsafe for use in uses],
+        "fingerprints": [use.fingerprint for use in uses],
+    }
 
 
 def _save_cursors(connection: "Connection[Any]", cursors: Mapping[str, Noted | None], now_us: int) -> None:
