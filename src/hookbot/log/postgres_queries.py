@@ -53,9 +53,11 @@ _NEXT = """
     SELECT * FROM log WHERE position > %(after)b::bigint AND position <= coalesce(%(up_to)b::bigint, position)
     ORDER BY position LIMIT %(limit)b::bigint
     """
-# One statement has one snapshot: there is no message up to `head` beside these and those that follow them.
+# One statement has one snapshot: every message up to `head` is one of these, or follows them, or is lost.
 LOAD_ROWS = f"""
-    SELECT head, rows.* FROM (SELECT coalesce(%(up_to)b::bigint, max(position)) AS head FROM log) newest
+    SELECT head, safe.lost, safe.lost_us, safe.passed, other.lost, other.lost_us, other.passed, rows.*
+    FROM (SELECT coalesce(%(up_to)b::bigint, max(position)) AS head FROM log) newest
+    JOIN half safe ON NOT safe.unsafe JOIN half other ON other.unsafe
     LEFT JOIN ({_FITTING.format(found=_NEXT, order="ASC")}) rows ON true
     ORDER BY position
     """
@@ -152,14 +154,10 @@ def load_rows(
 ) -> Rows:
     """The messages after a position, up to another one or all, limited like those of a page."""
     values = {"after": after, "up_to": up_to, "limit": limit, "max_bytes": max_bytes}
-    with one_trip(connection):
-        connection.execute(_BEGIN)
-        found = connection.execute(LOAD_ROWS, values, binary=True)
-        lost = query_lost(connection)
-        connection.execute("COMMIT")
-    rows = found.fetchall()
-    messages = _messages(epoch, (row[1:] for row in rows if row[1] is not None))
-    return Rows(messages, max(after, rows[0][0] or 0), lost_of(lost))
+    rows = connection.execute(LOAD_ROWS, values, binary=True).fetchall()
+    head, *lost = rows[0][:7]
+    messages = _messages(epoch, (row[7:] for row in rows if row[7] is not None))
+    return Rows(messages, max(after, head or 0), [Lost(*lost[:3]), Lost(*lost[3:])])
 
 
 def load_head(connection: "Connection[Any]") -> tuple[int, int]:
