@@ -3,19 +3,16 @@ rest."""
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from secrets import token_hex
-from typing import Any
 
 import pytest
 import trio
 
-from hookbot.callbacks import result_of
 from hookbot.errors import ConfigError, Superseded, Unavailable
-from hookbot.log.contract import News, Unit
+from hookbot.log.contract import Unit
 from hookbot.log.duties import TRIM, Held
 from hookbot.log.postgres import PostgresLog, open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
@@ -24,43 +21,11 @@ from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
+from support.log_hubs import GUARD_S, Hub, publishing
 from support.postgres import PostgresServer, new_schema, running_postgres
 
-GUARD_S = 60
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
-
-
-class Hub:
-    """A hub's log, and what it was told."""
-
-    def __init__(self, log: PostgresLog) -> None:
-        self.log = log
-        self.news: list[News] = []
-        self._told = trio.Event()
-        log.follow(self._tell)
-
-    def _tell(self, news: News) -> None:
-        self.news.append(news)
-        self._told.set()
-        self._told = trio.Event()
-
-    @property
-    def positions(self) -> list[int]:
-        return [message.position for news in self.news for message in news.messages]
-
-    async def until_told(self, position: int) -> None:
-        with trio.fail_after(GUARD_S):
-            while self.log.head < position:
-                await self._told.wait()
-
-    async def store(self, *topics: str) -> list[int]:
-        """Positions of an empty message on each topic."""
-        outcomes = await self.log.append([Draft(topic) for topic in topics])
-        return [outcome.position for outcome in outcomes if isinstance(outcome, Message)]
-
-    async def results(self, units: Sequence[Unit]) -> Sequence[Any]:
-        return await result_of(partial(self.log.store, units))
 
 
 class Family:
@@ -69,6 +34,7 @@ class Family:
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
         self.schema = new_schema()
+        self.address = PostgresAddress.parse(f"{server.url}?schema={self.schema}")
 
     @asynccontextmanager
     async def hubs(self, count: int) -> AsyncIterator[tuple[Hub, ...]]:
@@ -76,8 +42,7 @@ class Family:
             yield tuple([Hub(await stack.enter_async_context(self.open())) for _ in range(count)])
 
     def open(self) -> AbstractAsyncContextManager[PostgresLog]:
-        address = PostgresAddress.parse(f"{self.server.url}?schema={self.schema}")
-        return open_postgres_log(address, OwnHub(token_hex(8), "", "0", ""))
+        return open_postgres_log(self.address, OwnHub(token_hex(8), "", "0", ""))
 
     def execute(self, statement: str) -> list[tuple[object, ...]]:
         return self.server.execute(statement, schema=self.schema)
@@ -225,35 +190,6 @@ async def test_a_log_goes_on_where_it_was(family: Family) -> None:
 # What fails
 
 
-@asynccontextmanager
-async def publishing(hub: Hub) -> AsyncIterator[tuple[list[int], Callable[[], Awaitable[None]]]]:
-    """Positions that were acknowledged to a publisher that goes on until the block ends, and a wait for another one."""
-    acked: list[int] = []
-    ended = False
-    again = trio.Event()
-
-    async def publish() -> None:
-        nonlocal again
-        while not ended:
-            try:
-                acked.extend(await hub.store("a"))
-            except Unavailable:
-                await trio.sleep(0.05)
-            again.set()
-            again = trio.Event()
-
-    async def works() -> None:
-        before = len(acked)
-        with trio.fail_after(GUARD_S):
-            while len(acked) < before + 3:
-                await again.wait()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(publish)
-        yield acked, works
-        ended = True
-
-
 async def check(family: Family, acked: list[int], *hubs: Hub) -> None:
     """Nothing acknowledged is lost, nothing stored was not acknowledged, and everybody was told of it once."""
     stored = [position for (position,) in family.execute("SELECT position FROM log ORDER BY position")]
@@ -370,36 +306,43 @@ async def test_a_database_that_is_not_there_is_a_mistake_of_the_configuration(po
 # Failovers
 
 
-def lose_tail(family: Family, kept: int) -> None:
+def lose_tail(family: Family, kept: int, timelines: int = 1) -> None:
     """What a failover to a replica does that has not got the newest messages: to the hub, the server is another one."""
+    # Under the lock: all of it at once.
     family.execute(
+        f"SELECT pg_advisory_xact_lock({family.address.lock_key}); "
         f"DELETE FROM log WHERE position > {kept}; DELETE FROM body WHERE position > {kept}; "
-        f"SELECT setval('pos', {kept}); UPDATE identity SET timeline = timeline - 1"
+        f"SELECT setval('pos', {kept}); UPDATE identity SET timeline = timeline - {timelines}"
     )
     family.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'hookbot%'")
 
 
-async def test_a_failover_that_lost_messages_is_a_hole_and_no_id_is_given_twice(lone_family: Family) -> None:
+@pytest.mark.parametrize("timelines", [1, 0], ids=["failover", "set back"])
+async def test_a_failover_that_lost_messages_is_a_hole_and_no_id_is_given_twice(
+    lone_family: Family, timelines: int
+) -> None:
     async with lone_family.hubs(1) as (hub,):
         await hub.store(*["a"] * 10)
-        lose_tail(lone_family, kept=6)
+        lose_tail(lone_family, kept=6, timelines=timelines)
 
         [position] = await hub.store("a")
         await hub.until_told(position)
 
-        assert position == 1_000_007
-        assert hub.news[-1].after == 1_000_006
+        assert position == 1_000_011
+        assert [news.after for news in hub.news if position in [message.position for message in news.messages]] == [
+            1_000_010
+        ]
         wanted = TopicFilter(("a",))
         for after, expected in [
             (3, [4, 5, 6]),
             (6, "failover"),
             (8, "failover"),
             (10, "failover"),
-            (1_000_006, [position]),
+            (1_000_010, [position]),
         ]:
             page = await hub.log.read(wanted, after=after, limit=100, max_bytes=1 << 20)
             assert (page.hole or [message.position for message in page.messages]) == expected
-            assert page.next_after == (1_000_006 if page.hole else expected[-1] if after > 10 else 6)
+            assert page.next_after == (1_000_010 if page.hole else expected[-1] if after > 10 else 6)
 
 
 async def test_a_failover_that_lost_nothing_is_told_to_nobody(lone_family: Family) -> None:

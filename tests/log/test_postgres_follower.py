@@ -150,3 +150,15 @@ async def test_nothing_is_missed_doubled_or_out_of_order(
 
     assert server.positions == server.stored
     assert all(before.head == news.after for before, news in pairwise(server.told))
+
+
+async def test_own_batches_that_follow_a_position_that_is_lost_are_forgotten() -> None:
+    server = Server([1])
+    server.follower.stored(server.store(4, 5))
+    server.follower.stored(server.store(7, 8))
+    server.stored = [1, 8]
+
+    server.follower.forget(lambda position: position == 4)
+    await server.follower.catch_up()
+
+    assert server.positions == [1, 8]

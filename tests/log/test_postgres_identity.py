@@ -1,43 +1,73 @@
-"""What each connection of a hub has to find, on a real server. Timelines are in `test_postgres_schema.py`."""
+"""What the connections of a hub agree on, on a real server. `test_postgres_failover.py` has several."""
 
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
 import pytest
 
 from hookbot.errors import Unavailable
 from hookbot.log.postgres_address import PostgresAddress
-from support.postgres import PostgresServer
-from support.postgres_logs import new_address, opened_connections
+from hookbot.log.postgres_identity import LogIdentity
+from support.ports import free_ports
+from support.postgres import PostgresServer, new_schema
+from support.postgres_tables import connected
 
 
-async def test_the_first_connection_opens_the_log_and_the_others_find_it(
-    postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+@pytest.fixture
+def schema() -> str:
+    return new_schema()
+
+
+@pytest.fixture
+def connection(postgres: PostgresServer, schema: str) -> Iterator[psycopg.Connection[Any]]:
+    with connected(postgres, schema) as connection:
+        yield connection
+
+
+def identity_at(postgres: PostgresServer, schema: str, *, more_hosts: str = "") -> LogIdentity:
+    url = postgres.url.replace("/hookbot", f"{more_hosts}/hookbot")
+    return LogIdentity(PostgresAddress.parse(f"{url}?schema={schema}"), "hub")
+
+
+def test_the_first_connection_opens_the_log_and_the_others_have_the_same(
+    postgres: PostgresServer, schema: str, connection: psycopg.Connection[Any]
 ) -> None:
-    caplog.set_level("INFO")
-    address = new_address(postgres)
-    async with opened_connections(address) as (connections, identity):
-        await connections.duties.run(lambda _: None)
+    identity = identity_at(postgres, schema)
 
-        [row] = postgres.execute("SELECT epoch, timeline FROM identity", schema=address.schema)
-        assert (identity.epoch, identity.timeline) == row
-        assert identity.checks == 2
-    # fsync is off in tests.
-    assert [record.levelname for record in caplog.records if "kept by PostgreSQL" in record.message] == ["INFO"]
-    assert "fsync is off on the server" in caplog.text
+    history = identity.check(connection)
+    assert identity.check(connection) == history == identity.current()
+
+    assert len(identity.epoch) == 8
+    assert identity.checks == 2
 
 
-async def test_a_connection_that_finds_another_log_is_refused(postgres: PostgresServer) -> None:
-    address = new_address(postgres)
-    async with opened_connections(address) as (connections, identity):
-        postgres.execute("UPDATE identity SET epoch = 'another'", schema=address.schema)
+def test_a_position_that_was_told_is_not_given_again(
+    postgres: PostgresServer, schema: str, connection: psycopg.Connection[Any]
+) -> None:
+    identity = identity_at(postgres, schema)
+    identity.check(connection)
+    identity.tell(7)
+    identity.tell(5)
 
-        with pytest.raises(Unavailable):
-            await connections.duties.run(lambda _: None)
-        assert identity.checks == 1
+    identity.check(connection)
+
+    [(last,)] = connection.execute("SELECT last_value FROM pos").fetchall()
+    assert last > 7
 
 
-async def test_hubs_of_one_schema_have_one_log_and_those_of_another_have_their_own(postgres: PostgresServer) -> None:
-    async def epoch(address: PostgresAddress) -> str:
-        async with opened_connections(address) as (_, identity):
-            return identity.epoch
+async def test_of_several_hosts_the_newest_history_counts(
+    postgres: PostgresServer, schema: str, connection: psycopg.Connection[Any]
+) -> None:
+    [nobody] = free_ports(1)
+    identity = identity_at(postgres, schema, more_hosts=f",127.0.0.1:{nobody}")
 
-    one, other = new_address(postgres), new_address(postgres)
-    assert await epoch(one) == await epoch(one) != await epoch(other)
+    await identity.look_around()
+
+    [(timeline,)] = connection.execute("SELECT timeline_id FROM pg_control_checkpoint()").fetchall()
+    history = identity.current()
+    assert history
+    assert history.timeline == timeline
+    identity._history = history._replace(timeline=timeline + 1)
+    with pytest.raises(Unavailable, match="old primary"):
+        identity.check(connection)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from threading import Thread
+from time import time
 from typing import Any
 
 import psycopg
@@ -9,14 +10,11 @@ import pytest
 from psycopg import sql
 
 from hookbot.errors import ConfigError, Unavailable
+from hookbot.log.postgres_failovers import JUMP, JUMP_PER_S, Failover, Failovers, History, load_failovers
 from hookbot.log.postgres_schema import (
-    JUMP,
     STEPS,
-    Failover,
     Identity,
     check_identity,
-    load_failovers,
-    note_lost,
     open_schema,
 )
 from hookbot.protocol.message import Draft
@@ -44,13 +42,17 @@ def on_timeline(connection: psycopg.Connection[Any], timeline: int) -> None:
     connection.execute("UPDATE identity SET timeline = %s", (timeline,))
 
 
+def later(identity: Identity) -> History:
+    return identity.history._replace(timeline=identity.history.timeline + 1)
+
+
 # Opening
 
 
 def test_a_new_schema_has_a_name_and_a_timeline(connection: psycopg.Connection[Any], schema: str) -> None:
     identity = open_schema(connection, schema, LOCK_KEY)
 
-    assert (len(identity.epoch), identity.version, identity.timeline) == (8, len(STEPS), 1)
+    assert (len(identity.epoch), identity.version, identity.history.timeline) == (8, len(STEPS), 1)
     assert open_schema(connection, schema, LOCK_KEY) == identity
 
 
@@ -82,7 +84,7 @@ def test_an_earlier_version_is_migrated(connection: psycopg.Connection[Any], sch
 
     migrated = open_schema(connection, schema, LOCK_KEY, steps=steps)
 
-    assert migrated == Identity(opened.epoch, len(STEPS) + 2, opened.timeline)
+    assert migrated == Identity(opened.epoch, len(STEPS) + 2, opened.history)
     assert open_schema(connection, schema, LOCK_KEY, steps=steps) == migrated
     connection.execute("SELECT b FROM more")
 
@@ -134,7 +136,7 @@ def test_a_role_that_owns_the_schema_needs_no_other_privilege(connection: psycop
 
     identity = open_schema(connection, schema, LOCK_KEY)
 
-    assert check_identity(connection, LOCK_KEY, identity.epoch, 1) == 1
+    assert check_identity(connection, LOCK_KEY, identity.epoch, identity.history) == identity.history
     assert len(store(connection, Draft("a"))) == 1
 
 
@@ -152,24 +154,24 @@ def test_what_is_deleted_all_the_time_is_vacuumed_often(connection: psycopg.Conn
 
 
 def test_the_server_of_this_log_is_accepted(connection: psycopg.Connection[Any], opened: Identity) -> None:
-    assert check_identity(connection, LOCK_KEY, opened.epoch, opened.timeline) == opened.timeline
-    assert load_failovers(connection) == []
+    assert check_identity(connection, LOCK_KEY, opened.epoch, opened.history) == opened.history
+    assert load_failovers(connection) == Failovers()
 
 
 def test_another_log_is_refused(connection: psycopg.Connection[Any], opened: Identity) -> None:
     with pytest.raises(Unavailable, match=f"the database has another log, '{opened.epoch}' and not 'abcdefgh'"):
-        check_identity(connection, LOCK_KEY, "abcdefgh", opened.timeline)
+        check_identity(connection, LOCK_KEY, "abcdefgh")
 
 
 def test_a_database_without_the_log_is_refused(connection: psycopg.Connection[Any]) -> None:
     with pytest.raises(Unavailable, match="the log is gone"):
-        check_identity(connection, LOCK_KEY, "abcdefgh", 1)
+        check_identity(connection, LOCK_KEY, "abcdefgh")
 
 
 def test_an_old_primary_is_refused(connection: psycopg.Connection[Any], opened: Identity) -> None:
     with pytest.raises(Unavailable, match="an old primary: it is on timeline 1, and the log has been on 2"):
-        check_identity(connection, LOCK_KEY, opened.epoch, 2)
-    assert load_failovers(connection) == []
+        check_identity(connection, LOCK_KEY, opened.epoch, later(opened))
+    assert load_failovers(connection) == Failovers()
 
 
 @pytest.mark.parametrize("earlier", [0, 5])
@@ -180,10 +182,10 @@ def test_positions_jump_once_on_a_timeline_that_is_new_to_the_log(
     leave_hole(connection)
     on_timeline(connection, earlier)
 
-    assert check_identity(connection, LOCK_KEY, opened.epoch, 0) == 1
-    assert check_identity(connection, LOCK_KEY, opened.epoch, 1) == 1
+    assert check_identity(connection, LOCK_KEY, opened.epoch) == opened.history
+    assert check_identity(connection, LOCK_KEY, opened.epoch, opened.history) == opened.history
 
-    assert load_failovers(connection) == [Failover(before=JUMP + 4, after=2, lost_up_to=2)]
+    assert load_failovers(connection) == Failovers((Failover(before=JUMP + 4, after=2, lost_up_to=2),))
     [message] = store(connection, Draft("c"))
     assert message.position == JUMP + 4
 
@@ -195,9 +197,9 @@ def test_positions_jump_from_the_newest_message_if_the_sequence_has_not_come_alo
     connection.execute("SELECT setval('pos', 0)")
     on_timeline(connection, 0)
 
-    check_identity(connection, LOCK_KEY, opened.epoch, 0)
+    check_identity(connection, LOCK_KEY, opened.epoch)
 
-    assert load_failovers(connection) == [Failover(before=JUMP + 3, after=2, lost_up_to=2)]
+    assert load_failovers(connection) == Failovers((Failover(before=JUMP + 3, after=2, lost_up_to=2),))
 
 
 def test_hubs_that_see_a_failover_at_the_same_time_record_it_once(
@@ -207,7 +209,7 @@ def test_hubs_that_see_a_failover_at_the_same_time_record_it_once(
 
     def connect() -> None:
         with connected(postgres, schema) as other:
-            check_identity(other, LOCK_KEY, opened.epoch, 0)
+            check_identity(other, LOCK_KEY, opened.epoch)
 
     threads = [Thread(target=connect) for _ in range(4)]
     for thread in threads:
@@ -215,7 +217,7 @@ def test_hubs_that_see_a_failover_at_the_same_time_record_it_once(
     for thread in threads:
         thread.join()
 
-    assert len(load_failovers(connection)) == 1
+    assert len(load_failovers(connection).failovers) == 1
 
 
 def test_messages_that_retention_has_deleted_are_not_lost_by_a_failover(
@@ -226,18 +228,35 @@ def test_messages_that_retention_has_deleted_are_not_lost_by_a_failover(
     connection.execute("UPDATE half SET passed = 4 WHERE NOT unsafe")
     on_timeline(connection, 0)
 
-    check_identity(connection, LOCK_KEY, opened.epoch, 0)
+    check_identity(connection, LOCK_KEY, opened.epoch)
 
-    assert load_failovers(connection) == [Failover(before=JUMP + 6, after=4, lost_up_to=4)]
+    assert load_failovers(connection) == Failovers((Failover(before=JUMP + 6, after=4, lost_up_to=4),))
 
 
-def test_the_newest_message_that_is_known_to_be_lost_is_noted(
-    connection: psycopg.Connection[Any], opened: Identity
-) -> None:
+def test_a_server_that_is_not_that_of_the_log_is_refused(connection: psycopg.Connection[Any], opened: Identity) -> None:
+    with pytest.raises(Unavailable, match="a copy of the log"):
+        check_identity(connection, LOCK_KEY, opened.epoch, opened.history._replace(system=1))
+
+
+def test_positions_jump_further_from_an_old_copy(connection: psycopg.Connection[Any], opened: Identity) -> None:
+    # A thousand seconds before.
+    store(connection, Draft("a"), clock_us=int((time() - 1000) * 1e6))
+    connection.execute("INSERT INTO hub VALUES ('h', '', '', '', now(), now(), 0)")
+    connection.execute("UPDATE identity SET system = 1")
+
+    check_identity(connection, LOCK_KEY, opened.epoch)
+
+    [failover] = load_failovers(connection).failovers
+    assert failover.before > JUMP + 1000 * JUMP_PER_S
+    assert (failover.is_lossy, failover.is_open) == (True, False)
+
+
+def test_positions_jump_on_a_server_that_was_set_back(connection: psycopg.Connection[Any], opened: Identity) -> None:
     store(connection, Draft("a"), Draft("a"))
-    on_timeline(connection, 0)
-    check_identity(connection, LOCK_KEY, opened.epoch, 0)
 
-    for told, lost_up_to in ((1, 2), (2, 2), (5, 5), (4, 5), (JUMP + 3, 5), (JUMP + 9, 5)):
-        note_lost(connection, told)
-        assert load_failovers(connection) == [Failover(JUMP + 3, 2, lost_up_to)]
+    assert check_identity(connection, LOCK_KEY, opened.epoch, opened.history, told=2) == opened.history
+    assert load_failovers(connection) == Failovers()
+    check_identity(connection, LOCK_KEY, opened.epoch, opened.history, told=7)
+
+    [failover] = load_failovers(connection).failovers
+    assert (failover.after, failover.before) == (2, JUMP + 8)

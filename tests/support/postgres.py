@@ -62,13 +62,16 @@ class PostgresServer:
 
     def create(self) -> None:
         """Make the files of the server."""
-        self._directory.chmod(0o755)
-        if os.geteuid() == 0:
-            shutil.chown(self._directory, OWNER)
+        self._make_directory()
         self._run("initdb", "--auth=trust", f"--username={OWNER}", "--encoding=UTF8", "--locale=C", "--no-sync")
-        settings = SETTINGS | {"unix_socket_directories": str(self._directory), "port": str(self.port)} | self._settings
-        with (self.data / "postgresql.conf").open("a") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self._configure(SETTINGS | self._settings)
+
+    def copy(self, primary: "PostgresServer", name: str) -> None:
+        """Make the files of the server from those of another one, as a standby of it with a name."""
+        self._make_directory()
+        source = f"host=127.0.0.1 port={primary.port} user={OWNER} application_name={name}"
+        self._run("pg_basebackup", f"--dbname={source}", "--checkpoint=fast", "--no-sync", "--write-recovery-conf")
+        self._configure(self._settings)
 
     def start(self) -> None:
         """Start the server, and wait until it takes connections."""
@@ -78,6 +81,11 @@ class PostgresServer:
     def stop(self, mode: str = "immediate") -> None:
         """Stop the server: ``fast``, or ``immediate``, which is like a crash."""
         self._run("pg_ctl", "stop", "--wait", f"--mode={mode}")
+
+    @property
+    def is_running(self) -> bool:
+        """True from `start` to `stop`."""
+        return (self.data / "postmaster.pid").exists()
 
     def restart(self) -> None:
         """Let the server crash, and start it again."""
@@ -111,6 +119,28 @@ class PostgresServer:
             cursor = connection.execute(statement.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
+    def dump(self, schema: str) -> bytes:
+        """Statements that make a schema with all that is in it."""
+        return self._client("pg_dump", f"--schema={schema}")
+
+    def load(self, dump: bytes) -> None:
+        """Execute the statements of a dump."""
+        self._client("psql", "--quiet", "--set=ON_ERROR_STOP=1", given=dump)
+
+    def _client(self, program: str, *arguments: str, given: bytes = b"") -> bytes:
+        command = [str(self._programs / program), f"--dbname={self.url}", *arguments]
+        return subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True).stdout
+
+    def _make_directory(self) -> None:
+        self._directory.chmod(0o755)
+        if os.geteuid() == 0:
+            shutil.chown(self._directory, OWNER)
+
+    def _configure(self, settings: dict[str, str]) -> None:
+        settings = {"unix_socket_directories": str(self._directory), "port": str(self.port)} | settings
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
     def _run(self, program: str, *arguments: str) -> None:
         as_owner = ["runuser", "-u", OWNER, "--"] if os.geteuid() == 0 else []
         command = [*as_owner, str(self._programs / program), "-D", str(self.data), *arguments]
@@ -137,6 +167,7 @@ def running_postgres(**settings: str) -> Iterator[PostgresServer]:
         server.start()
         server.execute("CREATE DATABASE hookbot", database="postgres")
         yield server
-        server.stop()
+        if server.is_running:
+            server.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

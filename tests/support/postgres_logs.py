@@ -27,7 +27,7 @@ def new_address(server: PostgresServer) -> PostgresAddress:
 @asynccontextmanager
 async def opened_connections(address: PostgresAddress) -> AsyncIterator[tuple[Connections, LogIdentity]]:
     """The connections of a hub, the first of which has opened the log."""
-    identity = LogIdentity(address)
+    identity = LogIdentity(address, HUB)
     connections = Connections(address, "hookbot test", identity)
     async with connections.watched():
         await connections.writing.open()
@@ -38,7 +38,7 @@ async def opened_connections(address: PostgresAddress) -> AsyncIterator[tuple[Co
 async def opened_writer(address: PostgresAddress, hub: str = HUB) -> AsyncIterator[PostgresWriter]:
     """The writer of a hub."""
     async with opened_connections(address) as (connections, identity):
-        writer = PostgresWriter(connections.writing, address, identity.epoch, hub, None)
+        writer = PostgresWriter(connections.writing, identity, hub, None)
         try:
             yield writer
         finally:

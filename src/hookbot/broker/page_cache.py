@@ -49,6 +49,9 @@ class PageCache:
         # Subscriptions before the oldest message kept all continue at that message, so they share a page.
         after = max(after, self._log.lost_up_to(wanted))
         while True:
+            # Who comes back with an id of the hole is the only one to know that there was a message.
+            if end := self._log.hole_after(after):
+                return [Gap.between("failover", self._log.epoch, after, end)], end
             page = self._find(wanted, after)
             if page.end < 0:
                 # One task reads, the others wait for it. If it fails or is cancelled, the next one reads.

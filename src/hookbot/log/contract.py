@@ -156,6 +156,12 @@ class Log(Protocol):
         A subscription that resumes after a lower position has a gap.
         """
 
+    def hole_after(self, position: int) -> int:
+        """Last position of the hole that a failover has left after `position`, 0 if there is none.
+
+        `read` returns the same, but a page that was read from an earlier position may not have it.
+        """
+
     async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
         """Saved cursors whose names begin with `prefix`, sorted by name. Raises `Unavailable`."""
 

@@ -123,6 +123,9 @@ class Engine(ABC):
     def lost_up_to(self, wanted: TopicFilter) -> int:
         return max((partition.lost for partition in self._selected(wanted)), default=0)
 
+    def hole_after(self, position: int) -> int:
+        return 0
+
     def _lost_before(self, time_us: int) -> int:
         """Newest deleted position of partitions that lost only messages from before `time_us`, 0 if there is none."""
         return max((partition.lost for partition in self._partitions if partition.lost_us < time_us), default=0)

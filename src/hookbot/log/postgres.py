@@ -18,16 +18,16 @@ from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import postgres_queries as queries
 from .contract import News, Page, SavedCursor, Stored, Unit
-from .engine import Engine, ScanRange, TopicHeads
+from .engine import Engine, TopicHeads
 from .postgres_address import PostgresAddress, require_psycopg
 from .postgres_batch import NEWS
 from .postgres_connections import Connections, PostgresReaders
 from .postgres_duties import PostgresDuties
 from .postgres_duty_queries import NOTICE, OwnHub
+from .postgres_failovers import UNDECIDED, Failovers, load_failovers
 from .postgres_follower import Follower
 from .postgres_identity import LogIdentity
 from .postgres_retention import Lost
-from .postgres_schema import Failover, load_failovers, note_lost
 from .postgres_trimmer import Trimmer
 from .postgres_writer import PostgresWriter, StoredBatch
 from .retention import Partition, Retention
@@ -65,13 +65,16 @@ async def open_postgres_log(
     Raises `ConfigError` if somebody has to do something about it, and `Unavailable` if it cannot be reached now.
     """
     require_psycopg()
-    identity = LogIdentity(address)
+    identity = LogIdentity(address, hub.id)
     connections = Connections(address, f"hookbot {hub.id}", identity)
     async with connections.watched():
+        await identity.look_around()
         await connections.writing.open()
+        if (await connections.writing.run(load_failovers)).open_after(0):
+            raise Unavailable(UNDECIDED)
         start = await connections.writing.run(partial(queries.load_start, primed=primed))
         await connections.listen()
-        writer = PostgresWriter(connections.writing, address, identity.epoch, hub.id, clock_us)
+        writer = PostgresWriter(connections.writing, identity, hub.id, clock_us)
         log = PostgresLog(connections, identity, writer, hub, start, clock_us=clock_us, scan_length=scan_length)
         try:
             async with trio.open_nursery() as nursery:
@@ -112,7 +115,7 @@ class PostgresLog(Engine):
         self._readers = PostgresReaders(connections.reading)
         self._connections = connections
         self._scan_length = scan_length
-        self._failovers: list[Failover] = []
+        self._failovers = Failovers()
         self._failovers_after = 0
         """Number of connections that had been checked when they were read."""
         self._caught_up_at = trio.current_time()
@@ -147,17 +150,25 @@ class PostgresLog(Engine):
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         scan = self._scan_range(wanted, after=after, newest=newest, length=self._scan_length)
         if not newest:
-            if hole := self._hole_after(after):
+            if end := self.hole_after(after):
                 await trio.lowlevel.checkpoint()
-                return Page([], hole.before - 1, "failover")
-            scan = self._around_holes(scan)
+                return Page([], end, "failover")
+            scan = self._failovers.around(scan)
         if scan.low >= scan.high:
             await trio.lowlevel.checkpoint()
             return Page([], scan.end)
         load = partial(queries.load_page, epoch=self.epoch, wanted=wanted, scan=scan)
         page, lost = await self._readers.do(partial(load, limit=limit, max_bytes=max_bytes, newest=newest))
         self._adopt(lost)
+        if self._identity.checks != self._failovers_after:
+            # It may be another server, without a part of what was looked for.
+            await self._look_for_failovers()
+            return await self.read(wanted, after=after, limit=limit, max_bytes=max_bytes, newest=newest)
         return page
+
+    def hole_after(self, position: int) -> int:
+        hole = self._failovers.hole_after(position)
+        return hole.before - 1 if hole else 0
 
     async def position_before(self, time_us: int) -> int:
         position, lost = await self._readers.do(partial(queries.position_before, time_us=time_us))
@@ -224,32 +235,37 @@ class PostgresLog(Engine):
                 self._follower.wake()
 
     async def _load_news(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int]:
-        def load(connection: "Connection[Any]") -> tuple[queries.Rows, Sequence[Failover] | None, int]:
-            failovers, checks = None, self._identity.checks
-            if checks != self._failovers_after:
-                note_lost(connection, after)
-                failovers = load_failovers(connection)
-            rows = queries.load_rows(
-                connection, self.epoch, after, up_to, limit=FOLLOWED_MESSAGES, max_bytes=FOLLOWED_BYTES
-            )
-            return rows, failovers, checks
-
-        rows, failovers, checks = await self._readers.do(load)
-        if failovers is not None:
-            if list(failovers) != self._failovers:
-                # What was counted may have been lost.
-                self._trimmer.recount()
-            self._failovers, self._failovers_after = list(failovers), checks
-            if hole := self._hole_after(after):
-                self._follower.skip_to(hole.before - 1)
+        load = partial(queries.load_rows, epoch=self.epoch, after=after, up_to=up_to)
+        rows = await self._readers.do(partial(load, limit=FOLLOWED_MESSAGES, max_bytes=FOLLOWED_BYTES))
+        if self._identity.checks != self._failovers_after or self._failovers.open_after(after):
+            await self._look_for_failovers()
         self._adopt(rows.lost)
+        if failover := self._failovers.open_after(after):
+            if failover.after == after:
+                raise Unavailable(UNDECIDED)
+            rows = rows.until(failover.after)
+        elif failover := self._failovers.at(after):
+            self._follower.skip_to(failover.before - 1)
         return rows.messages, rows.newest
+
+    async def _look_for_failovers(self) -> None:
+        def load(connection: "Connection[Any]") -> tuple[Failovers, int]:
+            checks = self._identity.checks
+            return load_failovers(connection), checks
+
+        failovers, self._failovers_after = await self._readers.do(load)
+        if failovers != self._failovers:
+            self._failovers = failovers
+            # What was counted, or stored, may have been lost.
+            self._trimmer.recount()
+            self._follower.forget(failovers.at)
 
     def _tell_news(self, news: News) -> None:
         if news.after > self._told:
             # What is there in between is not known.
             self._heads = TopicHeads(news.after)
         self._told = news.head
+        self._identity.tell(news.head)
         if news.messages:
             self._head_us = news.messages[-1].time_us
             self._heads.add([(message.topic, message.position) for message in news.messages])
@@ -262,19 +278,3 @@ class PostgresLog(Engine):
             if one.passed > self._partitions[unsafe].passed:
                 known = self._partitions[unsafe]
                 self._partitions[unsafe] = replace(known, lost=one.lost, lost_us=one.lost_us, passed=one.passed)
-
-    def _hole_after(self, position: int) -> Failover | None:
-        """The failover in which messages after a position were lost, before any that is still there."""
-        for failover in self._failovers:
-            if failover.after <= position < failover.before - 1 and (failover.is_lossy or position > failover.after):
-                return failover
-        return None
-
-    def _around_holes(self, scan: ScanRange) -> ScanRange:
-        """The part of a range before the first failover that lost messages, and not ending amid the hole of another."""
-        for failover in self._failovers:
-            if scan.low <= failover.after < scan.end:
-                if failover.is_lossy:
-                    return replace(scan, high=min(scan.high, failover.after), end=failover.after)
-                scan = replace(scan, end=max(scan.end, failover.before - 1))
-        return scan

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from ..errors import Unavailable
 from .batch import Batch, moved_in
 from .contract import Noted, Unit
 from .deduplication import FirstUse, digest
@@ -19,6 +20,7 @@ from .stored_message import encode_meta
 
 if TYPE_CHECKING:
     from psycopg import Connection
+    from psycopg.errors import Diagnostic
 
 PLANNER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "max_parallel_workers_per_gather": "0"}
 """Settings of each connection. Every statement finds its rows by an index, in the order of their positions; where the
@@ -77,6 +79,10 @@ _FIND_TOKEN = "UPDATE writer SET time_us = time_us WHERE token = %b::uuid"  # no
 _NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%b::text, %b::text)"
 
 
+class NotReplicated(Unavailable):
+    """A commit did not wait for the replica for which it has to wait: a failover may lose it."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchStart:
     """What a batch is made from, read under the lock."""
@@ -104,6 +110,28 @@ def one_trip(connection: "Connection[Any]") -> Iterator[None]:
         if not connection.closed:
             connection.rollback()
         raise
+
+
+@contextmanager
+def replicated(connection: "Connection[Any]") -> Iterator[None]:
+    """Raise `NotReplicated` at the end of the block if a commit in it was made to wait no longer for a replica.
+
+    By a timeout, or by an operator: the server commits then, and only warns.
+    """
+    given_up = False
+
+    def hear(notice: "Diagnostic") -> None:
+        nonlocal given_up
+        # Its text has a language, and its code says nothing.
+        given_up |= notice.source_function == "SyncRepWaitForLSN"
+
+    connection.add_notice_handler(hear)
+    try:
+        yield
+    finally:
+        connection.remove_notice_handler(hear)
+        if given_up:
+            raise NotReplicated("the message is not known to be on the replica that it has to be on")
 
 
 @contextmanager
@@ -149,11 +177,12 @@ def finish_batch(
     """Store a batch, commit, and then notify those who listen on `channel` of its head.
 
     If the answer is lost, `find_token` knows whether it is stored. `replaces` is the token of the batch that this hub
-    has stored before; without one, those are forgotten that hubs have left behind which have ended.
+    has stored before; without one, those are forgotten that hubs have left behind which have ended. Raises
+    `NotReplicated`.
     """
     commit = None
     try:
-        with one_trip(connection):
+        with replicated(connection), one_trip(connection):
             if not batch.is_empty:
                 connection.execute(_STORE, {**_values(batch), "token": token, "replaces": replaces})
                 _save_cursors(connection, batch.cursors, batch.time_us)
@@ -162,6 +191,8 @@ def finish_batch(
             commit = connection.execute("COMMIT")
             if batch.stored:
                 connection.execute(_NOTIFY, (channel, f"{NEWS} {hub} {batch.head}"))
+    except NotReplicated:
+        raise
     except Exception:
         # It is stored, and those who listen read without a notification, too.
         if commit is None or commit.statusmessage != "COMMIT":
@@ -172,8 +203,9 @@ def find_token(connection: "Connection[Any]", lock_key: int, token: UUID) -> boo
     """True if the last batch that a hub has stored had this token.
 
     The token is written again, so that this commit waits for the same replicas as the one whose answer was lost.
+    Raises `NotReplicated`.
     """
-    with one_trip(connection):
+    with replicated(connection), one_trip(connection):
         connection.execute(BEGIN)
         # That batch, if it is still under way, has the lock.
         connection.execute(LOCK, (lock_key,))

@@ -21,7 +21,7 @@ from ..errors import Unavailable
 from ..threads import hub_threads
 from .postgres_address import PostgresAddress
 from .postgres_batch import PLANNER
-from .postgres_errors import Unreachable, cannot_open, reason, unavailable
+from .postgres_errors import Unreachable, cannot_open, is_lost, reason, unavailable
 
 # `require_psycopg` says what to install.
 with suppress(ImportError):
@@ -61,15 +61,26 @@ class Broken(Unavailable):
 class PostgresConnection:
     """A connection to the host that can be written to, made when it is needed first and after it was lost.
 
-    `check` sees each new one: it raises `Unavailable` to refuse a host, and the next is tried. `do` and `close` belong
-    in a thread; only one thread, or one task with `open` or `run`, uses it at a time.
+    The host is the first of the address that will do, or the one with the number `host` if that is given. `check` sees
+    each new connection: it raises `Unavailable` to refuse a host, and the next is tried. A connection for which it has
+    returned another value than `current` does now is replaced. `do` and `close` belong in a thread; only one thread, or
+    one task with `open` or `run`, uses it at a time.
     """
 
     def __init__(
-        self, address: PostgresAddress, name: str, check: "Callable[[psycopg.Connection[Any]], None]" = lambda _: None
+        self,
+        address: PostgresAddress,
+        name: str,
+        check: "Callable[[psycopg.Connection[Any]], object]" = lambda _: None,
+        current: Callable[[], object] = lambda: None,
+        *,
+        host: int | None = None,
     ) -> None:
         self._address = address
+        self._host = host
         self._check = check
+        self._current = current
+        self._checked: object = None
         self._settings = SETTINGS | {"application_name": name, "search_path": f'"{address.schema}", pg_temp'}
         self._connection: psycopg.Connection[Any] | None = None
         # Of `_socket` and `_deadline`, which another thread looks at.
@@ -150,14 +161,14 @@ class PostgresConnection:
 
     def _ready(self) -> "psycopg.Connection[Any]":
         connection = self._connection
-        if connection is not None and not connection.closed and self._socket is not None:
+        if connection is not None and not connection.closed and self._socket and self._checked == self._current():
             return connection
         self.close()
         return self._connect()
 
     def _connect(self) -> "psycopg.Connection[Any]":
-        reasons = []
-        for parameters in self._address.hosts:
+        reasons, hosts = [], self._address.hosts
+        for parameters in hosts if self._host is None else [hosts[self._host]]:
             try:
                 return self._connect_to(parameters)
             # OSError: the process has no file left.
@@ -187,7 +198,7 @@ class PostgresConnection:
             "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS setting(name, value)",
             [[*self._settings], [*self._settings.values()]],
         )
-        self._check(connection)
+        self._checked = self._check(connection)
 
     def _do(
         self, connection: "psycopg.Connection[Any]", work: "Callable[[psycopg.Connection[Any]], T]", deadline_s: float
@@ -196,8 +207,7 @@ class PostgresConnection:
         try:
             return work(connection)
         except psycopg.Error as error:
-            # The server's last word may come before the end of the connection.
-            if connection.closed or error.diag.severity_nonlocalized in ("FATAL", "PANIC"):
+            if is_lost(connection, error):
                 connection.close()
                 raise Broken(f"the hub has lost the connection to its log: {reason(error)}") from error
             raise unavailable("use", error) from error

@@ -29,9 +29,9 @@ class Connections:
 
     def __init__(self, address: PostgresAddress, name: str, identity: LogIdentity) -> None:
         self.writing, self.duties, *self.reading = [
-            PostgresConnection(address, name, identity.check) for _ in range(2 + READERS)
+            PostgresConnection(address, name, identity.check, identity.current) for _ in range(2 + READERS)
         ]
-        self.listener = PostgresListener(address, name, identity.check)
+        self.listener = PostgresListener(address, name, identity.check, identity.current)
 
     async def listen(self) -> None:
         """Listen to what other hubs notify. Raises `Unavailable` if nothing of that arrives."""

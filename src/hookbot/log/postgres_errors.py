@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from typing import Any
 
 from ..errors import ConfigError, Unavailable
 from .postgres_address import PostgresAddress
@@ -43,6 +44,12 @@ def is_temporary(error: Exception) -> bool:
     if code and _TEMPORARY.fullmatch(code):
         return True
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def is_lost(connection: "psycopg.Connection[Any]", error: "psycopg.Error") -> bool:
+    """True if an error was the end of the connection, so that nobody knows whether what was sent last was done."""
+    # The server's last word may come before the end.
+    return connection.closed or error.diag.severity_nonlocalized in ("FATAL", "PANIC")
 
 
 def unavailable(action: str, error: Exception) -> Unavailable:

@@ -42,6 +42,10 @@ class Follower:
         if position > self.told:
             self._tell(News(position, [], position))
 
+    def forget(self, is_lost: Callable[[int], object]) -> None:
+        """Forget the batches of this hub that were not told yet and follow a position that is lost."""
+        self._own = deque(news for news in self._own if not is_lost(news.after))
+
     def wake(self) -> None:
         """End the wait of `wanted`."""
         self._wanted.set()

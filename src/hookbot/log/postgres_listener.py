@@ -39,14 +39,15 @@ class PostgresListener:
         self,
         address: PostgresAddress,
         name: str,
-        check: "Callable[[psycopg.Connection[Any]], None]" = lambda _: None,
+        check: "Callable[[psycopg.Connection[Any]], object]" = lambda _: None,
+        current: Callable[[], object] = lambda: None,
         *,
         check_s: float = CHECK_S,
     ) -> None:
         self._channel = address.channel
         self._check_s = check_s
         self._check_at = 0.0
-        self._connection = PostgresConnection(address, name, check)
+        self._connection = PostgresConnection(address, name, check, current)
         self._listening: psycopg.Connection[Any] | None = None
         self._payloads: list[str] = []
 

@@ -116,6 +116,10 @@ class Rows(NamedTuple):
     newest: int
     lost: Sequence[Lost]
 
+    def until(self, position: int) -> "Rows":
+        """Those of the messages up to a position, as if it were the newest one."""
+        return Rows([message for message in self.messages if message.position <= position], position, self.lost)
+
 
 def load_page(
     connection: "Connection[Any]",

@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigError, Unavailable
 from .engine import new_epoch
 from .postgres_batch import locked
+from .postgres_failovers import History, record_failover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from psycopg import Connection
-
-Timeline = int
-"""Number of a server's history, which grows with each failover to a replica."""
-
-# Positions that are left out at a failover: more than a hub can have given out that the new server does not know.
-JUMP = 1_000_000
 
 logger = logging.getLogger(__package__)
 
@@ -35,7 +30,9 @@ STEPS = (
     # `log` is narrow, so that a scan does not touch the bodies. `half` is what retention has deleted of the safe and of
     # the unsafe messages. `meta` is JSON in ASCII, as `text`: `jsonb` takes neither \u0000 nor half a surrogate pair.
     f"""
-    CREATE TABLE identity (epoch text NOT NULL, schema_version int NOT NULL, timeline int NOT NULL);
+    CREATE TABLE identity (
+        epoch text NOT NULL, schema_version int NOT NULL, system bigint NOT NULL, timeline int NOT NULL
+    );
     CREATE TABLE log (
         position bigint PRIMARY KEY, time_us bigint NOT NULL, topic text COLLATE "C" NOT NULL, size int NOT NULL
     ) {_VACUUMED_OFTEN};
@@ -60,7 +57,10 @@ STEPS = (
         started timestamptz NOT NULL, until timestamptz NOT NULL, told bigint NOT NULL
     ) WITH (fillfactor = 50);
     CREATE TABLE writer (token uuid PRIMARY KEY, time_us bigint NOT NULL);
-    CREATE TABLE failover ("before" bigint PRIMARY KEY, "after" bigint NOT NULL, lost_up_to bigint NOT NULL);
+    CREATE TABLE failover (
+        "before" bigint PRIMARY KEY, "after" bigint NOT NULL, lost_up_to bigint NOT NULL,
+        unheard text[] NOT NULL, until timestamptz NOT NULL
+    );
     CREATE SEQUENCE pos MINVALUE 0 START 0;
     CREATE SEQUENCE clock MINVALUE 0 START 0;
     ALTER TABLE body SET (
@@ -87,19 +87,11 @@ _FIND_TABLES = """
 _TIMELINE = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
 # Not computed by a replica, where it is an error.
 _CURRENT = f"CASE WHEN pg_is_in_recovery() THEN 0 ELSE {_TIMELINE} END"
-_LOAD_IDENTITY = f"SELECT epoch, schema_version, timeline, {_CURRENT} FROM identity"
-_INSERT_IDENTITY = f"INSERT INTO identity VALUES (%s, %s, {_TIMELINE})"
-# Messages that retention has deleted were there as well.
-# Replication of single tables leaves sequences out.
-_LOAD_NEWEST = """
-    SELECT newest, greatest(last_value, newest) FROM pos,
-        (SELECT greatest((SELECT max(position) FROM log), (SELECT max(passed) FROM half)) AS newest) stored
-    """
-_INSERT_FAILOVER = 'INSERT INTO failover ("before", "after", lost_up_to) VALUES (%s, %s, %s)'
-_NOTE_LOST = """
-    UPDATE failover SET lost_up_to = %(told)s
-    WHERE "after" < %(told)s AND "before" - 1 > %(told)s AND lost_up_to < %(told)s
-    """
+_HISTORY = f"(SELECT system_identifier FROM pg_control_system()), {_CURRENT}"
+_LOAD_HISTORY = f"SELECT {_HISTORY}"
+_LOAD_IDENTITY = f"SELECT epoch, schema_version, system, timeline, {_HISTORY} FROM identity"
+_LOAD_LAST = "SELECT last_value FROM pos"
+_INSERT_IDENTITY = f"INSERT INTO identity VALUES (%s, %s, {_HISTORY})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +100,7 @@ class Identity:
 
     epoch: str
     version: int
-    timeline: Timeline
-
-
-@dataclass(frozen=True, slots=True)
-class Failover:
-    """Positions between `after` and `before`: they may have been given out before a failover, and never are again.
-
-    Messages up to `lost_up_to` are known to be lost; none is if it equals `after`.
-    """
-
-    before: int
-    after: int
-    lost_up_to: int
-
-    @property
-    def is_lossy(self) -> bool:
-        """True if messages are known to be lost."""
-        return self.lost_up_to > self.after
+    history: History
 
 
 def open_schema(
@@ -149,38 +124,36 @@ def open_schema(
         ) from error
 
 
-def check_identity(connection: "Connection[Any]", lock_key: int, epoch: str, known: Timeline) -> Timeline:
-    """Timeline of the server, if it has the log `epoch` and is no older than `known`, the newest one seen before.
+def load_history(connection: "Connection[Any]") -> History:
+    """History of the server. Raises `Unavailable` on a replica."""
+    return _history(*connection.execute(_LOAD_HISTORY).fetchall()[0])
 
-    On a timeline that the log has not been on, positions continue so far behind the newest one that none is given out
-    twice, and the failover is recorded. Raises `Unavailable` for a replica, an old primary, or another log.
+
+def check_identity(
+    connection: "Connection[Any]", lock_key: int, epoch: str, known: History | None = None, told: int = 0
+) -> History:
+    """History of the server, if it has the log `epoch` and is no older than `known`, the newest one seen before.
+
+    If the log has been in another history, or does not know a position that a hub was `told`, positions continue so far
+    behind the newest one that none is given out twice, and the failover is recorded. Raises `Unavailable` for a
+    replica, an old primary, or another log.
     """
     stored, current = _check(connection, epoch, known)
-    if stored == current:
+    if stored == current and _last(connection) >= told:
         return current
     with locked(connection, lock_key):
         stored, current = _check(connection, epoch, known)
-        # It is lower if the server was restored from a dump or upgraded: then its history has begun again.
-        if stored != current:
-            [(newest, last)] = connection.execute(_LOAD_NEWEST).fetchall()
-            connection.execute("SELECT setval('pos', %s)", (last + JUMP,))
-            connection.execute(_INSERT_FAILOVER, (last + JUMP + 1, newest, newest))
-            connection.execute("UPDATE identity SET timeline = %s", (current,))
+        # A server that was not set to write everything to the disk, or was set back, is in the same history.
+        if stored != current or _last(connection) < told:
+            last = record_failover(connection, told, from_copy=stored.system != current.system)
+            connection.execute("UPDATE identity SET system = %s, timeline = %s", current)
             logger.warning(
-                "the server is on timeline %d after %d: positions continue at %d", current, stored, last + JUMP
+                "there was a failover: the server is on timeline %d after %d, and positions continue at %d",
+                current.timeline,
+                stored.timeline,
+                last,
             )
     return current
-
-
-def note_lost(connection: "Connection[Any]", told: int) -> None:
-    """Record that a message at position `told` was there before a failover, if the log does not have it any more."""
-    connection.execute(_NOTE_LOST, {"told": told})
-
-
-def load_failovers(connection: "Connection[Any]") -> list[Failover]:
-    """All failovers, in the order of their positions."""
-    rows = connection.execute('SELECT "before", "after", lost_up_to FROM failover ORDER BY "before"')
-    return [Failover(*row) for row in rows]
 
 
 def _migrate(connection: "Connection[Any]", schema: str, steps: "Sequence[str]") -> None:
@@ -205,16 +178,25 @@ def _migrate(connection: "Connection[Any]", schema: str, steps: "Sequence[str]")
         connection.execute("UPDATE identity SET schema_version = %s", (len(steps),))
 
 
-def _load_identity(connection: "Connection[Any]") -> tuple[Identity, Timeline]:
-    """Identity of the log, and the timeline of its server."""
-    [(epoch, version, timeline, current)] = connection.execute(_LOAD_IDENTITY).fetchall()
-    if not current:
+def _load_identity(connection: "Connection[Any]") -> tuple[Identity, History]:
+    """Identity of the log, and the history of its server."""
+    [(epoch, version, system, timeline, *current)] = connection.execute(_LOAD_IDENTITY).fetchall()
+    return Identity(epoch, version, History(system, timeline)), _history(*current)
+
+
+def _history(system: int, timeline: int) -> History:
+    if not timeline:
         raise Unavailable("the server is a replica")
-    return Identity(epoch, version, timeline), current
+    return History(system, timeline)
 
 
-def _check(connection: "Connection[Any]", epoch: str, known: Timeline) -> tuple[Timeline, Timeline]:
-    """The timeline that the log has been on, and that of its server."""
+def _last(connection: "Connection[Any]") -> int:
+    [(last,)] = connection.execute(_LOAD_LAST).fetchall()
+    return int(last)
+
+
+def _check(connection: "Connection[Any]", epoch: str, known: History | None) -> tuple[History, History]:
+    """The history that the log has been in, and that of its server."""
     from psycopg.errors import UndefinedTable  # noqa: PLC0415 - an extra
 
     try:
@@ -223,9 +205,14 @@ def _check(connection: "Connection[Any]", epoch: str, known: Timeline) -> tuple[
         raise Unavailable("the log is gone from the database") from error
     if identity.epoch != epoch:
         raise Unavailable(f"the database has another log, {identity.epoch!r} and not {epoch!r}")
-    if current < known:
+    if known and current.system != known.system:
         raise Unavailable(
-            f"the server is an old primary: it is on timeline {current}, and the log has been on {known} meanwhile; "
-            "restart the hub if the server was restored or upgraded"
+            "the server has a copy of the log, and no failover has made it: restart the hub if it was restored or "
+            "upgraded"
         )
-    return identity.timeline, current
+    if known and current.timeline < known.timeline:
+        raise Unavailable(
+            f"the server is an old primary: it is on timeline {current.timeline}, and the log has been on "
+            f"{known.timeline} meanwhile"
+        )
+    return identity.history, current

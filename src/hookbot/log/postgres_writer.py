@@ -5,6 +5,7 @@ by a token that was stored with it, before it is stored again.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
@@ -19,10 +20,15 @@ from ..callbacks import Callback, T, result_of
 from ..errors import Unavailable
 from .batch import Batch
 from .contract import Result, Unit
-from .postgres_address import PostgresAddress
 from .postgres_batch import begin_batch, find_token, finish_batch
 from .postgres_connection import Broken, PostgresConnection
+from .postgres_errors import is_lost
+from .postgres_identity import LogIdentity
 from .writer_thread import WriterThread
+
+# `require_psycopg` says what to install.
+with suppress(ImportError):
+    import psycopg
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -57,14 +63,12 @@ class PostgresWriter:
     def __init__(
         self,
         connection: PostgresConnection,
-        address: PostgresAddress,
-        epoch: str,
+        identity: LogIdentity,
         hub: str,
         clock_us: Callable[[], int] | None,
     ) -> None:
         self._connection = connection
-        self._address = address
-        self._epoch = epoch
+        self._identity = identity
         self._hub = hub
         self._clock_us = clock_us
         self._token: UUID | None = None
@@ -91,7 +95,7 @@ class PostgresWriter:
         backoff, doubted_until, lost = Backoff(0.05, 2), monotonic() + DOUBT_S, False
         while True:
             try:
-                stored = self._connection.do(partial(self._try, attempt), deadline_s=attempt.deadline_s)
+                stored, results = self._connection.do(partial(self._try, attempt), deadline_s=attempt.deadline_s)
             except Unavailable as error:
                 # A connection that was idle may have been lost long before: a new one is worth a try.
                 if attempt.sent is None and (lost or not isinstance(error, Broken)):
@@ -100,24 +104,28 @@ class PostgresWriter:
                 if attempt.sent and (monotonic() > doubted_until or self._stopping.wait(backoff.next_s())):
                     raise Unavailable(f"it is not known whether the message was stored: {error}") from error
             else:
-                if not stored[0].is_empty:
+                # Before anybody can be told of a failover in which it was lost.
+                self._identity.tell(stored.head)
+                if not stored.is_empty:
                     self._token = attempt.token
-                return stored
+                return stored, results
 
     def _try(self, attempt: _Attempt, connection: "Connection[Any]") -> StoredBatch:
-        key = self._address.lock_key
+        key = self._identity.address.lock_key
         if attempt.sent and find_token(connection, key, attempt.token):
             return attempt.sent
         attempt.sent = None
         start = begin_batch(connection, key, attempt.units, self._hub, self._clock_us and self._clock_us())
         time_us = max(start.now_us, start.time_us)
-        batch = Batch(self._epoch, start.position, time_us, start.known, start.cursors, start.fences)
+        batch = Batch(self._identity.epoch, start.position, time_us, start.known, start.cursors, start.fences)
         results = [batch.add_unit(unit) for unit in attempt.units]
         attempt.sent = batch, results
+        channel = self._identity.address.channel
         try:
-            finish_batch(connection, batch, self._hub, attempt.token, self._address.channel, replaces=self._token)
-        finally:
+            finish_batch(connection, batch, self._hub, attempt.token, channel, replaces=self._token)
+        except psycopg.Error as error:
             # The server's word that it failed leaves no doubt.
-            if not connection.closed:
+            if not is_lost(connection, error):
                 attempt.sent = None
+            raise
         return batch, results
