@@ -11,7 +11,8 @@ from hookbot.errors import KeyReused
 from hookbot.log.deduplication import Outcome, digest_of
 from hookbot.log.retention import Retention
 from hookbot.log.sqlite import open_sqlite_log
-from hookbot.log.sqlite_file import STEPS, open_log_file
+from hookbot.log.sqlite_file import open_log_file
+from hookbot.log.sqlite_schema import STEPS
 from hookbot.protocol.message import Draft, Duplicate, KeyKind, Message, Once
 
 EPOCH = "abcdefgh"

@@ -15,13 +15,13 @@ from hookbot.log.sqlite_file import (
     LOCK,
     PAGE_BYTES,
     SPARE_BYTES,
-    STEPS,
     VACUUM_BYTES,
     give_back,
     open_log_file,
     probe,
 )
 from hookbot.log.sqlite_queries import transaction
+from hookbot.log.sqlite_schema import STEPS
 from support.damage import database, fill, small_disk
 
 

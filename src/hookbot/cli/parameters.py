@@ -250,12 +250,13 @@ ORIGIN = Parsed("origin", parse_origin)
 STORE = Parsed("store", parse_store)
 HUB_URL = Parsed("URL", parse_advertised)
 UNSAFE_TOPIC = Parsed("unsafe topic", parse_unsafe)
+DATA_DIRECTORY = Directory()
 PATH = Parsed("path", _path)
 PROXIES = Parsed("proxies", TrustedProxies.parse)
 data_dir = click.option(
     "--data-dir",
     envvar="HOOKBOT_DATA_DIR",
-    type=Directory(),
+    type=DATA_DIRECTORY,
     default=default_data_dir,
     show_default="the user's state directory",
     help="Directory of the log and of generated secrets.",

@@ -15,6 +15,8 @@ import trio
 
 TRIM = "trim"
 """Duty of applying retention. Other names are those of saved cursors: of a router, a cursor or a group."""
+OF_ROUTER = "router/"
+"""Beginning of the name of a router's duty and cursor."""
 
 
 class Held:
@@ -74,6 +76,15 @@ class HubInfo:
     told: int
     """Position of the newest message that it has told its listeners."""
     duties: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The hubs that share a log, the oldest first, with its epoch and its head."""
+
+    epoch: str
+    head: int
+    hubs: Sequence[HubInfo]
 
 
 class Duties(Protocol):

@@ -12,7 +12,7 @@ from string import ascii_lowercase
 import trio
 
 from ..callbacks import result_of
-from ..errors import Superseded
+from ..errors import ConfigError, Superseded
 from ..protocol.message import Draft
 from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
 from .batch import Batch, SizeOf, own_size
@@ -28,6 +28,14 @@ PATTERNS = 1 << 15
 def new_epoch() -> str:
     """Eight random letters that name a new log."""
     return "".join(secrets.choice(ascii_lowercase) for _ in range(8))
+
+
+def unfinished_copy(place: str, source: str) -> ConfigError:
+    """Error for a log that was not copied to its end: as it is, it lacks messages."""
+    return ConfigError(
+        f"the log in {place} is a copy of that in {source} which is not finished: "
+        "let the same `hookbot log copy` go on, or delete it"
+    )
 
 
 @dataclass(frozen=True, slots=True)

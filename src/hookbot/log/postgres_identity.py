@@ -11,7 +11,7 @@ from ..errors import ConfigError, Unavailable
 from .postgres_address import PostgresAddress
 from .postgres_connection import PostgresConnection
 from .postgres_failovers import History, report
-from .postgres_schema import check_identity, load_history, open_schema
+from .postgres_schema import check_identity, load_history, open_schema, require_finished
 from .postgres_server import Server, require_privileges
 
 if TYPE_CHECKING:
@@ -21,11 +21,15 @@ logger = logging.getLogger(__package__)
 
 
 class LogIdentity:
-    """Epoch of the log, and newest history in which its server was seen; both are known after the first connection."""
+    """Epoch of the log, and newest history in which its server was seen; both are known after the first connection.
 
-    def __init__(self, address: PostgresAddress, hub: str) -> None:
+    Only `for_copy`, it may be a copy that is not finished.
+    """
+
+    def __init__(self, address: PostgresAddress, hub: str, *, for_copy: bool = False) -> None:
         self.address = address
         self._hub = hub
+        self._for_copy = for_copy
         self.epoch = ""
         self.checks = 0
         """Number of connections that were checked: before each, there may have been a failover."""
@@ -57,7 +61,10 @@ class LogIdentity:
             server = Server.read(connection)
             server.require()
             require_privileges(connection, self.address)
-            self.epoch = open_schema(connection, schema, key).epoch
+            epoch = open_schema(connection, schema, key).epoch
+            if not self._for_copy:
+                require_finished(connection, str(self.address))
+            self.epoch = epoch
             logger.info("the log in %s is kept by %s", self.address, server)
             for warning in server.warnings():
                 logger.warning("%s", warning)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, is_subtree
 from .contract import Page, SavedCursor
+from .deduplication import FirstUse
 from .engine import ScanRange
 from .postgres_batch import one_trip
 from .postgres_retention import Lost, load_half, lost_of, query_lost
@@ -93,6 +94,9 @@ _LOAD_NOW = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigi
 _LOAD_CURSORS = """
     SELECT name, position, updated_us, note FROM cursor
     WHERE name >= %(prefix)b::text AND starts_with(name, %(prefix)b::text) ORDER BY name
+    """
+_LOAD_KEYS = """
+    SELECT key, position, time_us, unsafe, fingerprint FROM once WHERE key > %b::bytea ORDER BY key LIMIT %b::bigint
     """
 _PROBE = "INSERT INTO body VALUES (%b::bigint + pg_backend_pid(), '', '')"
 
@@ -195,6 +199,11 @@ def load_now(connection: "Connection[Any]") -> int:
 def load_cursors(connection: "Connection[Any]", prefix: str) -> list[SavedCursor]:
     """Saved cursors whose names begin with `prefix`, sorted by name."""
     return [SavedCursor(*row) for row in connection.execute(_LOAD_CURSORS, {"prefix": prefix}, binary=True)]
+
+
+def load_keys(connection: "Connection[Any]", after: bytes, limit: int) -> dict[bytes, FirstUse]:
+    """The first uses of keys whose digests come after `after`, in order, at most `limit`."""
+    return {key: FirstUse(*use) for key, *use in connection.execute(_LOAD_KEYS, (after, limit), binary=True)}
 
 
 def probe(connection: "Connection[Any]") -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, Unavailable
-from .engine import new_epoch
+from .engine import new_epoch, unfinished_copy
+from .postgres_address import PostgresAddress
 from .postgres_batch import locked
 from .postgres_failovers import History, record_failover
 
@@ -154,6 +155,43 @@ def check_identity(
                 last,
             )
     return current
+
+
+def load_epoch(connection: "Connection[Any]") -> str:
+    """Epoch of the log."""
+    return _load_identity(connection)[0].epoch
+
+
+def check_readable(connection: "Connection[Any]", address: PostgresAddress) -> None:
+    """Raise `ConfigError` unless there is a whole log of this version, and `Unavailable` on a replica. Only reads."""
+    [(_, _, is_ours)] = connection.execute(_FIND_TABLES, {"schema": address.schema}).fetchall()
+    if not is_ours:
+        raise ConfigError(f"there is no log in {address}")
+    version = _load_identity(connection)[0].version
+    if version != len(STEPS):
+        raise ConfigError(
+            f"the log in {address} has version {version} of the schema, and this hookbot needs {len(STEPS)}"
+        )
+    require_finished(connection, str(address))
+
+
+def require_same_history(connection: "Connection[Any]", address: PostgresAddress) -> None:
+    """Raise `ConfigError` if the server has had a failover that no hub has taken note of: ids would be given twice."""
+    identity, current = _load_identity(connection)
+    if identity.history != current:
+        raise ConfigError(f"the server of {address} has failed over or was restored: start and stop a hub on it first")
+
+
+def copied_from(connection: "Connection[Any]") -> str | None:
+    """Place of the log of which this is a copy that is not finished; None if it is none."""
+    [(is_copy,)] = connection.execute("SELECT to_regclass('copying') IS NOT NULL").fetchall()
+    return str(connection.execute("SELECT source FROM copying").fetchall()[0][0]) if is_copy else None
+
+
+def require_finished(connection: "Connection[Any]", place: str) -> None:
+    """Raise `ConfigError` for a copy that is not finished."""
+    if source := copied_from(connection):
+        raise unfinished_copy(place, source)
 
 
 def _migrate(connection: "Connection[Any]", schema: str, steps: "Sequence[str]") -> None:

@@ -64,7 +64,7 @@ class RetentionLimits:
 
 def dense_after(partitions: Sequence["Partition"]) -> int:
     """Position after which each position up to the head has a message: retention has deleted none of them."""
-    return max(partition.passed for partition in partitions)
+    return max(max(partition.passed, partition.dense) for partition in partitions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,8 @@ class Partition:
     """Position up to which no messages are left, at least `lost`. The next step of retention starts after it."""
     oldest_us: int = 0
     """Lower bound on the time of the oldest message left."""
+    dense: int = 0
+    """Position up to which some positions may never have had a message: the log was copied from one that has holes."""
 
     def grown(self, rows: Sequence[Row]) -> "Partition":
         """The partition after these messages were appended."""
@@ -94,12 +96,15 @@ class Partition:
         size += sum([row[2] for row in rows])
         oldest_us = self.oldest_us if count else rows[0][1]
         # Not by `replace`, which takes as long as all of the above.
-        return Partition(head, head_us, count + len(rows), size, self.lost, self.lost_us, self.passed, oldest_us)
+        lost = self.lost, self.lost_us, self.passed
+        return Partition(head, head_us, count + len(rows), size, *lost, oldest_us, self.dense)
 
     def is_possible(self, *, max_size: int) -> bool:
         """False if damage has changed these totals: retention would delete messages because of a wrong size."""
         in_order = 0 <= self.lost <= self.passed <= self.head and 0 <= self.head_us <= MAX_TIME_US
-        return in_order and 0 <= self.count <= self.head - self.passed and 0 <= self.size <= max_size
+        return (
+            in_order and self.dense >= 0 and 0 <= self.count <= self.head - self.passed and 0 <= self.size <= max_size
+        )
 
     def due(self, limits: RetentionLimits) -> bool:
         """True if there may be messages to delete."""

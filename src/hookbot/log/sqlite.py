@@ -27,6 +27,7 @@ from .retention import PARTITIONS, Partition, Retention, RetentionLimits, dense_
 from .sqlite_connections import Connections
 from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import LogFile, open_log_file, probe
+from .sqlite_schema import require_finished
 from .writer_thread import WriterThread
 
 # After a restart all subscribers reconnect at once. For this many of the newest messages, "nothing new" is known
@@ -50,12 +51,13 @@ async def open_sqlite_log(
 ) -> AsyncIterator["SqliteLog"]:
     """The log in `directory`, locked against other processes until the block ends.
 
-    Raises the same errors as `open_log_file`.
+    Raises the same errors as `open_log_file`, and `ConfigError` for a copy that is not finished.
     """
     file = await trio.to_thread.run_sync(open_log_file, directory, limiter=hub_threads())
     thread = WriterThread(trio.lowlevel.current_trio_token())
     try:
         try:
+            await trio.to_thread.run_sync(require_finished, file.readers[0], directory, limiter=hub_threads())
             connections = Connections(file, thread)
             make = partial(SqliteLog, file, connections, clock_us=clock_us, scan_length=scan_length, primed=primed)
             log = await trio.to_thread.run_sync(make, limiter=hub_threads())

@@ -4,12 +4,11 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from ..errors import ConfigError, system_reason
 from .disk_reserve import DiskReserve
@@ -17,6 +16,7 @@ from .engine import new_epoch
 from .opened_files import OpenedFile, WrittenFile, is_checkpointed, is_whole
 from .sqlite_errors import GARBLED, cannot_open, is_full
 from .sqlite_repair import repair
+from .sqlite_schema import APPLICATION_ID, STEPS, check_version
 
 FILE = "hookbot.sqlite3"
 LOCK = "hookbot.lock"
@@ -36,41 +36,8 @@ ROOM_TO_OPEN = 2 << 20
 CHECKPOINT_BYTES = 16 << 20
 # Of a new file. A commit of one message writes three pages; with smaller ones, retention would take longer.
 PAGE_BYTES = 8192
-# "hook" in ASCII; distinguishes a log from any other SQLite file.
-APPLICATION_ID = 0x686F6F6B
 
 logger = logging.getLogger(__package__)
-
-STEPS = (
-    # `log` is narrow, so that a scan does not touch the bodies, and has no index on the topic, which would halve the
-    # rate of appends and of retention. `half` holds the partitions. `key` is a digest; `meta` holds the other fields of
-    # a `Message` that are not empty, as JSON.
-    """
-    CREATE TABLE identity (epoch TEXT NOT NULL);
-    CREATE TABLE log (
-        position INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, topic TEXT NOT NULL, size INTEGER NOT NULL
-    );
-    CREATE TABLE body (position INTEGER PRIMARY KEY, meta TEXT NOT NULL, body BLOB NOT NULL);
-    CREATE TABLE half (
-        unsafe INTEGER PRIMARY KEY, head INTEGER NOT NULL, head_us INTEGER NOT NULL, count INTEGER NOT NULL,
-        size INTEGER NOT NULL, lost INTEGER NOT NULL, lost_us INTEGER NOT NULL, passed INTEGER NOT NULL,
-        oldest_us INTEGER NOT NULL
-    );
-    CREATE TABLE cursor (name TEXT PRIMARY KEY, position INTEGER NOT NULL, updated_us INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE once (
-        unsafe INTEGER NOT NULL, position INTEGER NOT NULL, key BLOB NOT NULL UNIQUE, time_us INTEGER NOT NULL,
-        fingerprint BLOB NOT NULL, PRIMARY KEY (unsafe, position, key)
-    ) WITHOUT ROWID;
-    INSERT INTO half VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0, 0, 0);
-    """,
-    # `earlier_keys`: the position up to which keys were stored by their earlier digest (`earlier_keys.py`).
-    """
-    ALTER TABLE identity ADD COLUMN earlier_keys INTEGER NOT NULL DEFAULT 0;
-    UPDATE identity SET earlier_keys = (SELECT max(head) FROM half);
-    """,
-    "ALTER TABLE cursor ADD COLUMN note TEXT NOT NULL DEFAULT '';",
-)
-"""Migrations from each version of the schema to the next. All of them run for a new file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +98,39 @@ def open_log_file(directory: Path, *, steps: Sequence[str] = STEPS) -> LogFile:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as opened:
-            _lock(opened.enter_context((directory / LOCK).open("a+b", buffering=0)), directory)
+            opened.enter_context(locked(directory, "give this hub another data directory"))
             file = _open_or_only_read(directory.resolve() / FILE, steps, DiskReserve(directory), opened)
             _hold(file.reserve)
             return file
     except (*GARBLED, OSError) as error:
         raise cannot_open(directory, error) from error
+
+
+@contextmanager
+def locked(directory: Path, cure: str) -> Iterator[None]:
+    """Have the log in `directory` to oneself until the block ends. `ConfigError`, with `cure`, if a process has it."""
+    with (directory / LOCK).open("a+b", buffering=0) as lock:
+        # The lock belongs to the open file, so the kernel releases it however the process ends.
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            process = lock.read().decode().strip() or "unknown"
+            raise ConfigError(f"the log in {directory} is in use by process {process}; {cure}") from None
+        # Only for the message to a second hub: on a full disk, it is left out.
+        with suppress(OSError):
+            lock.truncate(0)
+            lock.write(b"%d\n" % os.getpid())
+        yield
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Connection that only reads the file at `path`."""
+    connection = _connect(f"{path.as_uri()}?mode=ro")
+    connection.execute("PRAGMA query_only = ON")
+    # Opens the companions now: later they may be gone, and on a full disk, opening takes space.
+    connection.execute("PRAGMA user_version").fetchone()
+    return connection
 
 
 def give_back(connection: sqlite3.Connection, *, keep_spare: bool = True) -> bool:
@@ -183,7 +177,7 @@ def _open_to_read(
         reader.execute("PRAGMA locking_mode = EXCLUSIVE")
         reader.execute("PRAGMA temp_store = MEMORY")
         reader.execute("PRAGMA query_only = ON")
-        if not _check_version(reader, path, newest=len(steps)):
+        if not check_version(reader, path, newest=len(steps)):
             raise error
         opened.enter_context(connections.pop_all())
     return LogFile(path, reader, (reader,), reserve, (), opened.pop_all(), only_read=True)
@@ -198,7 +192,7 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
         # Only as much as fits into the reserve may wait in the write-ahead log for space in the file.
         pages = min(CHECKPOINT_BYTES, reserve.size // 2) // _page_bytes(writer)
         writer.execute(f"PRAGMA wal_autocheckpoint = {pages}")
-        readers = tuple(connections.enter_context(closing(_connect_reader(path))) for _ in range(READERS))
+        readers = tuple(connections.enter_context(closing(connect_reader(path))) for _ in range(READERS))
         ahead, shared = (path.with_name(path.name + suffix) for suffix in COMPANIONS)
         files = OpenedFile(path), WrittenFile(ahead, connections), OpenedFile(shared)
         opened.enter_context(connections.pop_all())
@@ -215,33 +209,9 @@ def _hold(reserve: DiskReserve) -> None:
         )
 
 
-def _lock(lock: IO[bytes], directory: Path) -> None:
-    # The lock belongs to the open file, so the kernel releases it however the process ends.
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise ConfigError(
-            f"the log in {directory} is in use by process {lock.read().decode().strip() or 'unknown'}; "
-            "give this hub another data directory"
-        ) from None
-    # Only for the message to a second hub: on a full disk, it is left out.
-    with suppress(OSError):
-        lock.truncate(0)
-        lock.write(b"%d\n" % os.getpid())
-
-
 def _connect(database: str) -> sqlite3.Connection:
     # Worker threads use a connection in turn. Autocommit mode, since `queries.transaction` begins and commits.
     return sqlite3.connect(database, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
-
-
-def _connect_reader(path: Path) -> sqlite3.Connection:
-    connection = _connect(f"{path.as_uri()}?mode=ro")
-    connection.execute("PRAGMA query_only = ON")
-    # Opens the companions now: later they may be gone, and on a full disk, opening takes space.
-    connection.execute("PRAGMA user_version").fetchone()
-    return connection
 
 
 def _page_bytes(connection: sqlite3.Connection) -> int:
@@ -251,7 +221,7 @@ def _page_bytes(connection: sqlite3.Connection) -> int:
 
 def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:
     # The version is checked before anything is written: a file of another program has to stay as it is.
-    version = _check_version(connection, path, newest=len(steps))
+    version = check_version(connection, path, newest=len(steps))
     _configure(connection)
     if version:
         repair(connection)
@@ -262,19 +232,6 @@ def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -
     connection.execute(
         "INSERT INTO identity (epoch) SELECT ? WHERE NOT EXISTS (SELECT * FROM identity)", (new_epoch(),)
     )
-
-
-def _check_version(connection: sqlite3.Connection, path: Path, *, newest: int) -> int:
-    [version] = connection.execute("PRAGMA user_version").fetchone()
-    [application] = connection.execute("PRAGMA application_id").fetchone()
-    [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and application != APPLICATION_ID:
-        raise ConfigError(f"{path} is not a log of hookbot")
-    if version > newest:
-        raise ConfigError(
-            f"{path} is from a newer hookbot: its schema has version {version}, and this one knows up to {newest}"
-        )
-    return int(version)
 
 
 def _configure(connection: sqlite3.Connection) -> None:

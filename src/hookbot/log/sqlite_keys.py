@@ -3,13 +3,15 @@
 # ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..protocol.message import Draft
 from .deduplication import FirstUse, digest
 from .earlier_keys import earlier_digest, earlier_uses
 from .retention import STEP_ROWS, RetentionLimits
-from .sqlite_rows import in_runs
+from .sqlite_rows import in_runs, insert_rows
+
+_COLUMNS = "key, position, time_us, unsafe, fingerprint"
 
 
 def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft], *, earlier: bool) -> dict[bytes, FirstUse]:
@@ -19,6 +21,18 @@ def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft], *, earli
     if earlier:
         found = earlier_uses(keys, _load_uses(connection, map(earlier_digest, keys.values()))) | found
     return found
+
+
+def insert_keys(connection: sqlite3.Connection, keys: Mapping[bytes, FirstUse]) -> None:
+    """Write first uses by the digests of their keys."""
+    uses = [(use.unsafe, use.position, key, use.time_us, use.fingerprint) for key, use in keys.items()]
+    insert_rows(connection, "INSERT INTO once", uses)
+
+
+def load_keys(connection: sqlite3.Connection, after: bytes, limit: int) -> dict[bytes, FirstUse]:
+    """The first uses of keys whose digests come after `after`, in order, at most `limit`."""
+    query = f"SELECT {_COLUMNS} FROM once WHERE key > ? ORDER BY key LIMIT ?"
+    return dict(_decode(connection.execute(query, (after, limit))))
 
 
 def has_earlier_keys(connection: sqlite3.Connection) -> bool:
@@ -43,12 +57,13 @@ def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost
 
 
 def _load_uses(connection: sqlite3.Connection, digests: Iterable[bytes]) -> dict[bytes, FirstUse]:
-    found = {}
+    found: dict[bytes, FirstUse] = {}
     for keys in in_runs(list(digests), None):
         marks = ", ".join("?" * len(keys))
-        columns = "key, position, time_us, unsafe, fingerprint"
-        for key, position, time_us, unsafe, fingerprint in connection.execute(
-            f"SELECT {columns} FROM once WHERE key IN ({marks})", keys
-        ):
-            found[key] = FirstUse(int(position), int(time_us), bool(unsafe), bytes(fingerprint))
+        found.update(_decode(connection.execute(f"SELECT {_COLUMNS} FROM once WHERE key IN ({marks})", keys)))
     return found
+
+
+def _decode(rows: Iterable[tuple[bytes, int, int, int, bytes]]) -> Iterator[tuple[bytes, FirstUse]]:
+    for key, position, time_us, unsafe, fingerprint in rows:
+        yield bytes(key), FirstUse(int(position), int(time_us), bool(unsafe), bytes(fingerprint))

@@ -25,6 +25,7 @@ from .contract import Noted, Page, SavedCursor
 from .engine import ScanRange
 from .large_bodies import in_row, is_apart, read_body, write_body
 from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
+from .sqlite_keys import insert_keys
 from .sqlite_rows import Columns, decode, in_runs, insert_rows
 from .stored_message import encode_meta
 
@@ -64,7 +65,8 @@ def load_epoch(connection: sqlite3.Connection) -> str:
 
 def load_partitions(connection: sqlite3.Connection) -> list[Partition]:
     """Totals of the safe and the unsafe partition. Raises `ValueError` if they are garbled."""
-    rows = connection.execute(f"SELECT unsafe, {', '.join(_ACCOUNT)} FROM half ORDER BY unsafe").fetchall()
+    # All columns: a file that is not migrated yet lacks the last one.
+    rows = connection.execute("SELECT * FROM half ORDER BY unsafe").fetchall()
     if [row[0] for row in rows] != list(PARTITIONS) or not all(isinstance(one, int) for row in rows for one in row):
         raise ValueError("the totals of its messages are garbled")
     return [Partition(*row[1:]) for row in rows]
@@ -84,21 +86,20 @@ def load_topics(connection: sqlite3.Connection, scan: ScanRange) -> list[tuple[s
 
 def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     """Write the messages of a batch, and the first uses of their keys."""
-    insert_rows(
-        connection,
-        "INSERT INTO log",
-        [(position, time_us, message.topic, size) for (position, time_us, size), message in batch.stored],
+    insert_messages(
+        connection, [(row, message.topic, encode_meta(message), message.body) for row, message in batch.stored]
     )
-    insert_rows(
-        connection,
-        "INSERT INTO body",
-        [(row[0], encode_meta(message), in_row(message.body)) for row, message in batch.stored],
-    )
-    for row, message in batch.stored:
-        if is_apart(message.body):
-            write_body(connection, row[0], message.body)
-    uses = [(use.unsafe, use.position, key, use.time_us, use.fingerprint) for key, use in batch.keys.items()]
-    insert_rows(connection, "INSERT INTO once", uses)
+    insert_keys(connection, batch.keys)
+
+
+def insert_messages(connection: sqlite3.Connection, messages: Sequence[tuple[Row, str, str, bytes]]) -> None:
+    """Write messages, each as its row, topic, meta and body."""
+    log = [(position, time_us, topic, size) for (position, time_us, size), topic, _, _ in messages]
+    insert_rows(connection, "INSERT INTO log", log)
+    insert_rows(connection, "INSERT INTO body", [(row[0], meta, in_row(body)) for row, _, meta, body in messages])
+    for row, _, _, body in messages:
+        if is_apart(body):
+            write_body(connection, row[0], body)
 
 
 def save_partitions(

@@ -9,12 +9,14 @@ damaged, gets another name: then subscribers that resume start with the oldest m
 import logging
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from . import sqlite_damage as damage
 from . import sqlite_queries as queries
 from .engine import new_epoch
 from .retention import PARTITIONS, Partition, dense_after
 from .sqlite_errors import GARBLED, raise_unless_damage
+from .sqlite_rows import insert_rows
 
 _NEWEST = "SELECT max(position) FROM log"
 # They have the position of the newest message, too, or of one shortly before it.
@@ -43,7 +45,7 @@ def repair(connection: sqlite3.Connection) -> None:
     counted = stored if are_possible else _count(connection, head)
     with queries.transaction(connection):
         _make_again(connection, "half")
-        queries.save_partitions(connection, counted)
+        _save_partitions(connection, counted)
         _make_again(connection, "identity")
         connection.execute("INSERT INTO identity (epoch) VALUES (?)", (name,))
         # Any key may be an earlier one.
@@ -73,6 +75,13 @@ def _load_partitions(connection: sqlite3.Connection) -> Sequence[Partition]:
         return ()
 
 
+def _save_partitions(connection: sqlite3.Connection, partitions: Sequence[Partition]) -> None:
+    # A file that is not migrated yet lacks the last of these columns.
+    width = len(connection.execute("PRAGMA table_info(half)").fetchall())
+    rows = [(unsafe, *astuple(partition))[:width] for unsafe, partition in enumerate(partitions)]
+    insert_rows(connection, "INSERT INTO half", rows)
+
+
 def _are_possible(connection: sqlite3.Connection, partitions: Sequence[Partition]) -> bool:
     """False if damage has changed the totals, or if there are none."""
     max_size = _number(connection, _MAX_SIZE)
@@ -81,7 +90,7 @@ def _are_possible(connection: sqlite3.Connection, partitions: Sequence[Partition
     head = _head(partitions)
     # Retention may have deleted the newest messages, all those of one partition.
     is_there = head == dense_after(partitions) or any(_have(connection, head))
-    return is_there and not all(_have(connection, head + 1))
+    return dense_after(partitions) <= head and is_there and not all(_have(connection, head + 1))
 
 
 def _have(connection: sqlite3.Connection, position: int) -> list[bool]:

@@ -61,6 +61,11 @@ class StoredMessage(Message):
         return self._row[3]
 
     @property
+    def stored(self) -> tuple[int, int, int, str]:
+        """Position, time, size and meta, as they are stored: nothing is decoded."""
+        return self._row[1:]
+
+    @property
     def wrapped(self) -> bool:
         return "extra-metadata" in self._row[-1] and super().wrapped
 

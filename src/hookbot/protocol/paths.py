@@ -14,6 +14,7 @@ RouteAction = Literal["publish", "subscribe"]
 
 # Paths for operators. `hookbot` is in `RESERVED`, so no topic has one of them.
 CURSORS = "/hookbot/v1/cursors"
+HUBS = "/hookbot/v1/hubs"
 MESSAGES = "/hookbot/v1/messages/"
 ROUTERS = "/hookbot/v1/routers"
 

@@ -15,7 +15,7 @@ from ..broker.duties import while_held
 from ..broker.time_slices import TimeSlice
 from ..errors import Superseded, describe
 from ..log.contract import Move
-from ..log.duties import Held, Holder
+from ..log.duties import OF_ROUTER, Held, Holder
 from ..protocol.message import Gap, Message, format_id
 from ..protocol.topics import TopicFilter
 from . import Router
@@ -23,7 +23,6 @@ from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_in
 from .outbox import Outbox
 from .runs import END_S, MAX_HANGING, LeftThreads, Run
 
-PREFIX = "router/"
 IDLE_S = 60.0
 """Interval at which an idle router's position moves past messages of other topics, so that retention causes no gap."""
 
@@ -52,7 +51,7 @@ class SupervisedRouter:
         self.stats = RouterStats()
         self._broker = broker
         self._make = make
-        self._outbox = Outbox(broker, PREFIX + name, position)
+        self._outbox = Outbox(broker, OF_ROUTER + name, position)
         self._time_slice = TimeSlice(broker.line)
         self._retries = RetryPolicy(name, limits, self.stats, self._time_slice)
         self.runs = Runs(name, self._retries, self.stats)
@@ -65,7 +64,7 @@ class SupervisedRouter:
 
     async def run(self) -> None:
         """Run the router until cancelled; errors of the router are logged, never raised."""
-        await while_held(self._broker.log.duties, PREFIX + self.name, self._run_held, waiting=self._stand_by)
+        await while_held(self._broker.log.duties, OF_ROUTER + self.name, self._run_held, waiting=self._stand_by)
 
     @property
     def lag(self) -> int:
@@ -92,7 +91,7 @@ class SupervisedRouter:
         self.stats.state, self._holder = "starting", ""
         if self._may_have_moved:
             positions = await saved_positions(self._broker, [self.name])
-            self._outbox = Outbox(self._broker, PREFIX + self.name, positions[self.name])
+            self._outbox = Outbox(self._broker, OF_ROUTER + self.name, positions[self.name])
         self._may_have_moved = True
         try:
             async with trio.open_nursery() as nursery:
@@ -161,12 +160,14 @@ async def saved_positions(broker: Broker, names: Sequence[str]) -> dict[str, int
     Raises `Unavailable` if the log fails.
     """
     while True:
-        saved = {cursor.name.removeprefix(PREFIX): cursor.position for cursor in await broker.log.cursors(PREFIX)}
+        saved = {cursor.name.removeprefix(OF_ROUTER): cursor.position for cursor in await broker.log.cursors(OF_ROUTER)}
         new = {name: broker.head for name in names if name not in saved}
         # Superseded if another hub has saved one of them meanwhile.
         with suppress(Superseded):
             if new:
-                await broker.commit([], cursors={PREFIX + name: Move(None, position) for name, position in new.items()})
+                await broker.commit(
+                    [], cursors={OF_ROUTER + name: Move(None, position) for name, position in new.items()}
+                )
             return saved | new
 
 

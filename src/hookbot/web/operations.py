@@ -14,10 +14,12 @@ from quart import Blueprint, Response, request
 from ..broker.broker import Broker
 from ..broker.claims import ConsumerKind
 from ..broker.consumers import ConsumerInfo
+from ..broker.hubs import describe_hubs
 from ..errors import Damaged, HeldElsewhere, HookbotError, NotFound, Refused
+from ..log.duties import Family
 from ..protocol.envelope import encode_envelope, encode_json
 from ..protocol.message import format_id, format_time, parse_id
-from ..protocol.paths import CURSORS, MESSAGES, ROUTERS
+from ..protocol.paths import CURSORS, HUBS, MESSAGES, ROUTERS
 from ..protocol.since import parse_since
 from ..protocol.topics import UNSAFE, TopicFilter
 from ..threads import hub_threads
@@ -66,14 +68,7 @@ def create_api(services: Services) -> Blueprint:
         known = _CURSOR_PARAMETERS.get(request.method, ()) if request.path == CURSORS else ()
         plain.check_names({"token", *known})
 
-    @api.get("/metrics")
-    async def metrics() -> Response:
-        return Response(render(services.metrics), content_type=CONTENT_TYPE)
-
-    @api.get(ROUTERS)
-    async def routers() -> Response:
-        head = format_id(services.broker.log.epoch, services.broker.head)
-        return _json({"head": head, "routers": services.routers()})
+    _add_states(api, services)
 
     @api.get(f"{MESSAGES}<id>")
     async def message(id: str) -> Response:
@@ -106,6 +101,25 @@ def create_api(services: Services) -> Blueprint:
         return await _where_served(services, delete)
 
     return api
+
+
+def _add_states(api: Blueprint, services: Services) -> None:
+    """Add the routes that only tell how the hub, its routers and other hubs are."""
+
+    @api.get("/metrics")
+    async def metrics() -> Response:
+        return Response(render(services.metrics), content_type=CONTENT_TYPE)
+
+    @api.get(ROUTERS)
+    async def routers() -> Response:
+        head = format_id(services.broker.log.epoch, services.broker.head)
+        return _json({"head": head, "routers": services.routers()})
+
+    @api.get(HUBS)
+    async def hubs() -> Response:
+        log = services.broker.log
+        family = Family(log.epoch, services.broker.head, await log.duties.hubs())
+        return _json({"head": format_id(family.epoch, family.head), "hubs": describe_hubs(family)})
 
 
 async def _where_served(services: Services, act: Callable[[bool], Awaitable[Response]]) -> Response:

@@ -1,0 +1,120 @@
+"""``hookbot log``: the log of a hub as a whole."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
+
+import click
+
+from ..errors import ConfigError
+from ..log.copying import Copied, Note, Source, Target
+from ..log.postgres_address import PostgresAddress
+from .display import log_to_stderr
+from .parameters import DATA_DIRECTORY, Parsed
+
+Place = PostgresAddress | Path
+
+
+def parse_place(text: str) -> Place:
+    """The place of a log: a data directory, or a database. Raises `ConfigError`, which never shows a password."""
+    kind, _, rest = text.partition(":")
+    if kind in ("postgresql", "postgres"):
+        return PostgresAddress.parse(text)
+    if kind != "sqlite" or not rest:
+        raise ConfigError("a log is sqlite:DIRECTORY, with the data directory of a hub, or postgresql://HOST/DATABASE")
+    directory: Path = DATA_DIRECTORY.convert(rest, None, None)
+    return directory
+
+
+PLACE = Parsed("place", parse_place)
+
+
+@click.group()
+def log() -> None:
+    """Copy the log of a hub to another place."""
+
+
+@log.command()
+@click.argument("source", metavar="FROM", type=PLACE)
+@click.argument("target", metavar="TO", type=PLACE)
+def copy(source: Place, target: Place) -> None:
+    """Copy the log at FROM to TO, where there is none yet.
+
+    Both are sqlite:DIRECTORY, with the data directory of a hub, or postgresql://HOST/DATABASE. Stop the hubs of FROM
+    before, and start one at TO after: its listeners resume with the ids and the cursors that they have. FROM stays as
+    it is. If the copy is interrupted, the same command goes on from there.
+
+    \b
+    Example:
+      hookbot log copy sqlite:/var/lib/hookbot postgresql://hookbot@db.example.com/hookbot
+    """
+    import trio
+
+    if source == target:
+        raise click.UsageError("FROM and TO are the same log.")
+    log_to_stderr()
+    began = time.monotonic()
+    copied = trio.run(_copy, source, target)
+    click.echo(_summary(copied, time.monotonic() - began))
+
+
+async def _copy(source: Place, target: Place) -> Copied:
+    from ..log.copying import copy_log
+
+    async with open_source(source) as old, open_target(target) as new:
+        with _progress(shown=sys.stderr.isatty()) as note:
+            return await copy_log(old, new, note)
+
+
+def open_source(place: Place) -> AbstractAsyncContextManager[Source]:
+    """The log at a place, to be copied from there."""
+    if isinstance(place, PostgresAddress):
+        from ..log.postgres_copy import open_postgres_source
+
+        return open_postgres_source(place)
+    from ..log.sqlite_copy import open_sqlite_source
+
+    return open_sqlite_source(place)
+
+
+def open_target(place: Place) -> AbstractAsyncContextManager[Target]:
+    """The log at a place, to be copied to."""
+    if isinstance(place, PostgresAddress):
+        from ..log.postgres_copy import open_postgres_target
+
+        return open_postgres_target(place)
+    from ..log.sqlite_copy import open_sqlite_target
+
+    return open_sqlite_target(place)
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Note]:
+    """Show a progress bar if `shown`, and yield the function that moves it."""
+    if not shown:
+        yield lambda copied, count: None
+        return
+    began, first = time.monotonic(), -1
+    with click.progressbar(length=1, label="Copying", file=sys.stderr, show_pos=True) as bar:
+
+        def note(copied: int, count: int) -> None:
+            nonlocal first
+            first = copied if first < 0 else first
+            bar.length = max(count, copied, 1)
+            bar.label = f"Copying, {(copied - first) / max(time.monotonic() - began, 0.001):,.0f} messages/s"
+            bar.update(copied - bar.pos)
+
+        yield note
+
+
+def _summary(copied: Copied, took_s: float) -> str:
+    lines = [
+        f"{copied.messages} messages, {copied.cursors} cursors and {copied.keys} keys copied, in {took_s:.1f} s",
+    ]
+    if copied.earlier:
+        lines.append(f"{copied.earlier} messages were there from an attempt before")
+    if copied.damaged:
+        lines.append(f"{copied.damaged} messages are damaged and left out: listeners are told of a gap there")
+    return "\n".join(lines)

@@ -1,0 +1,260 @@
+"""Copies from and to a log on disk: `copying` has the rest."""
+
+# ruff: noqa: S608 - only constants of this house and numbers are formatted into statements
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict, TypeVar
+
+import trio
+
+from ..errors import ConfigError
+from ..protocol.topics import UNSAFE, TopicFilter
+from ..threads import hub_threads
+from . import sqlite_damage as damage
+from . import sqlite_keys as keys
+from . import sqlite_queries as queries
+from .contract import SavedCursor
+from .copying import PART_BYTES, PART_KEYS, PART_MESSAGES, Deleted, LogState, LostRange, Part, another_copy, not_new
+from .deduplication import FirstUse
+from .engine import ScanRange
+from .retention import Partition, dense_after
+from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
+from .sqlite_file import FILE, connect_reader, locked, open_log_file
+from .sqlite_rows import insert_rows
+from .sqlite_schema import STEPS, check_version, copied_from, require_finished
+from .stored_message import StoredMessage
+
+EVERYTHING = TopicFilter(("", UNSAFE))
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__package__)
+
+
+@asynccontextmanager
+async def open_sqlite_source(directory: Path) -> AsyncIterator["SqliteSource"]:
+    """The log in `directory`, which no hub opens until the block ends, to be copied from there.
+
+    Raises `ConfigError` if there is none, if a hub has it open, or if it is of another version or not finished itself.
+    """
+    with ExitStack() as opened:
+        yield await _run(directory, lambda: _open(directory, opened))
+
+
+class SqliteSource:
+    """A log on disk that is read whole. Opened by `open_sqlite_source`."""
+
+    def __init__(self, directory: Path, reader: sqlite3.Connection) -> None:
+        self.name = f"sqlite:{directory}"
+        self._directory = directory
+        self._reader = reader
+        self._epoch = queries.load_epoch(reader)
+        self._partitions = queries.load_partitions(reader)
+
+    async def state(self) -> LogState:
+        partitions = self._partitions
+        return LogState(
+            epoch=self._epoch,
+            head=max(partition.head for partition in partitions),
+            head_us=max(partition.head_us for partition in partitions),
+            count=sum(partition.count for partition in partitions),
+            deleted=[Deleted(partition.lost, partition.lost_us, partition.passed) for partition in partitions],
+            dense=max(partition.dense for partition in partitions),
+            earlier_keys=await _run(self._directory, lambda: _load_earlier_keys(self._reader)),
+        )
+
+    async def part(self, after: int) -> Part:
+        return await _run(self._directory, lambda: load_part(self._reader, self._epoch, self._partitions, after))
+
+    async def keys(self, after: bytes) -> Mapping[bytes, FirstUse]:
+        return await _run(self._directory, lambda: keys.load_keys(self._reader, after, PART_KEYS))
+
+    async def cursors(self) -> Sequence[SavedCursor]:
+        return await _run(self._directory, lambda: queries.load_cursors(self._reader, ""))
+
+
+@asynccontextmanager
+async def open_sqlite_target(directory: Path) -> AsyncIterator["SqliteTarget"]:
+    """The log in `directory`, which no hub opens until the block ends, to be copied to.
+
+    Raises the same errors as `open_log_file`.
+    """
+    with closing(await trio.to_thread.run_sync(open_log_file, directory, limiter=hub_threads())) as file:
+        if file.only_read:
+            raise ConfigError(f"the log in {directory} cannot be written: free some disk space")
+        yield SqliteTarget(directory, file.writer)
+
+
+class SqliteTarget:
+    """A log on disk that is written whole. Opened by `open_sqlite_target`."""
+
+    def __init__(self, directory: Path, writer: sqlite3.Connection) -> None:
+        self.name = f"sqlite:{directory}"
+        self._directory = directory
+        self._writer = writer
+
+    async def begin(self, source: str, state: LogState) -> tuple[int, int]:
+        return await self._store(lambda: _begin(self._writer, self.name, source, state))
+
+    async def newest(self) -> StoredMessage | None:
+        def load() -> StoredMessage | None:
+            partitions = queries.load_partitions(self._writer)
+            part = load_part(self._writer, queries.load_epoch(self._writer), partitions, partitions[0].head - 1)
+            return part.messages[-1] if part.messages else None
+
+        return await _run(self._directory, load)
+
+    async def add(self, messages: Sequence[StoredMessage]) -> None:
+        await self._store(lambda: _add(self._writer, messages))
+
+    async def add_lost(self, lost: LostRange) -> None:
+        # A position without a message is damage here, after `dense`.
+        await trio.lowlevel.checkpoint()
+
+    async def forget_keys(self) -> None:
+        await self._store(lambda: self._writer.execute("DELETE FROM once"))
+
+    async def add_keys(self, keys_read: Mapping[bytes, FirstUse]) -> None:
+        await self._store(lambda: keys.insert_keys(self._writer, keys_read))
+
+    async def finish(self, state: LogState, cursors: Sequence[SavedCursor]) -> None:
+        passed = max(deleted.passed for deleted in state.deleted)
+        for lost in state.lost_ranges:
+            if lost.before > passed and lost.lost_up_to > lost.after:
+                logger.warning(
+                    "positions %d to %d were lost in a failover, and a log on disk cannot tell so: listeners whose "
+                    "position is before them are told of no gap",
+                    lost.after + 1,
+                    lost.lost_up_to,
+                )
+        await self._store(lambda: _finish(self._writer, state, cursors))
+
+    async def _store(self, work: Callable[[], T]) -> T:
+        def store() -> T:
+            with queries.transaction(self._writer):
+                return work()
+
+        return await _run(self._directory, store)
+
+
+def _open(directory: Path, opened: ExitStack) -> SqliteSource:
+    path = directory.resolve() / FILE
+    if not path.exists():
+        raise ConfigError(f"there is no log in the directory {directory}")
+    opened.enter_context(locked(directory, "stop it first"))
+    reader = opened.enter_context(closing(connect_reader(path)))
+    if check_version(reader, path, newest=len(STEPS)) < len(STEPS):
+        raise ConfigError(f"{path} is from an older hookbot: start and stop a hub of this version on it first")
+    require_finished(reader, directory)
+    return SqliteSource(directory, reader)
+
+
+def load_part(connection: sqlite3.Connection, epoch: str, partitions: Sequence[Partition], after: int) -> Part:
+    """The messages after a position, as many as are copied at a time, up to damage; or what that has taken."""
+    head = max(partition.head for partition in partitions)
+    high = min(after + queries.SCAN_LENGTH, head)
+    scan = ScanRange(after, high, high, dense_after(partitions))
+    bounds: _Bounds = {"limit": PART_MESSAGES, "max_bytes": PART_BYTES, "newest": False}
+    try:
+        page = queries.load_page(connection, epoch, EVERYTHING, scan, **bounds)
+    except GARBLED as error:
+        raise_unless_damage(error)
+        page = damage.load_readable(connection, epoch, EVERYTHING, scan, **bounds, known=partitions)
+    messages = [message for message in page.messages if isinstance(message, StoredMessage)]
+    return Part(messages, page.next_after, damaged=bool(page.hole))
+
+
+class _Bounds(TypedDict):
+    limit: int
+    max_bytes: int
+    newest: bool
+
+
+async def _run(directory: Path, work: Callable[[], T]) -> T:
+    """Result of work in a thread. Raises `ConfigError` for damage, and for a disk that is full or fails."""
+    try:
+        return await trio.to_thread.run_sync(work, limiter=hub_threads())
+    except (*GARBLED, OSError) as error:
+        raise cannot_open(directory, error) from error
+
+
+def _load_earlier_keys(connection: sqlite3.Connection) -> int:
+    if not keys.has_earlier_keys(connection):
+        return 0
+    [[position]] = connection.execute("SELECT earlier_keys FROM identity")
+    return int(position)
+
+
+def _begin(writer: sqlite3.Connection, name: str, source: str, state: LogState) -> tuple[int, int]:
+    [[head, count]] = writer.execute("SELECT (SELECT max(head) FROM half), (SELECT count(*) FROM log)")
+    if copied_from(writer):
+        if queries.load_epoch(writer) != state.epoch:
+            raise another_copy(name)
+    elif head or queries.load_cursors(writer, ""):
+        raise not_new(name)
+    else:
+        writer.execute("CREATE TABLE copying (source TEXT NOT NULL)")
+        writer.execute("INSERT INTO copying VALUES (?)", (source,))
+        writer.execute("UPDATE identity SET epoch = ?", (state.epoch,))
+    return int(head), int(count)
+
+
+def _add(writer: sqlite3.Connection, messages: Sequence[StoredMessage]) -> None:
+    rows = []
+    for message in messages:
+        position, time_us, size, meta = message.stored
+        rows.append(((position, time_us, size), message.topic, meta, message.body))
+    queries.insert_messages(writer, rows)
+    position, time_us, _ = rows[-1][0]
+    # Or the log would seem damaged when it is opened again.
+    writer.execute("UPDATE half SET head = ?, head_us = ?", (position, time_us))
+
+
+def _finish(writer: sqlite3.Connection, state: LogState, cursors: Sequence[SavedCursor]) -> None:
+    for unsafe, deleted in enumerate(state.deleted):
+        # What a hub has deleted between two attempts.
+        these = f"FROM log WHERE position <= {deleted.passed} AND {queries.IN_PARTITION[bool(unsafe)]}"
+        writer.execute(f"DELETE FROM body WHERE position IN (SELECT position {these})")
+        writer.execute(f"DELETE {these}")
+    dense = _find_dense(writer, state)
+    partitions = [_count(writer, deleted, dense, unsafe=unsafe) for unsafe, deleted in enumerate(state.deleted)]
+    if max(partition.head for partition in partitions) < state.head:
+        partitions[0] = replace(partitions[0], head=state.head)
+    partitions[0] = replace(partitions[0], head_us=state.head_us)
+    queries.save_partitions(writer, partitions)
+    rows = [(cursor.name, cursor.position, cursor.updated_us, cursor.note) for cursor in cursors]
+    insert_rows(writer, "INSERT INTO cursor", rows)
+    writer.execute("UPDATE identity SET earlier_keys = ?", (state.earlier_keys,))
+    writer.execute("DROP TABLE copying")
+
+
+def _find_dense(writer: sqlite3.Connection, state: LogState) -> int:
+    """Position after which each has a message."""
+    passed = max(deleted.passed for deleted in state.deleted)
+    [[newest, after_hole]] = writer.execute(
+        "SELECT max(position), max(position) FILTER (WHERE position > before + 1) FROM"
+        " (SELECT position, lag(position, 1, :passed) OVER (ORDER BY position) AS before FROM log"
+        " WHERE position > :passed)",
+        {"passed": passed},
+    )
+    # A log whose newest position has no message would seem damaged.
+    if state.head > (newest or passed):
+        return state.head
+    if state.dense is not None:
+        return state.dense
+    return int(after_hole - 1) if after_hole else 0
+
+
+def _count(writer: sqlite3.Connection, deleted: Deleted, dense: int, *, unsafe: int) -> Partition:
+    [[head, head_us, count, size, oldest_us]] = writer.execute(
+        "SELECT max(position), max(time_us), count(*), sum(size), min(time_us) FROM log"
+        f" WHERE {queries.IN_PARTITION[bool(unsafe)]}"
+    )
+    if not count:
+        head, head_us, size, oldest_us = deleted.passed, deleted.lost_us, 0, 0
+    return Partition(head, head_us, count, size, *deleted, oldest_us, dense)
