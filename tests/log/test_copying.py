@@ -11,7 +11,7 @@ from hookbot.errors import ConfigError, sole_error
 from hookbot.log.copying import Source, copy_log
 from hookbot.log.postgres import PostgresLog
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
-from support.copies import KEEP_ALL, Content, Place, content_of, copy, fill, open_log, schema_in, source_at, target_at
+from support.copies import KEEP_ALL, Content, Place, content_of, copy, filled, open_log, schema_in, source_at, target_at
 from support.postgres import PostgresServer
 from support.postgres_tables import leave_hole
 
@@ -26,12 +26,6 @@ def place(tmp_path: Path, postgres: PostgresServer) -> Places:
 
 
 DIRECTIONS = [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "sqlite"), ("postgres", "postgres")]
-
-
-async def filled(place: Place) -> Content:
-    async with open_log(place) as log:
-        await fill(log)
-        return await content_of(log)
 
 
 async def content_at(place: Place) -> Content:

@@ -102,3 +102,10 @@ async def content_of(log: Log) -> Content:
         after = page.next_after
     lost = [log.lost_up_to(TopicFilter((pattern,))) for pattern in ("", "/unsafe/")]
     return Content(log.epoch, log.head, log.head_us, messages, holes, lost, list(await log.cursors()))
+
+
+async def filled(place: Place) -> Content:
+    """Fill a new log, and return what is in it."""
+    async with open_log(place) as log:
+        await fill(log)
+        return await content_of(log)

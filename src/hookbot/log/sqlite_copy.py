@@ -125,7 +125,7 @@ class SqliteTarget:
     async def finish(self, state: LogState, cursors: Sequence[SavedCursor]) -> None:
         passed = max(deleted.passed for deleted in state.deleted)
         for lost in state.lost_ranges:
-            if lost.before > passed and lost.lost_up_to > lost.after:
+            if lost.lost_up_to > max(lost.after, passed):
                 logger.warning(
                     "positions %d to %d were lost in a failover, and a log on disk cannot tell so: listeners whose "
                     "position is before them are told of no gap",
