@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.pages import blocks, lines_printed, lines_shown, page, section
+from support.postgres import PostgresServer
 from support.terminal import Terminal, application
 
 # CI has it: there, a test that is skipped would be a hole that nobody sees.
@@ -167,6 +168,41 @@ def test_a_listener_is_a_service(hub: Terminal, tmp_path: Path) -> None:
     token = tmp_path / "etc" / "hookbot" / "forward.token"
     assert re.fullmatch(r"[0-9a-f]{40}\n", token.read_text())
     assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_hub_is_moved_to_postgresql(hub: Terminal, postgres: PostgresServer) -> None:
+    title = "Move a hub to PostgreSQL"
+    [making] = blocks(section(PAGE, title), "sql")
+    for statement in making.replace("DATABASE hookbot", "DATABASE moved").strip().split("\n"):
+        postgres.execute(statement)
+    store = f"postgresql://hookbot@127.0.0.1:{postgres.port}/moved"
+    hub.program("systemctl", SYSTEMCTL.format(port=hub.ports[8080], store=store))
+    copying, starting = recipe(title)
+    copying = copying.replace("/var/lib/hookbot", "$HOME/.local/state/hookbot").replace(IN_EXAMPLES, store)
+    listening = 'hookbot listen --raw --cursor laptop --since all -n 1 "$SUB"\n'
+
+    hub.paste("SUB=$(hookbot make-tokens /sub/deploy)\nPUB=$(hookbot make-tokens /pub/deploy)\n")
+    first = hub.paste(f'curl -s -d one "$PUB"\ncurl -s -d two "$PUB"\n{listening}')
+    output = hub.paste(copying) + hub.paste(starting.replace(IN_EXAMPLES, store))
+    second = hub.paste(listening)
+    hub.paste("systemctl stop hookbot\n")
+
+    assert "one\n" in first
+    assert second.endswith(")\ntwo\n")
+    assert {line for line in shown(title) if "trim" not in line} - lines_printed(output) == set(), output
+    assert "  trim, github  " in output
+
+
+IN_EXAMPLES = "postgresql://hookbot@db.example.com/hookbot"
+SYSTEMCTL = """
+case $1 in
+    stop) kill $(cat $HOME/hub.pid 2>/dev/null || cat $HOME/.local/state/hookbot/hookbot.lock)
+        while curl -fs http://127.0.0.1:{port}/healthz; do sleep 0.1; done;;
+    start) hookbot serve --bind 127.0.0.1:{port} --router github --store {store} > /dev/null 2>&1 &
+        echo $! > $HOME/hub.pid
+        until curl -fs http://127.0.0.1:{port}/readyz; do sleep 0.1; done;;
+esac
+"""
 
 
 def test_what_hinders_messages_is_found(hub: Terminal) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.log.retention import STEP_BYTES, Partition, Retention, RetentionLimits, Row
+from hookbot.log.retention import STEP_BYTES, Partition, Retention, RetentionLimits, Row, dense_after
 
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_count=None, max_unsafe_bytes=None)
 
@@ -26,6 +26,15 @@ def test_after_everything_was_passed_only_new_messages_count() -> None:
     grown = partition.grown([(3, 7, 50)])
 
     assert (grown.count, grown.size, grown.oldest_us) == (1, 50, 7)
+
+
+def test_positions_are_dense_after_what_is_deleted_and_after_what_was_copied_with_holes() -> None:
+    copied = Partition(head=9, count=3, passed=2, dense=5)
+    grown = copied.grown([(10, 7, 50)])
+
+    assert grown.dense == 5
+    assert dense_after([grown, Partition(passed=3)]) == 5
+    assert dense_after([grown, Partition(passed=6)]) == 6
 
 
 def test_without_limits_nothing_is_due() -> None:

@@ -11,9 +11,11 @@ from hookbot.access.tokens import make_token
 from hookbot.client import listen
 from hookbot.hub.hub import RunningHub
 from hookbot.hub.secret_store import StoredSecret
-from hookbot.protocol.message import Draft
+from hookbot.log.postgres_address import PostgresAddress
+from hookbot.protocol.message import Draft, format_id
 from support import KEY
 from support.hubs import open_whole_hub
+from support.postgres import PostgresServer, new_schema
 
 GITHUB = StoredSecret("the secret of the tests")
 
@@ -25,7 +27,9 @@ async def hub(tmp_path: Path) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClie
         yield whole.running, whole.http
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/messages/x"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/hubs", "/hookbot/v1/messages/x"]
+)
 async def test_each_path_needs_a_token_of_its_own(tmp_path: Path, path: str) -> None:
     async with hub(tmp_path) as (_, client):
         without = await client.get(path, headers={"Authorization": ""})
@@ -72,6 +76,23 @@ async def test_the_routers_tell_how_they_are(tmp_path: Path) -> None:
     assert (router["name"], router["state"], router["lag"]) == ("github", "running", 0)
 
 
+async def test_the_hubs_of_a_shared_store_are_listed(tmp_path: Path, postgres: PostgresServer) -> None:
+    client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
+    store = PostgresAddress.parse(f"{postgres.url}?schema={new_schema()}")
+    async with open_whole_hub(tmp_path, store=store, client=client, advertise="http://10.0.0.5:8080") as whole:
+        await whole.running.broker.publish(Draft("a", b"1"))
+
+        found = (await whole.http.get("/hookbot/v1/hubs")).json()
+
+    assert found["head"] == format_id(whole.running.broker.log.epoch, 1)
+    assert [hub["url"] for hub in found["hubs"]] == ["http://10.0.0.5:8080"]
+
+
+async def test_a_hub_that_shares_no_store_lists_none(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (_, client):
+        assert (await client.get("/hookbot/v1/hubs")).json()["hubs"] == []
+
+
 async def test_a_cursor_is_listed_moved_and_deleted(tmp_path: Path) -> None:
     async with hub(tmp_path) as (running, client):
         await running.broker.publish(Draft("a", b"1"))
@@ -112,7 +133,9 @@ async def test_a_cursor_that_is_not_named_is_not_deleted(tmp_path: Path, query: 
     assert (answer.status_code, answer.text) == (400, text)
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/messages/x"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/hubs", "/hookbot/v1/messages/x"]
+)
 async def test_a_parameter_that_is_unknown_is_refused(tmp_path: Path, path: str) -> None:
     async with hub(tmp_path) as (_, client):
         answer = await client.get(path, params={"pth": "/sub/a", "token": "x"})

@@ -1,18 +1,23 @@
 """``hookbot log``: the log of a hub as a whole."""
 
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import ConfigError
-from ..log.copying import Copied, Note, Source, Target
 from ..log.postgres_address import PostgresAddress
 from .display import log_to_stderr
 from .parameters import DATA_DIRECTORY, Parsed
+
+if TYPE_CHECKING:
+    from ..log.copying import Copied, Note, Source, Target
 
 Place = PostgresAddress | Path
 
@@ -54,10 +59,10 @@ def copy(source: Place, target: Place) -> None:
 
     if source == target:
         raise click.UsageError("FROM and TO are the same log.")
-    log_to_stderr()
+    log_to_stderr(quiet=True)
     began = time.monotonic()
     copied = trio.run(_copy, source, target)
-    click.echo(_summary(copied, time.monotonic() - began))
+    click.echo(summary(copied, time.monotonic() - began))
 
 
 async def _copy(source: Place, target: Place) -> Copied:
@@ -109,12 +114,11 @@ def _progress(*, shown: bool) -> Iterator[Note]:
         yield note
 
 
-def _summary(copied: Copied, took_s: float) -> str:
+def summary(copied: Copied, took_s: float) -> str:
+    """What a person is told of a copy that is finished."""
     lines = [
-        f"{copied.messages} messages, {copied.cursors} cursors and {copied.keys} keys copied, in {took_s:.1f} s",
+        f"copied in {took_s:.1f} s: messages {copied.messages}, cursors {copied.cursors}, keys {copied.keys}",
+        *[f"copied by an attempt before: messages {copied.earlier}"] * bool(copied.earlier),
+        *[f"damaged and left out, which listeners are told as a gap: messages {copied.damaged}"] * bool(copied.damaged),
     ]
-    if copied.earlier:
-        lines.append(f"{copied.earlier} messages were there from an attempt before")
-    if copied.damaged:
-        lines.append(f"{copied.damaged} messages are damaged and left out: listeners are told of a gap there")
     return "\n".join(lines)

@@ -147,7 +147,9 @@ def _open(directory: Path, opened: ExitStack) -> SqliteSource:
     if not path.exists():
         raise ConfigError(f"there is no log in the directory {directory}")
     opened.enter_context(locked(directory, "stop it first"))
-    reader = opened.enter_context(closing(connect_reader(path)))
+    # A hub that was killed has left what it committed last in the write-ahead log; otherwise none has to be made.
+    was_closed = not path.with_name(f"{FILE}-wal").exists()
+    reader = opened.enter_context(closing(connect_reader(path, immutable=was_closed)))
     if check_version(reader, path, newest=len(STEPS)) < len(STEPS):
         raise ConfigError(f"{path} is from an older hookbot: start and stop a hub of this version on it first")
     require_finished(reader, directory)

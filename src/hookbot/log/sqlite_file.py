@@ -124,9 +124,9 @@ def locked(directory: Path, cure: str) -> Iterator[None]:
         yield
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """Connection that only reads the file at `path`."""
-    connection = _connect(f"{path.as_uri()}?mode=ro")
+def connect_reader(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    """Connection that only reads the file at `path`; without companions, if nobody writes to it meanwhile."""
+    connection = _connect(f"{path.as_uri()}?mode=ro{'&immutable=1' if immutable else ''}")
     connection.execute("PRAGMA query_only = ON")
     # Opens the companions now: later they may be gone, and on a full disk, opening takes space.
     connection.execute("PRAGMA user_version").fetchone()
