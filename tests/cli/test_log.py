@@ -15,9 +15,9 @@ from hookbot.client import listen
 from hookbot.hub.hub import RunningHub
 from hookbot.log.copying import Copied
 from hookbot.log.postgres_address import PostgresAddress
-from support import KEY
-from support.commands import Caller, on_terminal
-from support.copies import filled
+from support import GUARD_S, KEY
+from support.commands import Caller, on_terminal, run
+from support.copies import content_of, filled, open_log
 from support.hubs import open_whole_hub
 from support.postgres import PostgresServer, new_schema
 
@@ -30,7 +30,7 @@ def shared(postgres: PostgresServer) -> str:
     return f"{postgres.url}?schema={new_schema()}"
 
 
-def run(*words: Any) -> Result:
+def invoke(*words: Any) -> Result:
     return CliRunner().invoke(log, ["copy", *map(str, words)])
 
 
@@ -48,12 +48,12 @@ async def test_a_listener_goes_on_at_the_hub_of_the_copy_and_back(shared: str, t
         for body in (b"1", b"2", b"3"):
             await hub.post("/pub/deploy/app", body, token=make_token(KEY, "/pub/deploy/app"))
         begun = await heard(hub.running, 1, cursor="laptop", since="all")
-    there = await trio.to_thread.run_sync(run, f"sqlite:{first}", shared)
+    there = await trio.to_thread.run_sync(invoke, f"sqlite:{first}", shared)
     async with at(store=PostgresAddress.parse(shared)) as hub:
         moved = await heard(hub.running, 1, cursor="laptop")
         by_id = await heard(hub.running, 2, since=begun[0].id)
         await hub.post("/pub/deploy/app", b"4", token=make_token(KEY, "/pub/deploy/app"))
-    returned = await trio.to_thread.run_sync(run, shared, f"sqlite:{back}")
+    returned = await trio.to_thread.run_sync(invoke, shared, f"sqlite:{back}")
     async with at(store="sqlite:", data_dir=back) as hub:
         rest = await heard(hub.running, 2, cursor="laptop")
 
@@ -119,3 +119,41 @@ def test_what_cannot_be_done_is_said(call: Caller, words: list[str], code: int, 
     assert ended == code
     assert said in err
     assert "s3cret" not in err
+
+
+KILLED = """
+import os
+from hookbot.log.{engine}_copy import {target} as Target
+
+add, left = Target.add, [{times}]
+
+async def added(target, messages):
+    if not left[0]:
+        os.kill(os.getpid(), 9)
+    left[0] -= 1
+    await add(target, messages)
+    if not left[0]:
+        os.kill(os.getpid(), 9)
+
+Target.add = added
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [0, 1, 2])
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_a_copy_whose_process_was_killed_goes_on(engine: str, times: int, shared: str, tmp_path: Path) -> None:
+    before = await filled(tmp_path / "one")
+    target = shared if engine == "postgres" else f"sqlite:{tmp_path}/other"
+    words = "log", "copy", f"sqlite:{tmp_path}/one", target
+    settings = KILLED.format(engine=engine, target=f"{engine.title()}Target", times=times)
+
+    with trio.fail_after(GUARD_S):
+        killed, _, _ = await run(*words, settings=settings)
+        code, out, err = await run(*words)
+        refused, _, _ = await run(*words)
+
+    assert (killed, code, refused) == (-9, 0, 2), err
+    assert ("copied by an attempt before" in out.decode()) is (times > 0)
+    async with open_log(PostgresAddress.parse(shared) if engine == "postgres" else tmp_path / "other") as log:
+        assert await content_of(log) == before

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..errors import ConfigError
+from ..protocol.message import Message
 from ..protocol.topics import is_unsafe
 from .contract import SavedCursor
 from .deduplication import FirstUse
@@ -66,6 +67,13 @@ class Part(NamedTuple):
     messages: Sequence[StoredMessage]
     up_to: int
     damaged: bool = False
+
+
+def stored_of(messages: Sequence[Message]) -> list[StoredMessage]:
+    """The messages as they are stored, which were read from a log."""
+    found = [message for message in messages if isinstance(message, StoredMessage)]
+    assert len(found) == len(messages), "a log on disk or in PostgreSQL reads no others"
+    return found
 
 
 class Source(Protocol):

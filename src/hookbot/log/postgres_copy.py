@@ -12,7 +12,18 @@ from ..errors import ConfigError
 from ..protocol.topics import UNSAFE
 from . import postgres_queries as queries
 from .contract import SavedCursor
-from .copying import PART_BYTES, PART_KEYS, PART_MESSAGES, Deleted, LogState, LostRange, Part, another_copy, not_new
+from .copying import (
+    PART_BYTES,
+    PART_KEYS,
+    PART_MESSAGES,
+    Deleted,
+    LogState,
+    LostRange,
+    Part,
+    another_copy,
+    not_new,
+    stored_of,
+)
 from .deduplication import FirstUse
 from .postgres_address import PostgresAddress, require_psycopg
 from .postgres_batch import locked
@@ -99,7 +110,7 @@ class PostgresSource:
     async def part(self, after: int) -> Part:
         load = partial(queries.load_rows, epoch=self._epoch, after=after, up_to=self._head)
         rows = await self._run(partial(load, limit=PART_MESSAGES, max_bytes=PART_BYTES))
-        messages = _stored(rows.messages)
+        messages = stored_of(rows.messages)
         return Part(messages, messages[-1].position if messages else self._head)
 
     async def keys(self, after: bytes) -> Mapping[bytes, FirstUse]:
@@ -152,7 +163,7 @@ class PostgresTarget:
     async def newest(self) -> StoredMessage | None:
         load = partial(queries.load_rows, epoch=self._identity.epoch, after=self._newest - 1, up_to=None)
         rows = await self._connection.run(partial(load, limit=1, max_bytes=1), deadline_s=DEADLINE_S)
-        return next(iter(_stored(rows.messages)), None)
+        return next(iter(stored_of(rows.messages)), None)
 
     async def add(self, messages: Sequence[StoredMessage]) -> None:
         await self._store(partial(_add, name=self.name, after=self._newest, messages=messages))
@@ -247,7 +258,3 @@ def _finish(connection: "Connection[Any]", *, state: LogState, cursors: Sequence
         connection.execute(_INSERT_LOST, lost)
     connection.execute(_SET_STATE, (state.head, state.head_us))
     connection.execute("DROP TABLE copying")
-
-
-def _stored(messages: Sequence[Any]) -> Sequence[StoredMessage]:
-    return [message for message in messages if isinstance(message, StoredMessage)]

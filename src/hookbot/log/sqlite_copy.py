@@ -19,7 +19,18 @@ from . import sqlite_damage as damage
 from . import sqlite_keys as keys
 from . import sqlite_queries as queries
 from .contract import SavedCursor
-from .copying import PART_BYTES, PART_KEYS, PART_MESSAGES, Deleted, LogState, LostRange, Part, another_copy, not_new
+from .copying import (
+    PART_BYTES,
+    PART_KEYS,
+    PART_MESSAGES,
+    Deleted,
+    LogState,
+    LostRange,
+    Part,
+    another_copy,
+    not_new,
+    stored_of,
+)
 from .deduplication import FirstUse
 from .engine import ScanRange
 from .retention import Partition, dense_after
@@ -167,8 +178,7 @@ def load_part(connection: sqlite3.Connection, epoch: str, partitions: Sequence[P
     except GARBLED as error:
         raise_unless_damage(error)
         page = damage.load_readable(connection, epoch, EVERYTHING, scan, **bounds, known=partitions)
-    messages = [message for message in page.messages if isinstance(message, StoredMessage)]
-    return Part(messages, page.next_after, damaged=bool(page.hole))
+    return Part(stored_of(page.messages), page.next_after, damaged=bool(page.hole))
 
 
 class _Bounds(TypedDict):
