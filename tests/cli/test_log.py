@@ -129,31 +129,33 @@ add, left = Target.add, [{times}]
 
 async def added(target, messages):
     if not left[0]:
-        os.kill(os.getpid(), 9)
+        os.kill(os.getpid(), {number})
     left[0] -= 1
     await add(target, messages)
     if not left[0]:
-        os.kill(os.getpid(), 9)
+        os.kill(os.getpid(), {number})
 
 Target.add = added
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("times", [0, 1, 2])
+@pytest.mark.parametrize(("number", "times"), [(9, 0), (9, 1), (9, 2), (2, 1)])
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
-async def test_a_copy_whose_process_was_killed_goes_on(engine: str, times: int, shared: str, tmp_path: Path) -> None:
+async def test_a_copy_that_was_killed_or_interrupted_goes_on(
+    engine: str, number: int, times: int, shared: str, tmp_path: Path
+) -> None:
     before = await filled(tmp_path / "one")
     target = shared if engine == "postgres" else f"sqlite:{tmp_path}/other"
     words = "log", "copy", f"sqlite:{tmp_path}/one", target
-    settings = KILLED.format(engine=engine, target=f"{engine.title()}Target", times=times)
+    settings = KILLED.format(engine=engine, target=f"{engine.title()}Target", number=number, times=times)
 
     with trio.fail_after(GUARD_S):
         killed, _, _ = await run(*words, settings=settings)
         code, out, err = await run(*words)
         refused, _, _ = await run(*words)
 
-    assert (killed, code, refused) == (-9, 0, 2), err
+    assert (killed, code, refused) == ({9: -9, 2: 130}[number], 0, 2), err
     assert ("copied by an attempt before" in out.decode()) is (times > 0)
     async with open_log(PostgresAddress.parse(shared) if engine == "postgres" else tmp_path / "other") as log:
         assert await content_of(log) == before

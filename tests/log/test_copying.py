@@ -238,6 +238,34 @@ async def test_a_log_that_a_hub_uses_is_not_copied(place: Places, engine: str) -
         await copy(place(engine), place("sqlite"))
 
 
+async def test_a_source_that_was_used_meanwhile_is_copied_again(place: Places) -> None:
+    source, target = place("postgres"), place("sqlite")
+    await filled(source)
+    async with source_at(source) as reading, target_at(target) as writing:
+        state = await reading.state()
+        with pytest.raises(ConfigError, match="has changed meanwhile: stop its hubs, and copy again"):
+            await copy_log(used_before_the_end(reading, source), writing, lambda copied, count: None)
+    before = await content_at(source)
+
+    copied = await copy(source, target)
+
+    assert (before.head, copied.messages) == (state.head + 1, 1)
+    assert await content_at(target) == before
+
+
+def used_before_the_end(reading: Source, source: Place) -> Source:
+    """The source, in which a hub stores a message before the cursors are read."""
+    read_cursors = reading.cursors
+
+    async def cursors() -> object:
+        async with open_log(source) as log:
+            await log.append([Draft("a", b"meanwhile")])
+        return await read_cursors()
+
+    reading.cursors = cursors  # type: ignore[method-assign, assignment]
+    return reading
+
+
 async def test_an_empty_log_can_be_copied(place: Places) -> None:
     source, target = place("sqlite"), place("postgres")
     before = await content_at(source)
