@@ -8,7 +8,7 @@ PYTEST = $(BIN)/pytest -n auto --dist worksteal
 # pytest keeps its rewritten assertions beside the tests: without them, it needs twice as long to begin.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run check test coverage test-all demo crash-test bench bench-full lint format release changelog hooks constraints clean
+.PHONY: run check test coverage test-all demo demo-cluster crash-test bench bench-full lint format release changelog hooks constraints clean
 
 run: $(VENV)/.installed
 	$(BIN)/hookbot serve --bind 127.0.0.1:8080 --router github
@@ -35,6 +35,10 @@ test-3.%:
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
+
+# With a PostgreSQL of its own, for which Debian's package postgresql has to be installed.
+demo-cluster: $(VENV)/.installed-postgres
+	$(BIN)/python examples/cluster/demo.py
 
 crash-test: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(BIN)/python -m end_to_end.crash
@@ -72,6 +76,10 @@ hooks: $(VENV)/.installed-dev
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-postgres: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[postgres]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

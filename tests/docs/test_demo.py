@@ -1,4 +1,4 @@
-"""`make demo`: each listener hears what it subscribes to, and nothing of its neighbour."""
+"""`make demo` and `make demo-cluster` show what they say."""
 
 import re
 import subprocess
@@ -7,20 +7,41 @@ from pathlib import Path
 
 import pytest
 
+from support.postgres import require_postgres
+
 pytestmark = pytest.mark.slow
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def printed_by(demo: str) -> str:
+    """What a demo prints, which ends well within a minute."""
+    command = [sys.executable, str(EXAMPLES / demo)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_a_listener_hears_its_repository_and_not_its_neighbour() -> None:
-    done = subprocess.run([sys.executable, DEMO], capture_output=True, text=True, timeout=60, check=True)
+    printed = printed_by("demo.py")
 
-    heard = re.findall(r"(?m)^  Codertocat/(\S*) +<- github\.com/repo/Codertocat/([^/\n]+)", done.stdout)
+    heard = re.findall(r"(?m)^  Codertocat/(\S*) +<- github\.com/repo/Codertocat/([^/\n]+)", printed)
     assert {(name, about) for name, about in heard if name} == {
         ("Hello-World", "Hello-World"),
         ("Spoon-Knife", "Spoon-Knife"),
     }
     assert {about for name, about in heard if not name} == {"Hello-World", "Spoon-Knife"}
     for name in ("Hello-World", "Spoon-Knife", ""):
-        assert f"  Codertocat/{name:13} {sum(listener == name for listener, _ in heard)} messages\n" in done.stdout
-    assert "refused, it is signed with another secret: 401" in done.stdout
+        assert f"  Codertocat/{name:13} {sum(listener == name for listener, _ in heard)} messages\n" in printed
+    assert "refused, it is signed with another secret: 401" in printed
+
+
+def test_a_hub_that_is_killed_costs_no_listener_a_message() -> None:
+    require_postgres()
+
+    printed = printed_by("cluster/demo.py")
+
+    [stored] = re.findall(r"The senders were told of (\S+) messages", printed)
+    rows = re.findall(r"(?m)^  (listener \d) +(\S+) +(\d+) +(\d+) +(\d+)$", printed)
+    assert rows == [(f"listener {number}", stored, "0", "0", "0") for number in (1, 2)]
+    assert "  hub 1 is killed, after " in printed
+    assert "listener 1 is connected again" in printed
+    assert "Nothing was lost, doubled or out of order" in printed
