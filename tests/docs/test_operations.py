@@ -1,16 +1,12 @@
 """docs/operations.md: the site for nginx is a whole one, and passes on everything that a hub serves."""
 
-import os
 import re
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-import trio
 import trustme
 
 from hookbot.access.client_address import TrustedProxies
@@ -19,30 +15,13 @@ from hookbot.client import Messages, listen, publish
 from hookbot.protocol.message import Message
 from support import KEY
 from support.hubs import WholeHub, open_whole_hub
+from support.nginx import needs_nginx, running_nginx
 from support.ports import free_ports
 
-# CI has it: there, a test that is skipped would be a hole that nobody sees.
-needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None and "CI" not in os.environ, reason="needs nginx")
 pytestmark = [pytest.mark.slow, needs_nginx]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 [SITE] = re.findall(r"```nginx\n(.*?)```", PAGE, re.DOTALL)
-# What Debian's nginx.conf has around a site, with every path of its own.
-AROUND = """
-daemon off;
-pid {directory}/pid;
-error_log stderr notice;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    include {directory}/site;
-}}
-"""
 
 
 class Proxy:
@@ -69,28 +48,9 @@ async def proxy(hub: WholeHub, tmp_path: Path) -> AsyncIterator[Proxy]:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "localhost.pem")
     site = SITE.replace("listen 443", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8080", f"127.0.0.1:{hub.port}")
-    (tmp_path / "site").write_text(re.sub(r"/etc/letsencrypt/\S+(?=;)", str(tmp_path / "localhost.pem"), site))
-    (tmp_path / "nginx.conf").write_text(AROUND.format(directory=tmp_path))
-    process = await trio.lowlevel.open_process(
-        ["nginx", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")], stderr=subprocess.PIPE
-    )
-    try:
-        await wait_until_started(process)
+    site = re.sub(r"/etc/letsencrypt/\S+(?=;)", str(tmp_path / "localhost.pem"), site)
+    async with running_nginx(site, tmp_path):
         yield Proxy(port, tmp_path / "ca.pem")
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def wait_until_started(process: trio.Process) -> None:
-    """Wait until nginx has workers; fail with what it has printed if it ends."""
-    assert process.stderr
-    printed = b""
-    while b"start worker process " not in printed:
-        more = await process.stderr.receive_some()
-        if not more:
-            pytest.fail(printed.decode())
-        printed += more
 
 
 async def first_of(messages: Messages) -> Message:

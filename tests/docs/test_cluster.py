@@ -1,0 +1,137 @@
+"""examples/cluster/: what can be checked of the compose file without Docker, and its nginx in front of two hubs."""
+
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from hookbot.access.tokens import make_token
+from hookbot.cli.serve import serve
+from hookbot.client import listen, publish
+from hookbot.hub import secret_store as store
+from hookbot.protocol.message import Message
+from support import KEY
+from support.commands import starting
+from support.hubs import HubProcess
+from support.nginx import needs_nginx, running_nginx
+from support.pages import blocks, page
+from support.ports import free_ports
+from support.postgres import PostgresServer, new_schema
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "examples" / "cluster"
+COMPOSE = page("examples/cluster/compose.yaml")
+README = page("examples/cluster/README.md")
+SITE = page("examples/cluster/nginx.conf")
+COMMANDS = [re.findall('"(.*?)"', words) for words in re.findall(r"(?m)^    command: \[(.*)\]$", COMPOSE)]
+
+
+def test_the_command_of_each_hub_can_be_typed_and_says_where_the_other_one_reaches_it() -> None:
+    services = re.findall(r"(?m)^  (hub-\d):$", COMPOSE)
+
+    assert len(services) == len(COMMANDS) == 2
+    for service, [name, *words] in zip(services, COMMANDS, strict=True):
+        assert name == serve.name
+        with serve.make_context("serve", words) as context:
+            assert context.params["advertise"] == f"http://{service}:8080"
+        assert f"server {service}:8080 " in SITE
+
+
+def test_every_variable_of_a_hub_is_one_that_it_reads() -> None:
+    known = {option.envvar for option in serve.named_options().values()} | {store.KEY}
+    used = set(re.findall(r"(?m)^    (HOOKBOT_\w+):", COMPOSE))
+
+    assert len(used) == 4
+    assert used - known == set()
+
+
+def test_the_secrets_are_made_by_the_first_command_and_are_nowhere_in_the_file(tmp_path: Path) -> None:
+    make_secrets, _ = blocks(README)[0].splitlines()
+    subprocess.run(["bash", "-c", make_secrets], cwd=tmp_path, check=True)
+    made = dict(line.split("=") for line in (tmp_path / ".env").read_text().splitlines())
+
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert {len(secret) for secret in made.values()} == {64}
+    assert set(re.findall(r"\$\{(\w+)", COMPOSE)) == made.keys()
+    assert all(value.startswith("${") for value in re.findall(r"(?:KEY|PASSWORD): (.*)", COMPOSE))
+    assert "examples/cluster/.env\n" in page(".gitignore")
+
+
+def test_the_image_is_made_from_files_of_the_checkout_for_a_python_that_is_supported() -> None:
+    [copied] = re.findall(r"COPY (.*) \./\n", COMPOSE)
+    [context] = re.findall(r"context: (\S+)", COMPOSE)
+    project = tomllib.loads(page("pyproject.toml"))["project"]
+
+    assert (FOLDER / context).resolve() == ROOT
+    for name in (*copied.split(), "src"):
+        assert (ROOT / name).exists()
+    assert {project["readme"], *project["license-files"]} < set(copied.split())
+    [python] = re.findall(r"FROM python:(\S+)-slim", COMPOSE)
+    assert f"Programming Language :: Python :: {python}" in project["classifiers"]
+    [extra] = re.findall(r"pip install --no-cache-dir '\.\[(\w+)\]'", COMPOSE)
+    assert extra in project["optional-dependencies"]
+
+
+def test_every_file_that_is_mounted_is_there() -> None:
+    for name in re.findall(r"- \./(\S+?):", COMPOSE):
+        assert (FOLDER / name).exists()
+
+
+def test_the_commands_of_the_page_are_for_services_of_the_file() -> None:
+    services = set(re.findall(r"(?m)^  ([\w-]+):$", COMPOSE))
+    lines = re.findall(r"docker compose (?:exec|stop|kill|start|restart) ([\w-]+)", " ".join(README.split()))
+
+    assert len(lines) == 5
+    assert set(lines) < services
+    [exec] = re.findall(r"docker compose exec \S+ (hookbot .*)", README)
+    assert shlex.split(exec)[:2] == ["hookbot", "make-tokens"]
+
+
+@pytest.fixture
+async def hubs(postgres: PostgresServer, tmp_path: Path) -> AsyncIterator[list[HubProcess]]:
+    """Two hubs with the commands of the file."""
+    async with starting() as start:
+        options = "--store", f"{postgres.url}?schema={new_schema()}", "--trust-proxy", "1"
+        made = [HubProcess(start, tmp_path, *words, *options) for _, *words in COMMANDS]
+        for hub in made:
+            await hub.start()
+        yield made
+
+
+@pytest.fixture
+async def url_of(hubs: list[HubProcess], tmp_path: Path) -> AsyncIterator[Callable[[str], str]]:
+    """URL of a path at the proxy."""
+    [port] = free_ports(1)
+    site = SITE.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    for number, hub in enumerate(hubs, 1):
+        site = site.replace(f"hub-{number}:8080", f"127.0.0.1:{hub.port}")
+    async with running_nginx(site, tmp_path):
+        yield lambda path: f"http://{make_token(KEY, path)}@127.0.0.1:{port}{path}"
+
+
+async def hear(url: str, bodies: list[bytes], *, task_status: trio.TaskStatus[None]) -> None:
+    """Hear exactly these bodies, in this order."""
+    async with listen(url) as messages:
+        task_status.started()
+        for body in bodies:
+            message = await anext(messages)
+            assert isinstance(message, Message)
+            assert message.body == body
+
+
+@pytest.mark.slow
+@needs_nginx
+async def test_listeners_behind_the_proxy_miss_nothing_when_a_hub_is_killed(
+    hubs: list[HubProcess], url_of: Callable[[str], str]
+) -> None:
+    async with trio.open_nursery() as listening:
+        for _ in range(4):
+            await listening.start(hear, url_of("/sub/x"), [b"before", b"after"])
+        await publish(url_of("/pub/x"), b"before")
+        await hubs[0].kill()
+        await publish(url_of("/pub/x"), b"after")
