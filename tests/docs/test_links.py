@@ -8,7 +8,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BASE = "https://github.com/hookbot/hookbot/blob/main/"
 README = (ROOT / "README.md").read_text()
-PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("changes/README.md"), *ROOT.glob("C*.md"), *ROOT.glob("S*.md")])
+PAGES = sorted(
+    page
+    for pattern in ("docs/*.md", "examples/*/*.md", "changes/README.md", "C*.md", "S*.md")
+    for page in ROOT.glob(pattern)
+)
 
 
 def without_code(text: str) -> str:

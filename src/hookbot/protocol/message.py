@@ -186,8 +186,8 @@ class Duplicate:
 class Gap:
     """A hole in a subscription: messages after `after` (None: unknown or the start) and before `before` may be lost.
 
-    The reason is ``retention`` (the log has deleted them), ``damage`` (the log's file is damaged there) or
-    ``other-log`` (the requested id is not from this log).
+    The reason is ``retention`` (the log has deleted them), ``damage`` (the log's file is damaged there),
+    ``failover`` (its server has lost them) or ``other-log`` (the requested id is not from this log).
     """
 
     reason: str
