@@ -1,10 +1,13 @@
-"""examples/cluster/: what can be checked of the compose file without Docker, and its nginx in front of two hubs."""
+"""docs/cluster.md, and what docs/operations.md says of several hubs: both can be pasted, beside a private PostgreSQL.
+
+examples/cluster/: its nginx in front of two hubs, and what can be checked of its compose file without Docker.
+"""
 
 import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +22,16 @@ from support import KEY
 from support.commands import starting
 from support.hubs import HubProcess
 from support.nginx import needs_nginx, running_nginx
-from support.pages import blocks, page
+from support.pages import blocks, lines_printed, lines_shown, page, section
 from support.ports import free_ports
-from support.postgres import PostgresServer, new_schema
+from support.postgres import OWNER, PostgresServer, new_schema, require_postgres, running_postgres
+from support.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "cluster"
 COMPOSE = page("examples/cluster/compose.yaml")
+PAGE = page("docs/cluster.md")
+OPERATIONS = page("docs/operations.md")
 README = page("examples/cluster/README.md")
 SITE = page("examples/cluster/nginx.conf")
 COMMANDS = [re.findall('"(.*?)"', words) for words in re.findall(r"(?m)^    command: \[(.*)\]$", COMPOSE)]
@@ -135,3 +141,51 @@ async def test_listeners_behind_the_proxy_miss_nothing_when_a_hub_is_killed(
         await publish(url_of("/pub/x"), b"before")
         await hubs[0].kill()
         await publish(url_of("/pub/x"), b"after")
+
+
+@pytest.fixture
+def server(terminal: Terminal) -> Iterator[PostgresServer]:
+    """A server that is empty, and the one of this machine for who types into the terminal."""
+    for name in ("psql", "pg_dump", "pg_restore"):
+        terminal.program(name, f'exec {require_postgres() / name} "$@"')
+    terminal.program("sudo", f'[ "$1 $2" = "-u {OWNER}" ] && shift 2 && PGUSER={OWNER} exec "$@"')
+    with running_postgres() as server:
+        server.execute("DROP DATABASE hookbot", database="postgres")
+        terminal.paste(f"export PGHOST=127.0.0.1 PGPORT={server.port}\n")
+        yield server
+
+
+@pytest.mark.slow
+def test_two_hubs_on_one_server_can_be_pasted(server: PostgresServer, terminal: Terminal) -> None:
+    part = section(PAGE, "Try it on one server")
+
+    output = "".join(terminal.paste(block) for block in blocks(part))
+
+    assert lines_shown(part) - lines_printed(output) == set(), output
+    assert server.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'log'") == [("hookbot",)]
+
+
+@pytest.mark.slow
+def test_a_backup_can_be_pasted_and_restored_without_giving_an_id_twice(
+    server: PostgresServer, terminal: Terminal, tmp_path: Path
+) -> None:
+    role, hubs, *_ = blocks(section(PAGE, "Try it on one server"))
+    back_up, restore = (
+        block.replace("@db.example.com", "@127.0.0.1").replace("/var/backups", str(tmp_path))
+        for block in blocks(section(OPERATIONS, "Several hubs with one log"))
+    )
+    urls = "".join(
+        f'{way.upper()}="$(hookbot make-tokens -U http://127.0.0.1:8082 /{way}/x)"\n' for way in ("pub", "sub")
+    )
+    ids = "hookbot listen --json --since all --no-follow \"$SUB\" 2> errors | grep -o '[a-z]*-[0-9]\\{15\\}'\n"
+    terminal.paste(f'{role}{hubs}{urls}curl -d first "$PUB"\n{back_up}curl -d second "$PUB"\n')
+    [first, second] = terminal.paste(ids).split()
+
+    _make_key, _, start = hubs.partition("\n")
+    terminal.paste(f"kill %1 %2; wait\n{restore}{start}")
+    terminal.paste('curl -d third "$PUB"\n')
+
+    gap = terminal.paste(f'hookbot listen --since {second} --limit 1 "$SUB"\n')
+    assert "are missing (failover)" in gap
+    assert "third" in gap
+    assert terminal.paste(ids).split() == [first, f"{first[:-7]}1000002"]
