@@ -1,4 +1,7 @@
-"""docs/operations.md: root can paste each step into an empty machine. Its systemd is a script that runs the unit."""
+"""docs/operations.md: root can paste each step into an empty machine. Its systemd is a script that runs the unit.
+
+So can root with what docs/cluster.md says of the machines of a family.
+"""
 
 import os
 import shutil
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.pages import blocks, lines_printed, lines_shown, page, section
+from support.postgres import running_postgres
 from support.terminal import Terminal
 
 # CI has it: there, a test that is skipped would be a hole that nobody sees.
@@ -26,11 +30,12 @@ SYSTEMD = """
 unit={root}/etc/systemd/system/hookbot.service
 stop() {{ kill "$(cat {root}/pid)"; while kill -0 "$(cat {root}/pid)"; do sleep 0.1; done; }} 2> /dev/null
 start() {{
+    umask 077
     mkdir -p {root}/run/credentials/hookbot.service
     for credential in $(sed -n s/^LoadCredential=//p "$unit".d/*.conf 2> /dev/null); do
         cp "${{credential#*:}}" "{root}/run/credentials/hookbot.service/${{credential%%:*}}"
     done
-    export $(sed -n s/^Environment=//p "$unit")
+    export $(cat "$unit" "$unit".d/*.conf 2> /dev/null | sed -n s/^Environment=//p)
     setsid $(sed -n s/^ExecStart=//p "$unit") > {root}/journal 2>&1 < /dev/null &
     echo $! > {root}/pid
 }}
@@ -100,3 +105,31 @@ def test_the_page_can_be_pasted_from_its_first_line_to_its_last(machine: Machine
     restored = machine.paste('hookbot listen --raw --since all --no-follow "$(hookbot make-tokens /sub/)" 2> errors\n')
     assert restored == "first\n"
     assert "hookbot_head 1" in machine.paste(metrics)
+
+
+def test_a_hub_of_a_family_has_its_key_and_its_password_from_systemd(machine: Machine) -> None:
+    install = blocks(PAGE)[0]
+    part = section(page("docs/cluster.md"), "Use several machines")
+    [config], [pass_on] = blocks(part, "toml"), blocks(part)
+    password = "let-in"
+    with running_postgres() as server:
+        (server.data / "pg_hba.conf").write_text(
+            "host all hookbot 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+        )
+        server.execute(f"CREATE ROLE hookbot LOGIN PASSWORD '{password}'")
+        server.execute("ALTER DATABASE hookbot OWNER TO hookbot")
+        server.restart()
+        here = config.replace("db.example.com", f"127.0.0.1:{server.port}").partition("?")[0] + '"'
+        files = {
+            "/etc/hookbot.toml": here.replace("10.0.0.5", "127.0.0.1"),
+            "/etc/hookbot/key": "a key that is long enough for anybody",
+            "/etc/hookbot/pgpass": f"*:*:*:hookbot:{password}",
+        }
+        machine.paste(
+            install.partition("echo ")[0] + "mkdir /etc/hookbot; cp deploy/hookbot.service /etc/systemd/system\n"
+        )
+        machine.paste("".join(f"cat > {name} <<'END'\n{text}\nEND\n" for name, text in files.items()))
+
+        machine.paste(pass_on)
+
+        assert machine.paste("curl -s --retry 9 --retry-connrefused http://127.0.0.1:8080/readyz\n") == "ok\n"
