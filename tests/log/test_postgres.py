@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from secrets import token_hex
+from threading import Event
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from hookbot.errors import ConfigError, Superseded, Unavailable
 from hookbot.log.contract import Unit
 from hookbot.log.duties import TRIM, Held
 from hookbot.log.postgres import PostgresLog, open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
-from hookbot.log.postgres_batch import NEWS
+from hookbot.log.postgres_batch import NEWS, finish_batch
 from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
@@ -128,6 +131,31 @@ async def test_what_a_hub_stores_for_a_duty_that_another_has_taken_over_is_super
         assert isinstance(superseded, Superseded)
         assert not isinstance(stored, Superseded)
         assert [cursor.position for cursor in await one.log.cursors()] == [1]
+
+
+async def test_what_a_hub_has_stored_is_told_after_its_answer_also_if_it_is_read_before(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with family.hubs(2) as (one, other):
+        is_stored, may_be_answered = trio.Event(), Event()
+        token = trio.lowlevel.current_trio_token()
+
+        def finish_slowly(*arguments: Any, **options: Any) -> None:
+            finish_batch(*arguments, **options)
+            token.run_sync_soon(is_stored.set)
+            may_be_answered.wait(GUARD_S)
+
+        monkeypatch.setattr("hookbot.log.postgres_writer.finish_batch", finish_slowly)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.store, "a")
+            await is_stored.wait()
+            await other.until_told(1)
+            nursery.start_soon(one.log.refresh)
+            await wait_all_tasks_blocked(0.05)
+            assert one.positions == []
+            may_be_answered.set()
+
+        assert one.positions == [1]
 
 
 async def test_one_hub_trims_and_the_others_know_what_is_lost(family: Family) -> None:

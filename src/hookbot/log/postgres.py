@@ -119,6 +119,8 @@ class PostgresLog(Engine):
         self._failovers_after = 0
         """Number of connections that had been checked when they were read."""
         self._caught_up_at = trio.current_time()
+        self._answered = trio.Event()
+        """Set when the batch that is being stored is answered."""
         address = identity.address
         self.duties: PostgresDuties = PostgresDuties(
             connections.duties, hub, lambda: self.head, channel=address.channel, lock_key=address.lock_key
@@ -134,7 +136,11 @@ class PostgresLog(Engine):
         return self._head_us
 
     def store(self, units: Sequence[Unit], done: Stored) -> None:
+        answered = self._answered = trio.Event()
+
         def stored(result: StoredBatch | Exception) -> None:
+            self._writer.begun = None
+            answered.set()
             if isinstance(result, Exception):
                 done(result)
                 return
@@ -246,6 +252,9 @@ class PostgresLog(Engine):
             rows = rows.until(failover.after)
         elif failover := self._failovers.at(after):
             self._follower.skip_to(failover.before - 1)
+        # What this hub has stored is told when its publishers are answered.
+        while self._writer.begun is not None and rows.newest > self._writer.begun:
+            await self._answered.wait()
         return rows.messages, rows.newest
 
     async def _look_for_failovers(self) -> None:

@@ -71,6 +71,9 @@ class PostgresWriter:
         self._identity = identity
         self._hub = hub
         self._clock_us = clock_us
+        self.begun: int | None = None
+        """Position before a batch that others may read, until its publishers are answered; whoever does that resets it.
+        """
         self._token: UUID | None = None
         """That of the last batch that was stored."""
         self._stopping = Event()
@@ -121,6 +124,7 @@ class PostgresWriter:
         results = [batch.add_unit(unit) for unit in attempt.units]
         attempt.sent = batch, results
         channel = self._identity.address.channel
+        self.begun = batch.after
         try:
             finish_batch(connection, batch, self._hub, attempt.token, channel, replaces=self._token)
         except psycopg.Error as error:
