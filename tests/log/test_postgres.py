@@ -292,6 +292,17 @@ async def test_news_are_heard_of_without_a_notification(lone_family: Family, mon
         await other.until_told(position)
 
 
+@pytest.mark.parametrize("payload", ["news", "news a x", f"news a {'9' * 5000}", "news a -1", "duties x", ""])
+async def test_what_others_notify_on_the_channel_of_the_log_does_no_harm(family: Family, payload: str) -> None:
+    async with family.hubs(1) as (hub,):
+        family.execute(f"SELECT pg_notify('hookbot_{family.schema}', '{payload}')")
+        family.execute(f"SELECT pg_notify('hookbot_{family.schema}', 'duties')")
+        with trio.fail_after(GUARD_S):
+            await hub.log.duties.changed.wait()
+
+        assert await hub.store("a") == [1]
+
+
 async def test_a_server_that_is_down_refuses_and_works_again_by_itself(lone_family: Family) -> None:
     async with lone_family.hubs(1) as (hub,):
         await hub.store("a")

@@ -237,8 +237,11 @@ class PostgresLog(Engine):
             case [kind] if kind == NOTICE:
                 self.duties.look()
             # What this hub has stored it knows, as soon as the writer does.
-            case [kind, hub, position] if kind == NEWS and hub != self._hub and int(position) > self.head:
-                self._follower.wake()
+            case [kind, hub, position] if kind == NEWS and hub != self._hub:
+                # Any role of the database may notify, whatever else it may do.
+                with suppress(ValueError):
+                    if int(position) > self.head:
+                        self._follower.wake()
 
     async def _load_news(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int]:
         load = partial(queries.load_rows, epoch=self.epoch, after=after, up_to=up_to)
