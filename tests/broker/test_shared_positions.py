@@ -341,14 +341,37 @@ async def test_the_limit_of_a_path_counts_those_of_all_hubs(
         async with hubs[number % 2].open(cursor=f"c{number}"):
             pass
 
-    await a.consumers.locate(listening(cursor="one-more"))
     with pytest.raises(Refused, match="has 100 cursors and groups already"):
-        a.consumers.check_request(listening(cursor="one-more"))
+        await a.consumers.locate(listening(cursor="one-more"))
     with pytest.raises(Refused):
         async with b.open(cursor="another"):
             pass
     async with b.open(cursor="c0"), b.open("other", cursor="one-more"):
         pass
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_clients_who_do_not_stay_have_a_hub_claim_no_more_than_a_path_may_have(
+    family: Family, hubs: tuple[ConsumerHub, ConsumerHub], at_once: bool
+) -> None:
+    a, _ = hubs
+    refused = []
+
+    async def locate(number: int) -> None:
+        try:
+            await a.consumers.locate(listening(cursor=f"c{number}"))
+            a.consumers.check_request(listening(cursor=f"c{number}"))
+        except Refused:
+            refused.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(MAX_PER_PATH + 10):
+            nursery.start_soon(locate, number)
+            if not at_once:
+                await wait_all_tasks_blocked()
+
+    assert len(refused) == 10
+    assert len(family.served) == MAX_PER_PATH
 
 
 # -- the sweep

@@ -6,7 +6,7 @@ only after a move back by hand that could not be saved: after a crash messages m
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 
 import trio
 
@@ -107,8 +107,7 @@ class Positions:
 
     def check_room(self, id: ConsumerId) -> None:
         """Raise `Refused` if `id` is new and its path has no room for it, and `Damaged` if that is unknown."""
-        self._check_read()
-        if id not in self._states and sum(other.id.path == id.path for other in self.all()) >= MAX_PER_PATH:
+        if self.find(id) is None and sum(other.path == id.path for other in self._ids() - {id}) >= MAX_PER_PATH:
             raise Refused(f"{id.path!r} has {MAX_PER_PATH} cursors and groups already; delete one of them first")
 
     async def restore(self, id: ConsumerId, since: Since | None) -> tuple[ConsumerState, Start]:
@@ -226,6 +225,10 @@ class Positions:
                 return position, True
             position = page.next_after
         return position, False
+
+    def _ids(self) -> Set[ConsumerId]:
+        """All that take room, at this hub or at another one."""
+        return self._states.keys()
 
     def _check_read(self) -> None:
         if self._unread:

@@ -5,7 +5,7 @@ when it claims the duty, and saved for the duty, so that a hub that has lost it 
 last connection has left and the state is saved, the duty is given up.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
@@ -30,7 +30,8 @@ class SharedPositions(Positions):
         self._held: dict[ConsumerId, Held] = {}
         self._saved: Mapping[ConsumerId, ConsumerState] = {}
         self._used_elsewhere: Collection[str] = ()
-        self._claiming = WeakValueDictionary[ConsumerId, trio.Lock]()
+        self._locks = WeakValueDictionary[ConsumerId, trio.Lock]()
+        self._claiming: set[ConsumerId] = set()
         self._watching: trio.Nursery
         self._running = trio.Event()
         self._known_to_wait: dict[ConsumerId, int] = {}
@@ -56,12 +57,19 @@ class SharedPositions(Positions):
     async def hold(self, id: ConsumerId, *, takeover: bool = False) -> None:
         await self._running.wait()
         # One after the other for each: a second claim of this hub would be the loss of the first.
-        async with self._claiming.setdefault(id, trio.Lock()):
-            if id not in self._held:
-                await self._claim(id, takeover)
-            if id not in self._states:
-                # How many its path has is known to the log alone.
+        async with self._locks.setdefault(id, trio.Lock()):
+            if id in self._held:
+                return
+            if self.find(id) is None:
+                # How many its path has is known to the log alone. Asked before the claim: clients may not have this hub
+                # claim any number.
                 await self.refresh()
+                self.check_room(id)
+            self._claiming.add(id)
+            try:
+                await self._claim(id, takeover)
+            finally:
+                self._claiming.discard(id)
 
     async def restore(self, id: ConsumerId, since: Since | None) -> tuple[ConsumerState, Start]:
         await self.hold(id)
@@ -124,6 +132,9 @@ class SharedPositions(Positions):
         # What another hub has sent and saved is then known here.
         await self.broker.log.refresh()
         self._states |= {state.id: state for state in await self._read(str(id)) if state.id == id}
+
+    def _ids(self) -> Set[ConsumerId]:
+        return self._saved.keys() | self._states.keys() | self._held.keys() | self._claiming
 
     async def _watch(self, id: ConsumerId, held: Held) -> None:
         await held.lost.wait()
