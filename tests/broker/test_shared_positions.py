@@ -12,9 +12,9 @@ from hookbot.broker.claims import ConsumerId
 from hookbot.broker.positions import MAX_PER_PATH, SWEEP_INTERVAL_S, UNUSED_US
 from hookbot.errors import Ended, HeldElsewhere, NotFound, Refused, Unavailable
 from hookbot.log.duties import Held, Holder
-from hookbot.protocol.since import FromOldest
+from hookbot.protocol.since import FromOldest, SinceTime
 from hookbot.protocol.websocket import TRY_AGAIN_LATER
-from support.clock import Clock
+from support.clock import START_US, Clock
 from support.consumers import ConsumerHub, ack, ack_each, join, listening, open_hub, take
 from support.family import Family
 
@@ -372,6 +372,33 @@ async def test_clients_who_do_not_stay_have_a_hub_claim_no_more_than_a_path_may_
 
     assert len(refused) == 10
     assert len(family.served) == MAX_PER_PATH
+
+
+async def test_a_move_by_a_hub_that_loses_the_cursor_meanwhile_is_refused_and_leaves_nothing(
+    family: Family,
+    hubs: tuple[ConsumerHub, ConsumerHub],
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+) -> None:
+    a, b = hubs
+    await a.publish("t", "t")
+    async with a.open(cursor="c", since=ALL):
+        pass
+    await given_up(family)
+    look_up = family.log.position_before
+
+    async def take_over(time_us: int) -> int:
+        await b.consumers.locate(listening(cursor="c"), takeover=True)
+        return await look_up(time_us)
+
+    monkeypatch.setattr(family.log, "position_before", take_over)
+    with pytest.raises(Unavailable, match="another hub of the family serves the cursor c now"):
+        await a.consumers.move("cursor", "/sub/t", "c", SinceTime(START_US * 2))
+    await b.consumers.move("cursor", "/sub/t", "c", FromOldest())
+    await a.consumers.refresh()
+    [info] = a.consumers.list()
+
+    assert info.position == a.id(0)
 
 
 # -- the sweep

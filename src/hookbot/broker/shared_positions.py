@@ -127,8 +127,6 @@ class SharedPositions(Positions):
         self._watching.start_soon(self._watch, id, held)
 
     async def _read_state(self, id: ConsumerId) -> None:
-        # Of a connection that lost it while it began.
-        self._states.pop(id, None)
         # What another hub has sent and saved is then known here.
         await self.broker.log.refresh()
         self._states |= {state.id: state for state in await self._read(str(id)) if state.id == id}
@@ -144,8 +142,7 @@ class SharedPositions(Positions):
         """Forget the state of what another hub serves now."""
         if self._held.get(id) is held:
             self._forget(id)
-            reason = f"another hub of the family serves the {id.kind} {id.name} now; reconnect"
-            self.claims.revoke(id, Ended(TRY_AGAIN_LATER, reason))
+            self.claims.revoke(id, Ended(TRY_AGAIN_LATER, _served_elsewhere(id)))
 
     def _forget(self, id: ConsumerId) -> Held:
         self._states.pop(id, None)
@@ -172,6 +169,10 @@ class SharedPositions(Positions):
                 for id in ids:
                     if held := self._held.get(id):
                         nursery.start_soon(save, id, held)
+                    else:
+                        # Of who began while this hub had it.
+                        self._states.pop(id, None)
+                        failures.append(Superseded(_served_elsewhere(id)))
         await self._give_up_unused(ids)
         if failures:
             raise failures[0]
@@ -180,3 +181,7 @@ class SharedPositions(Positions):
         for id in ids:
             if id in self._held and id not in self._marked and not self.claims.find(id):
                 await self._duties.give_up(self._forget(id))
+
+
+def _served_elsewhere(id: ConsumerId) -> str:
+    return f"another hub of the family serves the {id.kind} {id.name} now; reconnect"
