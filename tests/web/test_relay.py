@@ -1,6 +1,7 @@
 """Two hubs, of which one serves the cursors and groups of the other's clients."""
 
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -438,7 +439,7 @@ async def test_a_takeover_from_a_hub_that_cannot_be_reached_is_done_here(tmp_pat
 
 @asynccontextmanager
 async def operating(running: RunningHub) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=running.url, headers=auth(CURSORS)) as http:
+    async with httpx.AsyncClient(base_url=running.url, headers=auth(CURSORS), trust_env=False) as http:
         yield http
 
 
@@ -487,6 +488,40 @@ async def test_what_operators_do_is_done_here_if_the_other_hub_cannot_be_reached
         code, _ = await closed(websocket)
 
     assert (deleted.status_code, code) == (200, 1013)
+
+
+async def test_what_operators_do_is_done_here_if_the_other_hub_does_not_answer(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("hookbot.web.relay.ANSWER_S", 0.2)
+    async with sharing(tmp_path, address, reached=False) as a, sharing(tmp_path, address) as b, operating(b) as http:
+        [advertised] = [hub.url for hub in await a.broker.log.duties.hubs() if hub.url not in (a.url, b.url)]
+        with silent(urlsplit(advertised).port or 0):
+            async with asking(a, "/sub/a?cursor=c") as websocket:
+                await frame(websocket)
+                deleted = await http.delete(CURSORS, params={"path": "/sub/a", "name": "c"}, timeout=10)
+                await closed(websocket)
+
+    assert deleted.status_code == 200
+    assert f"the cursor c is taken over from another hub: no response from {advertised}" in caplog.text
+
+
+def silent(port: int) -> socket.socket:
+    """A listening socket that nobody serves."""
+    return socket.create_server(("127.0.0.1", port))
+
+
+async def test_no_proxy_is_between_hubs(family: tuple[RunningHub, RunningHub], monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = family
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_ports(1)[0]}")
+    async with asking(a, "/sub/a?cursor=c") as first, operating(b) as http:
+        await frame(first)
+        async with asking(b, "/sub/a?cursor=c&takeover=1") as relayed:
+            await frame(relayed)
+            await http.delete(CURSORS, params={"path": "/sub/a", "name": "c"})
+            end = await closed(relayed)
+
+    assert end == (4001, "the cursor c was deleted")
 
 
 async def test_a_slow_client_is_cut_if_too_much_waits_for_slow_clients(

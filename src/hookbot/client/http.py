@@ -28,13 +28,16 @@ MAX_ANSWER_BYTES = 16 << 20
 _ANSWER_S = 10.0
 
 
-def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
-    """HTTP client for the hub at `address`, a context manager. Raises `ConfigError` for an invalid CA file or proxy."""
+def open_client(address: Address, ca_file: str | Path | None = None, *, direct: bool = False) -> httpx.AsyncClient:
+    """HTTP client for the hub at `address`, a context manager; `direct`: never through a proxy.
+
+    Raises `ConfigError` for an invalid CA file or proxy.
+    """
     # It takes httpcore, whose import takes a fifth of a second, which listeners and the shell's completion need not.
     from .transport import Transport  # noqa: PLC0415
 
     tls = tls_context(ca_file)
-    proxy = proxy_of(address)
+    proxy = None if direct else proxy_of(address)
     transport = Transport(lambda server, timeout_s: open_unsecured(server, proxy, tls, timeout_s), tls)
     # Not `trust_env`: ~/.netrc holds no hub's token.
     return httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(TIMEOUT_S, connect=_CONNECT_S), trust_env=False)

@@ -3,8 +3,8 @@
 As everywhere, a token opens the path that it was made for, and everything beneath it if the path ends in a slash.
 """
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -35,6 +35,8 @@ _CURSOR_PARAMETERS = {
     "DELETE": ("kind", "path", "name"),
 }
 EVERYTHING = TopicFilter(("", UNSAFE))
+
+logger = logging.getLogger(__package__)
 
 
 def create_health(check: Callable[[], Awaitable[None]]) -> Blueprint:
@@ -131,10 +133,12 @@ async def _where_served(services: Services, act: Callable[[bool], Awaitable[Resp
         return await act(False)
     except HeldElsewhere as held:
         elsewhere = held
-    with suppress(HookbotError):
+    try:
         answer = await relay_request(services, elsewhere)
-        return Response(answer.body, answer.status, dict(answer.headers))
-    return await act(True)
+    except HookbotError as error:
+        logger.warning("the %s is taken over from another hub: %s", elsewhere.what, error)
+        return await act(True)
+    return Response(answer.body, answer.status, dict(answer.headers))
 
 
 async def _find_message(broker: Broker, id: str) -> bytes:

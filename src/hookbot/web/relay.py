@@ -13,7 +13,7 @@ from quart import request, websocket
 from ..access import relayed
 from ..access.admitted import AdmittedSubscription
 from ..client.address import Address
-from ..errors import Ended, HeldElsewhere, HookbotError, Unavailable
+from ..errors import Ended, HeldElsewhere, HookbotError, Lost, Unavailable
 from ..protocol.message import Headers
 from ..protocol.request import Request
 from ..protocol.response import Response
@@ -23,7 +23,7 @@ from .asgi import abort_of, plain_request, send_message
 from .held_bytes import CUT_OFF, HeldBytes
 from .services import Services
 from .streams import COUNTED_BYTES, Abort
-from .upstream import CLOSE_S, Upstream, open_upstream
+from .upstream import ANSWER_S, CLOSE_S, Upstream, open_upstream
 
 # What decides about a subscription, except the origin of a web page: that was compared with the name of this hub.
 _PASSED = ("authorization", UNSAFE_HEADER.lower(), "last-event-id", "accept")
@@ -61,7 +61,7 @@ async def relay(services: Services, admitted: AdmittedSubscription, held: HeldEl
 async def relay_request(services: Services, held: HeldElsewhere) -> Response:
     """Response of the hub that `held` names to an operator's request, which is passed on to it.
 
-    Raises `Unavailable` if that hub cannot be reached.
+    Raises `Unavailable` if that hub cannot be reached, or does not answer within `ANSWER_S`.
     """
     # It takes httpcore, whose import takes a fifth of a second.
     from ..client.http import fetch, open_client  # noqa: PLC0415
@@ -70,11 +70,13 @@ async def relay_request(services: Services, held: HeldElsewhere) -> Response:
     if not held.url or relayed.HEADER in plain.fields:
         raise held
     address = Address.parse(held.url)
-    async with open_client(address) as client:
-        url = f"{address.origin}{plain.relative_target}"
-        passed = client.build_request(plain.method, url, headers=_passed_fields(services, plain))
-        status, fields, body = await fetch(client, passed, address, max_bytes=MAX_ANSWER_BYTES)
-    return Response(body, status, tuple((name, value) for name, value in fields.items() if name in _ANSWERED))
+    with trio.move_on_after(ANSWER_S):
+        async with open_client(address, direct=True) as client:
+            url = f"{address.origin}{plain.relative_target}"
+            passed = client.build_request(plain.method, url, headers=_passed_fields(services, plain))
+            status, fields, body = await fetch(client, passed, address, max_bytes=MAX_ANSWER_BYTES)
+            return Response(body, status, tuple((name, value) for name, value in fields.items() if name in _ANSWERED))
+    raise Lost(f"no response from {address} within {ANSWER_S:g} s")
 
 
 def _passed_fields(services: Services, plain: Request) -> Headers:

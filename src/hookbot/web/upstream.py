@@ -29,7 +29,7 @@ from ..protocol.message import Headers
 from ..protocol.response import Response
 from ..protocol.websocket import NORMAL
 
-# Between hubs that share a log: each step of the connection, and the answer to the handshake. Less than a client waits.
+# Between hubs that share a log: each step of the connection, and the answer to a request. Less than a client waits.
 ANSWER_S = 5.0
 
 # As soon as another hub may take over what a hub serves that is silent.
