@@ -26,6 +26,7 @@ from hookbot.hub.opening import open_log, open_when_available
 from hookbot.hub.shutdown_limit import ShutdownLimit
 from hookbot.log.contract import Log
 from hookbot.log.memory import MemoryLog
+from hookbot.log.postgres_errors import Unreachable
 from hookbot.log.sqlite import SqliteLog
 from hookbot.protocol.message import wall_clock_us
 from hookbot.web.limits import ConnectionLimits
@@ -107,6 +108,17 @@ async def test_a_store_that_is_there_is_open_at_once(sock: socket.socket, told: 
     async with opening(store, sock, patience_s=inf) as log:
         assert isinstance(log, MemoryLog)
     assert (store.tries, told()) == (1, [])
+
+
+async def test_the_operator_is_told_why_a_server_cannot_be_reached(
+    sock: socket.socket, told: Callable[[], Sequence[str]]
+) -> None:
+    store = Store(ExceptionGroup("", [Unreachable("db:5432 refuses connections")]))
+    store.up.set()
+    async with opening(store, sock, patience_s=inf):
+        pass
+
+    assert told()[0].startswith("the log cannot be opened: db:5432 refuses connections;")
 
 
 async def test_a_store_is_tried_until_it_is_there_and_each_reason_is_told_once(

@@ -91,12 +91,15 @@ async def _open(
         try:
             log = await opened.enter_async_context(open_log())
         except (Unavailable, ExceptionGroup) as error:
-            reason = sole_error(error)
-            if not isinstance(reason, Unavailable):
+            cause = sole_error(error)
+            if not isinstance(cause, Unavailable):
                 raise
+            # It imports psycopg, as this store has done.
+            from ..log.postgres_errors import reason  # noqa: PLC0415
+
             # Once, not at each attempt.
-            if str(reason) != told:
-                told = str(reason)
+            if (why := reason(cause)) != told:
+                told = why
                 logger.error("the log cannot be opened: %s; the hub goes on trying, and answers 503 until it can", told)
             await trio.sleep(backoff.next_s())
         else:
