@@ -284,6 +284,23 @@ async def test_only_what_others_have_stored_is_read_back(family: Family) -> None
         assert wanted.is_set()
 
 
+async def test_the_hub_that_trims_counts_also_what_it_was_not_told_one_by_one(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hookbot.log.postgres_follower.FAR", 5)
+    limit = replace(KEEP_ALL, max_count=10)
+    async with family.hubs(2) as (one, other):
+        await one.log.duties.claim(TRIM)
+        await one.log.trim(limit, now_us=0)
+        [*_, head] = await other.store(*"a" * 30)
+        await one.until_told(head)
+        while await one.log.trim(limit, now_us=0):
+            pass
+
+        assert not one.positions
+        assert family.execute("SELECT count(*) FROM log") == [(10,)]
+
+
 async def test_news_are_heard_of_without_a_notification(lone_family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hookbot.log.postgres_batch._NOTIFY", "SELECT %b::text, %b::text")
     async with lone_family.hubs(2) as (one, other):

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import trio
+from trio.testing import wait_all_tasks_blocked
+
 from hookbot.log.duties import TRIM, Held, SoleDuties
 from hookbot.log.postgres_trimmer import Trimmer
 from hookbot.log.postgres_writer import PostgresWriter
@@ -92,3 +95,19 @@ async def test_the_messages_are_counted_again_when_that_is_asked_for(postgres: P
         [again, _], _ = await trimmer.trim(replace(KEEP_TWO, max_count=9))
 
     assert (counted.count, again.count) == (5, 4)
+
+
+async def test_a_recount_that_is_asked_for_during_a_step_is_made(postgres: PostgresServer) -> None:
+    address, duties = new_address(postgres), Duties()
+    async with opened_writer(address) as writer:
+        await store(writer, *"aaa")
+        duties.held = give(postgres, address.schema, 1)
+        trimmer = trimmer_of(writer, duties, 3)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trimmer.trim, KEEP_TWO)
+            await wait_all_tasks_blocked()
+            postgres.execute("DELETE FROM log WHERE position = 3", schema=address.schema)
+            trimmer.recount()
+        [safe, _], _ = await trimmer.trim(KEEP_TWO)
+
+    assert safe.count == len(stored(postgres, address))

@@ -276,6 +276,7 @@ class PostgresLog(Engine):
         if news.after > self._told:
             # What is there in between is not known.
             self._heads = TopicHeads(news.after)
+            self._trimmer.recount()
         self._told = news.head
         self._identity.tell(news.head)
         if news.messages:

@@ -64,8 +64,8 @@ class Trimmer:
                 self._fresh[is_unsafe(message.topic)].append((message.position, message.time_us, message.size))
 
     def recount(self) -> None:
-        """Count all messages again before the next step."""
-        self._partitions = []
+        """Count all messages again before the next step, as for a duty that was taken over."""
+        self._held = None
 
     async def trim(self, retention: Retention) -> tuple[Sequence[Partition], bool]:
         """One step: the totals after it, none if another hub trims; and True if there may be more to do.
