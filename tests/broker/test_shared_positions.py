@@ -1,6 +1,6 @@
 """Cursors and groups of two hubs that share a log."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
@@ -9,8 +9,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.claims import ConsumerId
-from hookbot.broker.positions import MAX_PER_PATH, SWEEP_INTERVAL_S, UNUSED_US
+from hookbot.broker.positions import MAX_PER_PATH, SWEEP_INTERVAL_S, UNUSED_US, USED
 from hookbot.errors import Ended, HeldElsewhere, NotFound, Refused, Unavailable
+from hookbot.log.contract import SavedCursor
 from hookbot.log.duties import Held, Holder
 from hookbot.protocol.since import FromOldest, SinceTime
 from hookbot.protocol.websocket import TRY_AGAIN_LATER
@@ -348,6 +349,27 @@ async def test_the_limit_of_a_path_counts_those_of_all_hubs(
             pass
     async with b.open(cursor="c0"), b.open("other", cursor="one-more"):
         pass
+
+
+async def test_a_new_cursor_has_only_those_of_its_path_read(
+    hubs: tuple[ConsumerHub, ConsumerHub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = hubs
+    for topic in ("t", "t/u", "u"):
+        async with a.open(topic, cursor="c"):
+            pass
+    cursors, read = b.log.cursors, list[str]()
+
+    async def look(prefix: str) -> Sequence[SavedCursor]:
+        found: Sequence[SavedCursor] = await cursors(prefix)
+        read.extend(saved.name for saved in found if not saved.name.startswith(USED))
+        return found
+
+    monkeypatch.setattr(b.log, "cursors", look, raising=False)
+    async with b.open(cursor="new"):
+        pass
+
+    assert read == ["cursor /sub/t c"]
 
 
 @pytest.mark.parametrize("at_once", [True, False])

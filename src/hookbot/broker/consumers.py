@@ -81,7 +81,10 @@ class Consumers:
         self._groups = groups
 
     async def locate(self, request: SubscribeRequest, *, takeover: bool = False) -> None:
-        """Raise `HeldElsewhere` if another hub serves the cursor or the group, unless this is a takeover."""
+        """Raise `HeldElsewhere` if another hub serves the cursor or the group, unless this is a takeover.
+
+        Raises `Refused` if there is no room for it, and `Unavailable` if the log fails.
+        """
         await self._positions.hold(ConsumerId.of(request), takeover=takeover)
 
     async def refresh(self) -> None:
@@ -131,7 +134,7 @@ class Consumers:
 
     async def _find(self, kind: ConsumerKind, path: str, name: str, takeover: bool) -> ConsumerId:
         id = ConsumerId(kind, path_of(wanted_at(path)), name)
-        await self.refresh()
+        await self._positions.refresh(id.path)
         if self._positions.find(id) is None:
             raise NotFound(f"there is no {kind} {name[:80]!r} at {id.path!r}")
         await self._positions.hold(id, takeover=takeover)

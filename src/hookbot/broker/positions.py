@@ -6,7 +6,7 @@ only after a move back by hand that could not be saved: after a crash messages m
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import trio
 
@@ -30,6 +30,8 @@ RETRY_INTERVAL_S = 1.0
 SWEEP_INTERVAL_S = 60.0
 # Publishes wait while a commit is written: thousands of positions are saved in several.
 SAVES_PER_COMMIT = 500
+# In some milliseconds: there may be tens of thousands.
+READ_AT_ONCE = 500
 DAY_US = 86_400_000_000
 UNUSED_US = 30 * DAY_US
 """Time without a connection after which the next sweep deletes a cursor or group."""
@@ -72,23 +74,26 @@ class Positions:
         log = self.broker.log
         uses = [use for beginning in beginnings for use in await log.cursors(USED + beginning)]
         used = {use.name.removeprefix(USED): use.position for use in uses}
-        return [
-            ConsumerState.load(
-                cursor,
-                used_us=used[cursor.name] * 1_000_000 if cursor.name in used else cursor.updated_us,
-                head=self.broker.head,
-            )
-            for beginning in beginnings
-            for cursor in await log.cursors(beginning)
-        ]
+        states = []
+        for beginning in beginnings:
+            for cursor in await log.cursors(beginning):
+                used_us = used[cursor.name] * 1_000_000 if cursor.name in used else cursor.updated_us
+                states.append(ConsumerState.load(cursor, used_us=used_us, head=self.broker.head))
+                if len(states) % READ_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
+        return states
 
-    async def refresh(self) -> None:
-        """Have `find` and `all` know what other hubs have done, if there are any. Raises `Unavailable`."""
+    async def refresh(self, path: str | None = None) -> None:
+        """Have `find` know what other hubs have done at a path, or `all` as well everywhere, if there are other hubs.
+
+        Raises `Unavailable`.
+        """
 
     async def hold(self, id: ConsumerId, *, takeover: bool = False) -> None:
         """Make this hub the one that serves a cursor or a group, if it is not.
 
-        Raises `HeldElsewhere` if another one is and this is no takeover, and `Unavailable` if the log fails.
+        Raises `HeldElsewhere` if another one is and this is no takeover, `Refused` if it is new and its path has no
+        room for it, and `Unavailable` if the log fails.
         """
 
     def is_used_elsewhere(self, id: ConsumerId) -> bool:
@@ -107,8 +112,8 @@ class Positions:
 
     def check_room(self, id: ConsumerId) -> None:
         """Raise `Refused` if `id` is new and its path has no room for it, and `Damaged` if that is unknown."""
-        if self.find(id) is None and sum(other.path == id.path for other in self._ids() - {id}) >= MAX_PER_PATH:
-            raise Refused(f"{id.path!r} has {MAX_PER_PATH} cursors and groups already; delete one of them first")
+        if self.find(id) is None:
+            check_room(id, self._states)
 
     async def restore(self, id: ConsumerId, since: Since | None) -> tuple[ConsumerState, Start]:
         """State of a cursor or a group, and its start; a new one starts at `since`, and is saved before this returns.
@@ -226,10 +231,6 @@ class Positions:
             position = page.next_after
         return position, False
 
-    def _ids(self) -> Set[ConsumerId]:
-        """All that take room, at this hub or at another one."""
-        return self._states.keys()
-
     def _check_read(self) -> None:
         if self._unread:
             raise Damaged(self._unread)
@@ -276,6 +277,12 @@ class Positions:
         for state, position in zip(states, positions, strict=True):
             if state and position:
                 state.saved = position.position
+
+
+def check_room(id: ConsumerId, others: Iterable[ConsumerId]) -> None:
+    """Raise `Refused` if a path has no room for another cursor or group beside these."""
+    if sum(other.path == id.path for other in others) >= MAX_PER_PATH:
+        raise Refused(f"{id.path!r} has {MAX_PER_PATH} cursors and groups already; delete one of them first")
 
 
 def _before_gap(start: Start) -> int:

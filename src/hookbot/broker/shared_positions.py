@@ -5,20 +5,21 @@ when it claims the duty, and saved for the duty, so that a hub that has lost it 
 last connection has left and the state is saved, the duty is given up.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from weakref import WeakValueDictionary
 
 import trio
 
-from ..errors import Ended, HeldElsewhere, Superseded, Unavailable
+from ..errors import Ended, HeldElsewhere, Refused, Superseded, Unavailable
 from ..log.duties import TRIM, Held, Holder
 from ..protocol.since import Since
 from ..protocol.websocket import TRY_AGAIN_LATER
 from .broker import Broker, Start
 from .claims import ConsumerId
 from .consumer_state import ConsumerState
-from .positions import UNUSED_US, Positions
+from .positions import UNUSED_US, Positions, check_room
 
 
 class SharedPositions(Positions):
@@ -28,7 +29,7 @@ class SharedPositions(Positions):
         super().__init__(broker, clock_us)
         self._duties = broker.log.duties
         self._held: dict[ConsumerId, Held] = {}
-        self._saved: Mapping[ConsumerId, ConsumerState] = {}
+        self._saved: dict[ConsumerId, ConsumerState] = {}
         self._used_elsewhere: Collection[str] = ()
         self._locks = WeakValueDictionary[ConsumerId, trio.Lock]()
         self._claiming: set[ConsumerId] = set()
@@ -49,10 +50,19 @@ class SharedPositions(Positions):
     def is_used_elsewhere(self, id: ConsumerId) -> bool:
         return id not in self._held and str(id) in self._used_elsewhere
 
-    async def refresh(self) -> None:
+    def check_room(self, id: ConsumerId) -> None:
+        """Do nothing: only the log knows how many a path has, so `hold` has asked that."""
+
+    async def refresh(self, path: str | None = None) -> None:
         await self.broker.log.refresh()
-        self._saved = {state.id: state for state in await self._read("cursor ", "group ")}
-        self._used_elsewhere = {name for hub in await self._duties.hubs() for name in hub.duties}
+        if path is None:
+            self._saved = {state.id: state for state in await self._read("cursor ", "group ")}
+            self._used_elsewhere = {name for hub in await self._duties.hubs() for name in hub.duties}
+        else:
+            found = await self._read(f"cursor {path} ", f"group {path} ")
+            for gone in [id for id in self._saved if id.path == path]:
+                del self._saved[gone]
+            self._saved |= {state.id: state for state in found}
 
     async def hold(self, id: ConsumerId, *, takeover: bool = False) -> None:
         await self._running.wait()
@@ -61,10 +71,11 @@ class SharedPositions(Positions):
             if id in self._held:
                 return
             if self.find(id) is None:
-                # How many its path has is known to the log alone. Asked before the claim: clients may not have this hub
-                # claim any number.
-                await self.refresh()
-                self.check_room(id)
+                # Before the claim: clients may not have this hub claim any number.
+                await self.refresh(id.path)
+            if self.find(id) is None:
+                known = chain(self._saved, self._held, self._claiming)
+                check_room(id, {other for other in known if other.path == id.path})
             self._claiming.add(id)
             try:
                 await self._claim(id, takeover)
@@ -103,7 +114,8 @@ class SharedPositions(Positions):
         self._known_to_wait = {id: at for id, at in self._known_to_wait.items() if id in self._saved}
         due = [state.id for state in self._saved.values() if state.id not in self._states and self._is_due(state)]
         for id in due:
-            with suppress(HeldElsewhere):
+            # One that was deleted meanwhile may be refused.
+            with suppress(HeldElsewhere, Refused):
                 await self.hold(id)
         return due
 
@@ -130,9 +142,6 @@ class SharedPositions(Positions):
         # What another hub has sent and saved is then known here.
         await self.broker.log.refresh()
         self._states |= {state.id: state for state in await self._read(str(id)) if state.id == id}
-
-    def _ids(self) -> Set[ConsumerId]:
-        return self._saved.keys() | self._states.keys() | self._held.keys() | self._claiming
 
     async def _watch(self, id: ConsumerId, held: Held) -> None:
         await held.lost.wait()
