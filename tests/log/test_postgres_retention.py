@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from hookbot.log.postgres_queries import load_rows
-from hookbot.log.postgres_retention import Lost, forget_keys, load_half, recount, trim_partition
+from hookbot.log.postgres_retention import Lost, count_none, count_on, forget_keys, load_half, trim_partition
 from hookbot.log.postgres_schema import open_schema
 from hookbot.log.retention import STEP_ROWS, Partition, Retention, RetentionLimits
 from hookbot.protocol.message import Draft, Once
@@ -57,6 +57,14 @@ def left(connection: psycopg.Connection[Any]) -> list[int]:
     ]
 
 
+def recount(connection: psycopg.Connection[Any], *, up_to: int = 1 << 40, limit: int = 3) -> list[Partition]:
+    """Totals of all messages, counted in steps."""
+    partitions, after = count_none(connection), 0
+    while after < up_to:
+        partitions, after = count_on(connection, partitions, after=after, up_to=up_to, limit=limit)
+    return partitions
+
+
 def is_idle(connection: psycopg.Connection[Any]) -> bool:
     return connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
@@ -65,7 +73,7 @@ def is_idle(connection: psycopg.Connection[Any]) -> bool:
 
 
 def test_a_new_log_has_two_empty_partitions(connection: psycopg.Connection[Any]) -> None:
-    assert recount(connection, up_to=1 << 40) == [Partition(), Partition()]
+    assert recount(connection) == [Partition(), Partition()]
     assert load_half(connection) == [Lost(), Lost()]
 
 
@@ -78,14 +86,14 @@ def test_messages_are_counted_like_those_that_were_added(connection: psycopg.Con
             expected[unsafe] = expected[unsafe].grown([(message.position, message.time_us, message.size)])
             leave_hole(connection)
 
-    assert recount(connection, up_to=1 << 40) == expected
+    assert recount(connection) == expected
     assert is_idle(connection)
 
 
 def test_a_partition_without_messages_ends_where_it_was_passed(connection: psycopg.Connection[Any]) -> None:
     connection.execute("UPDATE half SET lost = 1, lost_us = 2, passed = 3 WHERE unsafe")
 
-    assert recount(connection, up_to=1 << 40) == [
+    assert recount(connection) == [
         Partition(),
         Partition(head=3, head_us=2, lost=1, lost_us=2, passed=3),
     ]
@@ -97,14 +105,14 @@ def test_a_partition_without_messages_ends_where_it_was_passed(connection: psyco
 @pytest.mark.parametrize("unsafe", [False, True])
 def test_a_step_deletes_the_oldest_messages_of_one_partition(connection: psycopg.Connection[Any], unsafe: bool) -> None:
     store(connection, *[Draft("a"), Draft("/unsafe/a")] * 4)
-    partition = recount(connection, up_to=1 << 40)[unsafe]
+    partition = recount(connection)[unsafe]
 
     trimmed = trim(connection, partition, unsafe=unsafe, max_count=2)
 
     gone = [2, 4] if unsafe else [1, 3]
     assert left(connection) == sorted(set(range(1, 9)) - set(gone))
     assert connection.execute("SELECT count(*) FROM body").fetchall() == [(6,)]
-    assert trimmed == recount(connection, up_to=1 << 40)[unsafe]
+    assert trimmed == recount(connection)[unsafe]
     assert trimmed is not None
     assert (trimmed.count, trimmed.lost, trimmed.lost_us, trimmed.passed) == (2, gone[-1], TIME_US, gone[-1] + 1)
     lost = load_half(connection)
@@ -116,7 +124,7 @@ def test_steps_over_holes_end_with_nothing_left(connection: psycopg.Connection[A
     for _ in range(3):
         store(connection, Draft("a"))
         leave_hole(connection, 25)
-    partition: Partition | None = recount(connection, up_to=1 << 40)[False]
+    partition: Partition | None = recount(connection)[False]
     limit = limits(max_count=0)
 
     while partition is not None and partition.due(limit):
@@ -125,20 +133,20 @@ def test_steps_over_holes_end_with_nothing_left(connection: psycopg.Connection[A
     assert partition is not None
     assert (partition.count, partition.size, partition.lost, partition.passed) == (0, 0, 53, 53)
     assert left(connection) == []
-    assert recount(connection, up_to=1 << 40)[False] == replace(partition, oldest_us=0)
+    assert recount(connection)[False] == replace(partition, oldest_us=0)
 
 
 def test_a_step_is_limited(connection: psycopg.Connection[Any]) -> None:
     store(connection, *[Draft("a")] * (STEP_ROWS + 10))
 
-    trim(connection, recount(connection, up_to=1 << 40)[False], max_count=0)
+    trim(connection, recount(connection)[False], max_count=0)
 
     assert len(left(connection)) == 10
 
 
 def test_nothing_is_deleted_that_does_not_exceed_the_limits(connection: psycopg.Connection[Any]) -> None:
     store(connection, *[Draft("a")] * 3)
-    partition = recount(connection, up_to=1 << 40)[False]
+    partition = recount(connection)[False]
 
     assert trim(connection, partition, max_count=3) == partition
     assert left(connection) == [1, 2, 3]
@@ -148,7 +156,7 @@ def test_nothing_is_deleted_that_does_not_exceed_the_limits(connection: psycopg.
 def test_who_has_lost_the_duty_deletes_nothing(connection: psycopg.Connection[Any], hub: str, fence: int) -> None:
     store(connection, *[Draft("a")] * 3)
 
-    assert trim(connection, recount(connection, up_to=1 << 40)[False], hub=hub, fence=fence, max_count=0) is None
+    assert trim(connection, recount(connection)[False], hub=hub, fence=fence, max_count=0) is None
     assert left(connection) == [1, 2, 3]
     assert load_half(connection) == [Lost(), Lost()]
     assert is_idle(connection)
@@ -158,7 +166,7 @@ def test_a_step_waits_for_who_takes_the_duty_over(
     connection: psycopg.Connection[Any], postgres: PostgresServer, schema: str
 ) -> None:
     store(connection, *[Draft("a")] * 3)
-    partition = recount(connection, up_to=1 << 40)[False]
+    partition = recount(connection)[False]
     outcomes = []
     with connected(postgres, schema) as other:
         thread = Thread(target=lambda: outcomes.append(trim(other, partition, max_count=0)))

@@ -111,3 +111,20 @@ async def test_a_recount_that_is_asked_for_during_a_step_is_made(postgres: Postg
         [safe, _], _ = await trimmer.trim(KEEP_TWO)
 
     assert safe.count == len(stored(postgres, address))
+
+
+async def test_a_long_log_is_counted_in_steps_between_which_messages_are_stored(postgres: PostgresServer) -> None:
+    address, duties = new_address(postgres), Duties()
+    async with opened_writer(address) as writer:
+        await store(writer, *"aaaaa")
+        duties.held = give(postgres, address.schema, 1)
+        trimmer = Trimmer(writer, duties, HUB, lambda: 5, None, 2)
+        first = await trimmer.trim(KEEP_TWO)
+        late, _ = await store(writer, "b")
+        trimmer.tell(late.messages)
+        while (last := await trimmer.trim(KEEP_TWO))[1]:
+            pass
+
+    assert ([partition.count for partition in first[0]], first[1]) == ([2, 0], True)
+    assert last[0][0].count == 2
+    assert [position for position, _ in stored(postgres, address)] == [5, 6]

@@ -6,24 +6,25 @@ that it hears of: a total that each batch had to write would be one more row for
 
 # ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol.topics import UNSAFE
 from .duties import TRIM
 from .postgres_batch import BEGIN, one_trip
-from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
+from .retention import STEP_ROWS, Partition, RetentionLimits, Row
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
 
 _IN_PARTITION = f"starts_with(topic, '{UNSAFE}') = %(unsafe)b::boolean"
 _LOAD_LOST = "SELECT lost, lost_us, passed FROM half ORDER BY unsafe"
-# All of a table is read in order, and the connection is set to use its index.
-_SCAN_ALL = "SET LOCAL enable_seqscan = on"
 _COUNT = f"""
     SELECT starts_with(topic, '{UNSAFE}'), max(position), max(time_us), count(*), sum(size)::bigint, min(time_us)
-    FROM log WHERE position <= %b::bigint GROUP BY 1
+    FROM (
+        SELECT * FROM log WHERE position > %b::bigint AND position <= %b::bigint ORDER BY position LIMIT %b::bigint
+    ) next GROUP BY 1
     """
 # Locked until the commit, so that nobody takes the duty over before it.
 _HOLD_DUTY = "SELECT FROM duty WHERE name = %b::text AND hub = %b::text AND fence = %b::bigint FOR SHARE"
@@ -73,23 +74,29 @@ def lost_of(found: "Cursor[Any]") -> list[Lost]:
     return [Lost(*row) for row in found]
 
 
-def recount(connection: "Connection[Any]", *, up_to: int) -> list[Partition]:
-    """Totals of both partitions, of all messages up to a position. It takes as long as reading all of `log`.
+def count_none(connection: "Connection[Any]") -> list[Partition]:
+    """Totals of both partitions without any messages; the head of each is what it has passed."""
+    return [Partition(half.passed, half.lost_us, 0, 0, *half) for half in load_half(connection)]
 
-    The head of a partition without messages is what it has passed.
-    """
-    with one_trip(connection):
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        connection.execute(_SCAN_ALL)
-        found = connection.execute(_COUNT, (up_to,), binary=True)
-        lost = query_lost(connection)
-        connection.execute("COMMIT")
-    totals = {unsafe: total for unsafe, *total in found}
-    partitions = []
-    for unsafe, half in zip(PARTITIONS, lost_of(lost), strict=True):
-        head, head_us, count, size, oldest_us = totals.get(unsafe) or (half.passed, half.lost_us, 0, 0, 0)
-        partitions.append(Partition(head, head_us, count, size, *half, oldest_us))
-    return partitions
+
+def count_on(
+    connection: "Connection[Any]", partitions: Sequence[Partition], *, after: int, up_to: int, limit: int
+) -> tuple[list[Partition], int]:
+    """Totals with the next messages after a position up to another one, and where these end: in steps of `limit`."""
+    rows = connection.execute(_COUNT, (after, up_to, limit), binary=True).fetchall()
+    counted = list(partitions)
+    for unsafe, head, head_us, count, size, oldest_us in rows:
+        known = counted[unsafe]
+        counted[unsafe] = replace(
+            known,
+            head=head,
+            head_us=head_us,
+            count=known.count + count,
+            size=known.size + size,
+            oldest_us=known.oldest_us if known.count else oldest_us,
+        )
+    ends = sum(row[3] for row in rows) < limit
+    return counted, up_to if ends else max(row[1] for row in rows)
 
 
 def trim_partition(

@@ -14,7 +14,7 @@ from ..protocol.message import Message
 from ..protocol.topics import is_unsafe
 from .duties import TRIM, Duties, Held
 from .postgres_queries import load_now
-from .postgres_retention import forget_keys, recount, trim_partition
+from .postgres_retention import count_none, count_on, forget_keys, trim_partition
 from .postgres_writer import PostgresWriter
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits, Row
 
@@ -52,9 +52,10 @@ class Trimmer:
         self._held: Held | None = None
         """The duty for which the messages were counted."""
         self._partitions: list[Partition] = []
-        """Totals, if they are known."""
+        """Totals of the messages up to `_counted`, if any is known."""
+        self._counted = self._count_up_to = 0
         self._fresh: tuple[list[Row], list[Row]] = [], []
-        """Rows of messages that are not in the totals yet."""
+        """Rows of messages after `_count_up_to` that are not in the totals yet."""
         self._rests_until_us = 0
 
     def tell(self, messages: Sequence[Message]) -> None:
@@ -80,8 +81,14 @@ class Trimmer:
             return (), False
         if not self._partitions:
             # What is told from now on is added to that.
-            self._fresh = [], []
-            self._partitions = await self._writer.do(partial(recount, up_to=self._told_up_to()))
+            self._fresh, self._count_up_to = ([], []), self._told_up_to()
+            self._partitions = await self._writer.do(count_none)
+            self._counted = min(partition.passed for partition in self._partitions)
+        if self._counted < self._count_up_to:
+            await self._count_on()
+            # The rest in further steps, between which messages are stored.
+            if self._counted < self._count_up_to:
+                return self._partitions, True
         fresh, self._fresh = self._fresh, ([], [])
         known = [partition.grown(rows) for partition, rows in zip(self._partitions, fresh, strict=True)]
         # If the step fails, they are doubtful.
@@ -92,6 +99,10 @@ class Trimmer:
         self._partitions = step.partitions
         self._rests_until_us = 0 if step.more else step.now_us + REST_US
         return step.partitions, step.more
+
+    async def _count_on(self) -> None:
+        count = partial(count_on, partitions=self._partitions, after=self._counted, up_to=self._count_up_to)
+        self._partitions, self._counted = await self._writer.do(partial(count, limit=self._scan_length))
 
     def _step(
         self, known: Sequence[Partition], retention: Retention, fence: int, connection: "Connection[Any]"
