@@ -437,6 +437,21 @@ async def test_a_takeover_from_a_hub_that_cannot_be_reached_is_done_here(tmp_pat
     assert end == (1013, "another hub of the family serves the cursor c now; reconnect")
 
 
+async def test_what_is_relayed_takes_nothing_over(family: tuple[RunningHub, RunningHub]) -> None:
+    a, b = family
+    relayed = {HEADER: "a hub that has done it itself meanwhile"}
+    async with asking(a, "/sub/a?cursor=c") as websocket, operating(b) as http:
+        await frame(websocket)
+
+        status, _, _ = await refused(b, "/sub/a?cursor=c&takeover=1", {**auth("/sub/a"), **relayed})
+        moved = await http.post(CURSORS, params={"path": "/sub/a", "name": "c", "since": "now"}, headers=relayed)
+        deleted = await http.delete(CURSORS, params={"path": "/sub/a", "name": "c"}, headers=relayed)
+        await publish(a, b"1")
+
+        assert (await frame(websocket))["body"] == "1"
+    assert (status, moved.status_code, deleted.status_code) == (503, 503, 503)
+
+
 @asynccontextmanager
 async def operating(running: RunningHub) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=running.url, headers=auth(CURSORS), trust_env=False) as http:

@@ -26,7 +26,7 @@ from ..threads import hub_threads
 from .asgi import abort_of, pieces, plain_request
 from .held_bytes import Cut, HeldBytes
 from .prometheus import CONTENT_TYPE, render
-from .relay import relay_request
+from .relay import is_relayed, relay_request
 from .services import Services
 
 _CURSOR_PARAMETERS = {
@@ -132,6 +132,8 @@ async def _where_served(services: Services, act: Callable[[bool], Awaitable[Resp
     try:
         return await act(False)
     except HeldElsewhere as held:
+        if is_relayed(plain_request(request)):
+            raise
         elsewhere = held
     try:
         answer = await relay_request(services, elsewhere)

@@ -2,7 +2,8 @@
 
 Where many hubs share a log, each cursor and each group is served by one of them. A client that connects to another one
 is relayed: that hub asks the first with the client's own request, and passes on messages and close frames both ways.
-Pings are answered by whoever receives them. What is relayed is not relayed again.
+Pings are answered by whoever receives them. What is relayed is not relayed again, and takes nothing over: it may be
+late, and the hub that has relayed it may have done that itself meanwhile.
 """
 
 import logging
@@ -35,6 +36,11 @@ MAX_ANSWER_BYTES = 64 << 10
 logger = logging.getLogger(__package__)
 
 
+def is_relayed(plain: Request) -> bool:
+    """True if another hub has relayed a request, or somebody says so."""
+    return relayed.HEADER in plain.fields
+
+
 async def relay(services: Services, admitted: AdmittedSubscription, held: HeldElsewhere) -> None:
     """Have the websocket served by the hub that `held` names, until either side closes.
 
@@ -42,7 +48,7 @@ async def relay(services: Services, admitted: AdmittedSubscription, held: HeldEl
     the other one, and `Unavailable` if that cannot be reached.
     """
     plain = plain_request(websocket)
-    if not held.url or relayed.HEADER in plain.fields:
+    if not held.url or is_relayed(plain):
         raise held
     link = _Link(admitted, services.streams.held, held.what, abort_of(websocket))
     with services.streams.attach(admitted, link.end):
@@ -67,7 +73,7 @@ async def relay_request(services: Services, held: HeldElsewhere) -> Response:
     from ..client.http import fetch, open_client  # noqa: PLC0415
 
     plain = plain_request(request)
-    if not held.url or relayed.HEADER in plain.fields:
+    if not held.url:
         raise held
     address = Address.parse(held.url)
     with trio.move_on_after(ANSWER_S):

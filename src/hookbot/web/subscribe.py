@@ -27,9 +27,9 @@ from ..errors import (
 from ..protocol.frames import HookbotV1, framing_for, hello
 from ..protocol.message import format_id
 from ..protocol.websocket import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
-from .asgi import abort_of, pieces, send_message
+from .asgi import abort_of, pieces, plain_request, send_message
 from .limits import NOISE, TOO_NOISY
-from .relay import relay
+from .relay import is_relayed, relay
 from .services import Services
 from .streams import Abort, Stream
 
@@ -90,7 +90,7 @@ async def _relay(services: Services, admitted: AdmittedSubscription) -> bool:
             await relay(services, admitted, held)
             return True
     except Unavailable:
-        if not admitted.request.takeover:
+        if not admitted.request.takeover or is_relayed(plain_request(websocket)):
             raise
         await services.consumers.locate(admitted.request, takeover=True)
     return False
