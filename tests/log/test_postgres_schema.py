@@ -260,3 +260,17 @@ def test_positions_jump_on_a_server_that_was_set_back(connection: psycopg.Connec
 
     [failover] = load_failovers(connection).failovers
     assert (failover.after, failover.before) == (2, JUMP + 8)
+
+
+def test_a_failover_is_recorded_although_the_connection_was_lost_meanwhile(
+    connection: psycopg.Connection[Any], opened: Identity
+) -> None:
+    store(connection, Draft("a"), Draft("a"))
+    # What is left of the first attempt: a sequence is not rolled back.
+    leave_hole(connection, JUMP)
+
+    check_identity(connection, LOCK_KEY, opened.epoch, opened.history, told=7)
+    check_identity(connection, LOCK_KEY, opened.epoch, opened.history, told=2 * JUMP + 2)
+
+    [failover] = load_failovers(connection).failovers
+    assert (failover.after, failover.before) == (2, 2 * JUMP + 3)

@@ -91,7 +91,11 @@ _CURRENT = f"CASE WHEN pg_is_in_recovery() THEN 0 ELSE {_TIMELINE} END"
 _HISTORY = f"(SELECT system_identifier FROM pg_control_system()), {_CURRENT}"
 _LOAD_HISTORY = f"SELECT {_HISTORY}"
 _LOAD_IDENTITY = f"SELECT epoch, schema_version, system, timeline, {_HISTORY} FROM identity"
-_LOAD_LAST = "SELECT last_value FROM pos"
+# Not that of the sequence: if a connection is lost while a failover is recorded, that alone has moved on.
+_LOAD_LAST = """
+    SELECT greatest((SELECT max(position) FROM log), (SELECT max(passed) FROM half),
+        (SELECT max("before") - 1 FROM failover))
+    """
 _INSERT_IDENTITY = f"INSERT INTO identity VALUES (%s, %s, {_HISTORY})"
 
 
