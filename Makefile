@@ -8,7 +8,7 @@ PYTEST = $(BIN)/pytest -n auto --dist worksteal
 # pytest keeps its rewritten assertions beside the tests: without them, it needs twice as long to begin.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run check test coverage test-all demo demo-cluster crash-test bench bench-full lint format release changelog hooks constraints clean
+.PHONY: run check test coverage test-all demo demo-cluster crash-test crash-test-cluster bench bench-full lint format release changelog hooks constraints clean
 
 run: $(VENV)/.installed
 	$(BIN)/hookbot serve --bind 127.0.0.1:8080 --router github
@@ -42,6 +42,10 @@ demo-cluster: $(VENV)/.installed-postgres
 
 crash-test: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(BIN)/python -m end_to_end.crash
+
+# Two hubs and a private PostgreSQL, which must be installed.
+crash-test-cluster: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(BIN)/python -m end_to_end.crash_cluster
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

@@ -1,6 +1,7 @@
 """Batches of the PostgreSQL log, on a real server."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from threading import Thread
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from hookbot.log import postgres_batch
 from hookbot.log.batch import Batch
 from hookbot.log.contract import Move, NewPosition, Noted, Unit
 from hookbot.log.deduplication import FirstUse, digest
@@ -236,7 +238,34 @@ def test_a_batch_does_not_begin_while_another_hub_has_the_lock(
         with pytest.raises(errors.LockNotAvailable):
             begin_batch(other, LOCK_KEY, [], HUB)
         assert is_idle(other)
-    connection.rollback()
+    # Its hub may still finish it.
+    connection.execute("COMMIT")
+
+
+@pytest.mark.parametrize("amid_a_trip", [False, True])
+def test_a_hub_that_keeps_the_lock_in_silence_loses_it(
+    connection: psycopg.Connection[Any],
+    postgres: PostgresServer,
+    schema: str,
+    amid_a_trip: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres_batch, "SILENT_S", 0)
+    connection.execute("SET application_name = 'hookbot 1'")
+    begin_batch(connection, LOCK_KEY, [], HUB)
+    with connected(postgres, schema) as other, ExitStack() as trip:
+        if amid_a_trip:
+            trip.enter_context(pytest.raises(psycopg.OperationalError))
+            trip.enter_context(connection.pipeline())
+            connection.execute("SELECT 1").fetchone()
+        other.execute("SET lock_timeout = '10ms'")
+        with pytest.raises(errors.LockNotAvailable):
+            begin_batch(other, LOCK_KEY, [], HUB)
+        other.execute("SET lock_timeout = '10s'")
+        assert not find_token(other, LOCK_KEY, uuid4())
+
+    with pytest.raises(psycopg.OperationalError):
+        connection.execute("SELECT 1")
 
 
 def test_a_connection_that_is_lost_is_told_by_its_own_error(

@@ -1,6 +1,7 @@
 """The connections of one hub, on a real server."""
 
 from threading import Barrier
+from typing import Any
 
 import trio
 
@@ -45,3 +46,16 @@ async def test_all_connections_are_closed_at_the_end(postgres: PostgresServer) -
         assert any(connection._connection for connection in opened)
 
     assert not any(connection._connection for connection in opened)
+
+
+async def test_what_is_read_after_the_sessions_were_lost_is_read_on_new_ones(postgres: PostgresServer) -> None:
+    async with opened_connections(new_address(postgres)) as (connections, _):
+        readers = PostgresReaders(connections.reading)
+
+        async def pid() -> Any:
+            return await readers.do(lambda connection: connection.execute("SELECT pg_backend_pid()").fetchall())
+
+        [(lost,)] = await pid()
+        postgres.execute("SELECT pg_terminate_backend(%s, 10000)", lost)
+
+        assert await pid() != [(lost,)]

@@ -1,3 +1,9 @@
+from contextlib import closing
+
+import pytest
+from psycopg import errors
+
+from hookbot.log import postgres_batch, postgres_duty_queries
 from hookbot.log.held_duties import TERM_S
 from hookbot.log.postgres_duty_queries import OwnHub, claim, renew
 from support.duty_hubs import Family
@@ -45,3 +51,19 @@ def test_names_with_any_character_are_duties(family: Family) -> None:
     names = ["cursor /sub/%a b", "group /sub/ü 'x'", 'router/{a,"b"}']
 
     assert set(claim_as(family, "here", *names)) == set(names)
+
+
+def test_a_hub_that_keeps_a_lock_in_silence_keeps_no_duty_of_others(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_batch, "SILENT_S", 0)
+    with closing(family.connect()) as silent:
+        silent.execute("SET application_name = 'hookbot 1'")
+        silent.execute("BEGIN")
+        silent.execute("SELECT pg_advisory_xact_lock(1)")
+        monkeypatch.setattr(postgres_duty_queries, "LOCK_TIMEOUT", "10ms")
+        with pytest.raises(errors.LockNotAvailable):
+            claim_as(family, "here", "a")
+
+        monkeypatch.setattr(postgres_duty_queries, "LOCK_TIMEOUT", "10s")
+        assert set(claim_as(family, "here", "a")) == {"a"}

@@ -87,6 +87,11 @@ class PostgresServer:
         """True from `start` to `stop`."""
         return (self.data / "postmaster.pid").exists()
 
+    def end(self) -> None:
+        """Stop the server if it runs."""
+        if self.is_running:
+            self.stop()
+
     def restart(self) -> None:
         """Let the server crash, and start it again."""
         self.stop()
@@ -167,7 +172,8 @@ def running_postgres(**settings: str) -> Iterator[PostgresServer]:
         server.start()
         server.execute("CREATE DATABASE hookbot", database="postgres")
         yield server
-        if server.is_running:
-            server.stop()
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        try:
+            server.end()
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -20,7 +20,7 @@ from . import postgres_queries as queries
 from .contract import News, Page, SavedCursor, Stored, Unit
 from .engine import Engine, TopicHeads
 from .postgres_address import PostgresAddress, require_psycopg
-from .postgres_batch import NEWS
+from .postgres_batch import APPLICATION, NEWS
 from .postgres_connections import Connections, PostgresReaders
 from .postgres_duties import PostgresDuties
 from .postgres_duty_queries import NOTICE, OwnHub
@@ -66,7 +66,7 @@ async def open_postgres_log(
     """
     require_psycopg()
     identity = LogIdentity(address, hub.id)
-    connections = Connections(address, f"hookbot {hub.id}", identity)
+    connections = Connections(address, f"{APPLICATION} {hub.id}", identity)
     async with connections.watched():
         await identity.look_around()
         await connections.writing.open()

@@ -32,6 +32,18 @@ LOCK = "SELECT pg_advisory_xact_lock(%b::bigint)"
 NEWS = "news"
 """First word of the notification that something was stored, before the hub and the position of its newest message."""
 
+APPLICATION = "hookbot"
+"""First word of the name of each session of a hub."""
+SILENT_S = 5.0
+"""A hub that says nothing for so long amid a transaction is gone: none takes more than some milliseconds."""
+_LOCK_NOT_AVAILABLE = "55P03"
+_END_SILENT = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user AND application_name LIKE %b::text
+      AND xact_start IS NOT NULL AND wait_event = 'ClientRead'
+      AND state_change < clock_timestamp() - make_interval(secs => %b::float8)
+    """
+
 _LOAD_STATE = """
     SELECT pos.last_value, clock.last_value,
         coalesce(%b::bigint, floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
@@ -135,6 +147,21 @@ def replicated(connection: "Connection[Any]") -> Iterator[None]:
 
 
 @contextmanager
+def waiting_for_locks(connection: "Connection[Any]") -> Iterator[None]:
+    """Within the block, locks are waited for. If that takes too long, the sessions of hubs that fell silent are ended.
+
+    Such a hub was stopped or cut off amid a transaction. `idle_in_transaction_session_timeout` is no help: it does not
+    run while the server has a part of a round trip, nor after the flush with which psycopg ends one.
+    """
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "sqlstate", None) == _LOCK_NOT_AVAILABLE and not connection.closed:
+            connection.execute(_END_SILENT, (f"{APPLICATION} %", SILENT_S))
+        raise
+
+
+@contextmanager
 def locked(connection: "Connection[Any]", lock_key: int) -> Iterator[None]:
     """Transaction around the block that has the lock, so that nobody stores a batch meanwhile."""
     with connection.transaction():
@@ -157,7 +184,7 @@ def begin_batch(
         (_FIND_CURSORS, moved_in(units), ()),
         (_FIND_DUTIES, duties, (hub,)),
     ]
-    with one_trip(connection):
+    with waiting_for_locks(connection), one_trip(connection):
         connection.execute(BEGIN)
         connection.execute(LOCK, (lock_key,))
         state = connection.execute(_LOAD_STATE, (clock_us,), binary=True)
@@ -205,7 +232,7 @@ def find_token(connection: "Connection[Any]", lock_key: int, token: UUID) -> boo
     The token is written again, so that this commit waits for the same replicas as the one whose answer was lost.
     Raises `NotReplicated`.
     """
-    with replicated(connection), one_trip(connection):
+    with waiting_for_locks(connection), replicated(connection), one_trip(connection):
         connection.execute(BEGIN)
         # That batch, if it is still under way, has the lock.
         connection.execute(LOCK, (lock_key,))

@@ -51,6 +51,11 @@ SETTINGS = {
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "5s",
     "jit": "off",
+    # As in `PARAMETERS`, for the server: a hub whose machine is gone amid what it sends would keep its locks for hours.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "3",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20000",
 } | PLANNER
 
 

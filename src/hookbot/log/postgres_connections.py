@@ -12,7 +12,7 @@ from ..callbacks import T
 from ..errors import Unavailable
 from ..threads import hub_threads
 from .postgres_address import PostgresAddress
-from .postgres_connection import WATCH_S, PostgresConnection
+from .postgres_connection import WATCH_S, Broken, PostgresConnection
 from .postgres_identity import LogIdentity
 from .postgres_listener import PostgresListener
 
@@ -86,6 +86,9 @@ class PostgresReaders:
     def _do(self, work: "Callable[[Connection[Any]], T]") -> T:
         connection = self._free.get()
         try:
+            return connection.do(work, deadline_s=READ_S)
+        except Broken:
+            # It was idle, and may have been lost long before: a new one is worth a try.
             return connection.do(work, deadline_s=READ_S)
         finally:
             self._free.put(connection)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .duties import Holder, HubInfo
 from .held_duties import TERM_S
+from .postgres_batch import waiting_for_locks
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -107,7 +108,7 @@ def claim(
     wanted = [name for name in names if name not in holders]
     if not wanted:
         return {}, holders
-    with connection.transaction():
+    with waiting_for_locks(connection), connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         # That of the log: when the fence has changed, no batch with the earlier one is under way.
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key,))

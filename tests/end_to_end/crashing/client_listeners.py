@@ -5,7 +5,7 @@ from typing import Any
 import trio
 
 import hookbot
-from end_to_end.crashing.hub import Hub
+from end_to_end.crashing.hub import Reachable
 from end_to_end.crashing.listeners import Heard, Listener
 from end_to_end.crashing.senders import QUICK_BACKOFF, digest
 from hookbot.access.tokens import make_token
@@ -21,7 +21,7 @@ class Client(Listener):
         with self._running:
             await self.listen_with(since="all", **self._options)
 
-    def __init__(self, hub: Hub, name: str, topic: str, *, seed: str = "", **options: Any) -> None:
+    def __init__(self, hub: Reachable, name: str, topic: str, *, seed: str = "", **options: Any) -> None:
         super().__init__(hub, name, topic, seed=seed)
         self._options = options
         self._running = trio.CancelScope()

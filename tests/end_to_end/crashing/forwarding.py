@@ -6,7 +6,7 @@ import sys
 
 import trio
 
-from end_to_end.crashing.hub import Hub
+from end_to_end.crashing.hub import Reachable
 from end_to_end.crashing.listeners import Heard, Listener, compare
 from end_to_end.crashing.senders import digest
 from hookbot.access.tokens import make_token
@@ -17,7 +17,7 @@ from support.targets import Target
 class Forward(Listener):
     """The target of a `hookbot forward` with a cursor, or in a group."""
 
-    def __init__(self, hub: Hub, name: str, topic: str, *options: str, seed: str) -> None:
+    def __init__(self, hub: Reachable, name: str, topic: str, *options: str, seed: str) -> None:
         super().__init__(hub, name, topic, seed=seed)
         self._options = options
         self._target = Target()

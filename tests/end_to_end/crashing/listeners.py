@@ -17,7 +17,7 @@ import httpx
 import trio
 from websockets.exceptions import WebSocketException
 
-from end_to_end.crashing.hub import Hub
+from end_to_end.crashing.hub import Reachable
 from end_to_end.crashing.senders import digest
 from hookbot.access.tokens import make_token
 from support import KEY
@@ -50,7 +50,7 @@ class Session:
 class Listener:
     """Listens, in a thread, and again when the connection breaks, until it is told that this was all."""
 
-    def __init__(self, hub: Hub, name: str, topic: str, *, seed: str = "") -> None:
+    def __init__(self, hub: Reachable, name: str, topic: str, *, seed: str = "") -> None:
         self.hub = hub
         self.name = name
         self.topic = topic

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 import trio
 
-from end_to_end.crashing.hub import SECRET, Hub, http_client
+from end_to_end.crashing.hub import SECRET, Reachable, http_client
 from hookbot.access.tokens import make_token
 from hookbot.backoff import Backoff
 from hookbot.client import open_publisher
@@ -26,6 +26,7 @@ TRY_AGAIN = (409, 503)
 SIZES = (50, 50, 50, 300, 300, 2_000, 20_000)
 HUGE = 300_000  # so large that it is encoded in a thread
 ANY_BYTES = bytes(range(256))
+ANSWER_S = 10
 PATIENCE_S = 300
 # The hub dies every few seconds: our client comes back as soon as the others.
 QUICK_BACKOFF = partial(Backoff, 0.05, 0.5)
@@ -38,6 +39,8 @@ class Acknowledged(NamedTuple):
 
     id: str
     body: bytes
+    at: float
+    """When that was, on the monotonic clock."""
 
 
 def digest(body: bytes) -> bytes:
@@ -52,7 +55,7 @@ class Sender:
 
     def __init__(
         self,
-        hub: Hub,
+        hub: Reachable,
         name: str,
         topic: str,
         *,
@@ -72,12 +75,14 @@ class Sender:
         self.count = 0
         self.acknowledged: list[Acknowledged] = []
         self.attempts: Counter[bytes] = Counter()
+        self.first_sent: dict[bytes, float] = {}
+        """When each message was sent for the first time, on the monotonic clock."""
 
     async def run(self, stop: trio.Event) -> None:
         """Publish until stopped, again after each failure."""
         waiting: deque[bytes] = deque()
         while waiting or self.has_more(stop):
-            with suppress(OSError, trio.BrokenResourceError, httpx.TransportError):
+            with suppress(OSError, trio.BrokenResourceError, trio.TooSlowError, httpx.TransportError):
                 async with self.connected() as publish:
                     while self.fill(waiting, stop):
                         await publish(waiting)
@@ -117,6 +122,7 @@ class Sender:
     def note_attempt(self, body: bytes) -> None:
         """Count an attempt to send a message."""
         self.attempts[digest(body)] += 1
+        self.first_sent.setdefault(digest(body), time.monotonic())
 
     def note_answer(self, status: int, id: str, waiting: deque[bytes]) -> None:
         """Record that the first waiting message is stored, or raise if it has to be sent again."""
@@ -124,7 +130,7 @@ class Sender:
             raise trio.BrokenResourceError
         assert status == 200, f"{self.name} was answered {status}"
         assert id, f"{self.name} got no id"
-        self.acknowledged.append(Acknowledged(id, digest(waiting.popleft())))
+        self.acknowledged.append(Acknowledged(id, digest(waiting.popleft()), time.monotonic()))
 
 
 class Pipeliner(Sender):
@@ -138,9 +144,11 @@ class Pipeliner(Sender):
             yield partial(self._publish, stream, bytearray())
 
     async def _publish(self, stream: trio.SocketStream, received: bytearray, waiting: deque[bytes]) -> None:
-        await stream.send_all(b"".join(map(self._request, waiting)))
+        with trio.fail_after(ANSWER_S):
+            await stream.send_all(b"".join(map(self._request, waiting)))
         for _ in range(len(waiting)):
-            head = (await take(stream, received, until=b"\r\n\r\n")).decode("latin-1")
+            with trio.fail_after(ANSWER_S):
+                head = (await take(stream, received, until=b"\r\n\r\n")).decode("latin-1")
             status, *lines = head.split("\r\n")
             fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             self.note_answer(int(status.split()[1]), fields.get("hookbot-message-id", ""), waiting)
@@ -156,7 +164,7 @@ class Pipeliner(Sender):
 class GitHub(Pipeliner):
     """Signed deliveries about the repositories of an organisation."""
 
-    def __init__(self, hub: Hub, name: str, repositories: list[str], **options: Any) -> None:
+    def __init__(self, hub: Reachable, name: str, repositories: list[str], **options: Any) -> None:
         super().__init__(hub, name, "/unsafe/github.com/org/acme", keyed=False, **options)
         self.path = "/unsafe/pub/github.com/org/acme"
         self.repositories = repositories

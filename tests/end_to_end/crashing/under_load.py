@@ -12,10 +12,11 @@ import trio
 from end_to_end.crashing.client_listeners import Client, ClientCursor
 from end_to_end.crashing.forwarding import Forward
 from end_to_end.crashing.group import Group
-from end_to_end.crashing.hub import Hub
+from end_to_end.crashing.hub import Reachable
 from end_to_end.crashing.listeners import Heard, JsonLines, Listener, ServerSentEvents
 from end_to_end.crashing.senders import ClientSender, GitHub, HttpxSender, Pipeliner, Sender
-from end_to_end.crashing.verdict import audible, check_github, check_kept, check_log, check_senders
+from end_to_end.crashing.sqlite_hub import SqliteHub
+from end_to_end.crashing.verdict import audible, check_github, check_kept, check_log, check_senders, check_turns
 from end_to_end.crashing.websocket_listeners import V1, CloudEvents, Cursor, Raw
 
 CATCHING_UP_S = 40  # without any progress: only ever reached by a test that fails
@@ -24,7 +25,7 @@ STARTING_S = 1.5
 
 async def crash_under_load(directory: Path, *, kills: int, seed: str, life_s: float = 2.0) -> str:
     """Kill a hub several times, and return a report. Raises `AssertionError`."""
-    hub = Hub(directory)
+    hub = SqliteHub(directory)
     senders = make_senders(hub, seed)
     listeners, groups = make_listeners(hub, seed)
     members = [member for group in groups for member in group.members]
@@ -56,7 +57,7 @@ async def listening(*listeners: Any) -> AsyncIterator[None]:
                 listener.end()
 
 
-def make_senders(hub: Hub, seed: str) -> list[Sender]:
+def make_senders(hub: SqliteHub, seed: str) -> list[Sender]:
     return [
         *(Pipeliner(hub, f"bursts, with keys {n}", "load/a", seed=seed) for n in range(6)),
         *(Pipeliner(hub, f"bursts, without {n}", "load/b", keyed=False, seed=seed) for n in range(6)),
@@ -68,7 +69,7 @@ def make_senders(hub: Hub, seed: str) -> list[Sender]:
     ]
 
 
-def make_listeners(hub: Hub, seed: str) -> tuple[list[Listener], list[Group]]:
+def make_listeners(hub: SqliteHub, seed: str) -> tuple[list[Listener], list[Group]]:
     listeners: list[Listener] = [
         Raw(hub, "raw, one topic", "load/a", seed=seed),
         Raw(hub, "raw, a subtree", "load/", seed=seed),
@@ -95,7 +96,7 @@ def make_listeners(hub: Hub, seed: str) -> tuple[list[Listener], list[Group]]:
     return listeners, groups
 
 
-async def keep_killing(hub: Hub, kills: int, life_s: float, chance: random.Random) -> None:
+async def keep_killing(hub: SqliteHub, kills: int, life_s: float, chance: random.Random) -> None:
     """Kill the hub at random moments, one in six times while it starts; then stop it in order, and start it again."""
     for _ in range(kills):
         hub.start()
@@ -113,7 +114,7 @@ async def keep_killing(hub: Hub, kills: int, life_s: float, chance: random.Rando
             await hub.stop()
 
 
-async def until_nothing_moves(hub: Hub, listeners: Sequence[Listener | Group]) -> None:
+async def until_nothing_moves(hub: SqliteHub, listeners: Sequence[Listener | Group]) -> None:
     """Wait until routers and listeners have caught up; raise the difference that is left when they no longer do."""
     with trio.move_on_after(CATCHING_UP_S):
         while any(router["lag"] for router in (await hub.ask("/hookbot/v1/routers"))["routers"]):
@@ -126,7 +127,7 @@ async def until_nothing_moves(hub: Hub, listeners: Sequence[Listener | Group]) -
             await trio.sleep(0.1)
 
 
-async def until_caught_up(hub: Hub, listener: Listener | Group, expected: list[Heard]) -> None:
+async def until_caught_up(hub: Reachable, listener: Listener | Group, expected: list[Heard]) -> None:
     """Wait until a listener has heard everything; raise what is missing when it hears nothing more."""
     heard, heard_at = -1, 0.0
     while True:
@@ -142,10 +143,11 @@ async def until_caught_up(hub: Hub, listener: Listener | Group, expected: list[H
         await trio.sleep(0.2)
 
 
-def report(hub: Hub, senders: list[Any], listeners: list[Any]) -> str:
+def report(hub: SqliteHub, senders: list[Any], listeners: list[Any]) -> str:
     """Check everything, and return a summary."""
     stored = check_log(hub)
     twice = check_senders(senders, stored)
+    check_turns(senders)
     kept, routed = check_kept(stored), check_github(stored)
     lines = [
         f"{hub.kills} kills, {len(stored)} messages in the log; its integrity check passes",

@@ -2,17 +2,28 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
-from end_to_end.crashing.hub import Hub, Stored
 from end_to_end.crashing.listeners import Heard, compare
-from end_to_end.crashing.senders import GitHub, digest
+from end_to_end.crashing.senders import Sender, digest
+from end_to_end.crashing.tables import Stored
 from hookbot.protocol.message import format_time
 
 
-def check_log(hub: Hub) -> list[Stored]:
-    """Check that the file is sound, ids strictly increase, times do not decrease, and no error was logged.
+class LogOfHubs(Protocol):
+    """The log of one hub, or of several, as it lies in its store."""
+
+    def check_integrity(self) -> None: ...
+
+    def check_log(self) -> None: ...
+
+    def stored(self) -> list[Stored]: ...
+
+
+def check_log(hub: LogOfHubs) -> list[Stored]:
+    """Check that the store is sound, ids strictly increase, times do not decrease, and no error was logged.
 
     Returns all messages.
     """
@@ -26,7 +37,7 @@ def check_log(hub: Hub) -> list[Stored]:
     return stored
 
 
-def check_senders(senders: list[GitHub], stored: list[Stored]) -> int:
+def check_senders(senders: Sequence[Sender], stored: list[Stored]) -> int:
     """Check that every acknowledged message is stored under its id, and none more often than it was sent.
 
     Returns how many messages are there twice: those without a key whose answer got lost.
@@ -35,9 +46,7 @@ def check_senders(senders: list[GitHub], stored: list[Stored]) -> int:
     copies = Counter((message.topic, digest(message.body)) for message in stored)
     twice = 0
     for sender in senders:
-        ids = [acknowledged.id for acknowledged in sender.acknowledged]
-        assert ids == sorted(set(ids)), f"{sender.name} was told ids out of order"
-        for id, body in sender.acknowledged:
+        for id, body, _ in sender.acknowledged:
             assert id in by_id, f"{sender.name} was told that {id} is stored, it is not"
             assert (by_id[id].topic, digest(by_id[id].body)) == (sender.topic, body), f"{id} is another message"
         for body, attempts in sender.attempts.items():
@@ -49,6 +58,25 @@ def check_senders(senders: list[GitHub], stored: list[Stored]) -> int:
     unknown = {topic for topic, _ in copies if topic.startswith(("load/", "quiet", "/unsafe/"))}
     assert not unknown, f"nobody has sent what is on {unknown}"
     return twice
+
+
+def check_turns(senders: Sequence[Sender]) -> None:
+    """Check that the messages of each sender are stored in the order in which it has sent them."""
+    for sender in senders:
+        ids = [acknowledged.id for acknowledged in sender.acknowledged]
+        assert ids == sorted(set(ids)), f"{sender.name} was told ids out of order"
+
+
+def check_order(senders: Sequence[Sender]) -> None:
+    """Check that whatever was sent after something else was acknowledged has the higher id, at whichever hub it was.
+
+    That is less than `check_turns`: of a burst, one message may be refused and sent again after the others.
+    """
+    acknowledged = [(*one, sender.first_sent[one.body]) for sender in senders for one in sender.acknowledged]
+    latest = 0.0
+    for id, _, at, sent_at in sorted(acknowledged):
+        assert latest <= at, f"{id} was acknowledged before a message with a lower id was sent"
+        latest = max(latest, sent_at)
 
 
 def check_kept(stored: list[Stored]) -> int:

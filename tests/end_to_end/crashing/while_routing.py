@@ -6,10 +6,10 @@ from pathlib import Path
 import trio
 
 from end_to_end.crashing.client_listeners import Client
-from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.senders import GitHub
+from end_to_end.crashing.sqlite_hub import SqliteHub
 from end_to_end.crashing.under_load import listening, until_nothing_moves
-from end_to_end.crashing.verdict import audible, check_github, check_log, check_senders
+from end_to_end.crashing.verdict import audible, check_github, check_log, check_senders, check_turns
 from end_to_end.crashing.websocket_listeners import V1
 
 SENDERS = 50  # whose deliveries share their commits
@@ -18,7 +18,7 @@ REPOSITORIES = [f"acme/app-{number}" for number in range(20)]
 
 async def crash_while_routing(directory: Path, *, deliveries: int, kills: int, seed: str) -> str:
     """Kill a hub several times while it routes deliveries, and return a report. Raises `AssertionError`."""
-    hub = Hub(directory)
+    hub = SqliteHub(directory)
     share = deliveries // SENDERS
     senders = [GitHub(hub, f"GitHub {n}", REPOSITORIES, pause_s=0, limit=share, seed=seed) for n in range(SENDERS)]
     listeners = [
@@ -33,7 +33,7 @@ async def crash_while_routing(directory: Path, *, deliveries: int, kills: int, s
     return f"killed when the routers had published {moments}\n{report(hub, senders, listeners)}"
 
 
-async def make_backlog(hub: Hub, senders: list[GitHub]) -> None:
+async def make_backlog(hub: SqliteHub, senders: list[GitHub]) -> None:
     """Start the routers once; then publish deliveries while they do not run."""
     hub.start()
     await hub.ready()
@@ -46,7 +46,7 @@ async def make_backlog(hub: Hub, senders: list[GitHub]) -> None:
     await hub.stop()
 
 
-async def kill_while_it_routes(hub: Hub, kills: int, deliveries: int, chance: random.Random) -> list[int]:
+async def kill_while_it_routes(hub: SqliteHub, kills: int, deliveries: int, chance: random.Random) -> list[int]:
     """Kill the hub after a number of publishes, several times; leave it running, and return the numbers."""
     began = hub.head()
     moments = []
@@ -62,10 +62,11 @@ async def kill_while_it_routes(hub: Hub, kills: int, deliveries: int, chance: ra
     return moments
 
 
-def report(hub: Hub, senders: list[GitHub], listeners: list[V1 | Client]) -> str:
+def report(hub: SqliteHub, senders: list[GitHub], listeners: list[V1 | Client]) -> str:
     """Check everything, and return a summary."""
     stored = check_log(hub)
     check_senders(senders, stored)
+    check_turns(senders)
     routed = check_github(stored)
     for listener in listeners:
         listener.check(audible(stored, listener.topic))
