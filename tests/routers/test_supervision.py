@@ -8,10 +8,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from hookbot.errors import Unavailable
+from hookbot.log.contract import Page
 from hookbot.log.duties import Held
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Message
+from hookbot.protocol.topics import TopicFilter
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.outbox import DraftCollector
 from support.clock import pass_time
@@ -246,3 +249,30 @@ async def test_a_hub_that_leaves_lets_another_one_run_its_routers_at_once(
     await changed.wait()
 
     assert isinstance(await there.duties.claim("router/copy"), Held)
+
+
+async def test_a_router_waits_for_a_log_that_cannot_be_read(
+    hub: Any,
+    log: MemoryLog,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with hub.run(copy=Copy()):
+        pass
+    await hub.publish("in/1", b"x")
+    read, failures = log.read, ["the database is away"] * 3
+
+    async def read_later(wanted: TopicFilter, **how: Any) -> Page:
+        if failures and wanted.matches("in/1"):
+            await trio.lowlevel.checkpoint()
+            raise Unavailable(failures.pop())
+        return await read(wanted, **how)
+
+    monkeypatch.setattr(log, "read", read_later)
+    async with hub.run(copy=Copy()) as routers:
+        await hub.wait_for("copy")
+        [state] = routers.snapshot()
+
+    assert (state["state"], state["restarts"]) == ("running", 0)
+    assert caplog.text.count("router copy: nothing to read, trying again") == 3

@@ -13,7 +13,7 @@ from ..broker.broker import Broker, Start, Subscription
 from ..broker.channels import Entry
 from ..broker.duties import while_held
 from ..broker.time_slices import TimeSlice
-from ..errors import Superseded, describe
+from ..errors import Superseded, Unavailable, describe
 from ..log.contract import Move
 from ..log.duties import OF_ROUTER, Held, Holder
 from ..protocol.message import Gap, Message, format_id
@@ -29,6 +29,8 @@ IDLE_S = 60.0
 # A chance crash is over at once; a router that crashes at each start logs about two tracebacks a minute.
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 60.0
+# A database that was away is read again soon.
+LONGEST_TAKE_S = 5.0
 
 # So long after its limit a run may still last.
 CHECK_S = 0.5
@@ -123,8 +125,16 @@ class SupervisedRouter:
 
     async def _take(self, subscription: Subscription) -> Sequence[Entry | Gap]:
         self._idle = subscription
+        backoff = Backoff(FIRST_RESTART_S / 2, LONGEST_TAKE_S)
         try:
-            return await subscription.take()
+            while True:
+                try:
+                    return await subscription.take()
+                # No fault of the router, which need not be made again for it.
+                except Unavailable as error:
+                    delay_s = backoff.next_s()
+                    logger.warning("router %s: nothing to read, trying again in %.1f s: %s", self.name, delay_s, error)
+                    await trio.sleep(delay_s)
         finally:
             self._idle = None
 
