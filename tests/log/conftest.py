@@ -1,12 +1,13 @@
 """Fixtures of the contract: a log of every engine. A new engine is a new parameter of `open_log`."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import psycopg
 import pytest
 
 from hookbot.log.contract import Log
@@ -15,9 +16,11 @@ from hookbot.log.memory import MemoryLog
 from hookbot.log.postgres import open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_duty_queries import OwnHub
+from hookbot.log.postgres_schema import open_schema
 from hookbot.log.sqlite import open_sqlite_log
 from support.clock import Clock
 from support.postgres import PostgresServer, new_schema
+from support.postgres_tables import LOCK_KEY, connected
 
 
 @pytest.fixture
@@ -49,3 +52,17 @@ async def _open_postgres_log(address: PostgresAddress, clock: Clock, **options: 
 async def log(open_log: Callable[..., AbstractAsyncContextManager[Log]]) -> AsyncIterator[Log]:
     async with open_log() as log:
         yield log
+
+
+@pytest.fixture
+def schema() -> str:
+    """Name of a schema in PostgreSQL that nobody has used."""
+    return new_schema()
+
+
+@pytest.fixture
+def connection(postgres: PostgresServer, schema: str) -> Iterator[psycopg.Connection[Any]]:
+    """Connection to the tables of a log in PostgreSQL."""
+    with connected(postgres, schema) as connection:
+        open_schema(connection, schema, LOCK_KEY)
+        yield connection

@@ -1,6 +1,5 @@
 """Batches of the PostgreSQL log, on a real server."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from threading import Thread
 from typing import Any
@@ -17,26 +16,13 @@ from hookbot.log.deduplication import FirstUse, digest
 from hookbot.log.duties import Held
 from hookbot.log.postgres_batch import FIND_KEYS, BatchStart, begin_batch, find_token, finish_batch
 from hookbot.log.postgres_queries import load_cursors, load_rows
-from hookbot.log.postgres_schema import open_schema
 from hookbot.protocol.message import Draft, Message, Once, Verified
 from support.messages import EPOCH
-from support.postgres import PostgresServer, new_schema
+from support.postgres import PostgresServer
 from support.postgres_tables import CHANNEL, HUB, LOCK_KEY, TIME_US, connected, leave_hole, store
 
 DAY_US = 86400 * 1_000_000
 ONCE = Once("idempotency", "a", "key", exclusive=True, fingerprint=b"\0f")
-
-
-@pytest.fixture
-def schema() -> str:
-    return new_schema()
-
-
-@pytest.fixture
-def connection(postgres: PostgresServer, schema: str) -> Iterator[psycopg.Connection[Any]]:
-    with connected(postgres, schema) as connection:
-        open_schema(connection, schema, LOCK_KEY)
-        yield connection
 
 
 def everything(connection: psycopg.Connection[Any]) -> list[Message]:

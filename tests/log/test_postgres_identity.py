@@ -10,13 +10,8 @@ from hookbot.errors import Unavailable
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_identity import LogIdentity
 from support.ports import free_ports
-from support.postgres import PostgresServer, new_schema
+from support.postgres import PostgresServer
 from support.postgres_tables import connected
-
-
-@pytest.fixture
-def schema() -> str:
-    return new_schema()
 
 
 @pytest.fixture

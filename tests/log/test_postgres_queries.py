@@ -1,6 +1,5 @@
 """Queries of the PostgreSQL log that read messages and cursors, on a real server."""
 
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -22,12 +21,10 @@ from hookbot.log.postgres_queries import (
     probe,
 )
 from hookbot.log.postgres_retention import Lost
-from hookbot.log.postgres_schema import open_schema
 from hookbot.protocol.message import Draft, Message
 from hookbot.protocol.topics import TopicFilter
 from support.messages import EPOCH
-from support.postgres import PostgresServer, new_schema
-from support.postgres_tables import LOCK_KEY, TIME_US, connected, leave_hole, store
+from support.postgres_tables import TIME_US, leave_hole, store
 
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 PAGE = {
@@ -39,18 +36,6 @@ PAGE = {
     "beneath": [],
     "all_safe": False,
 }
-
-
-@pytest.fixture
-def schema() -> str:
-    return new_schema()
-
-
-@pytest.fixture
-def connection(postgres: PostgresServer, schema: str) -> Iterator[psycopg.Connection[Any]]:
-    with connected(postgres, schema) as connection:
-        open_schema(connection, schema, LOCK_KEY)
-        yield connection
 
 
 def load(

@@ -1,6 +1,5 @@
 """Retention in the PostgreSQL log, on a real server."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from threading import Thread
 from typing import Any
@@ -10,27 +9,18 @@ import pytest
 
 from hookbot.log.postgres_queries import load_rows
 from hookbot.log.postgres_retention import Lost, count_none, count_on, forget_keys, load_half, trim_partition
-from hookbot.log.postgres_schema import open_schema
 from hookbot.log.retention import STEP_ROWS, Partition, Retention, RetentionLimits
 from hookbot.protocol.message import Draft, Once
 from support.messages import EPOCH
-from support.postgres import PostgresServer, new_schema
-from support.postgres_tables import HUB, LOCK_KEY, TIME_US, connected, leave_hole, store
+from support.postgres import PostgresServer
+from support.postgres_tables import HUB, TIME_US, connected, leave_hole, store
 
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 
 
-@pytest.fixture
-def schema() -> str:
-    return new_schema()
-
-
-@pytest.fixture
-def connection(postgres: PostgresServer, schema: str) -> Iterator[psycopg.Connection[Any]]:
-    with connected(postgres, schema) as connection:
-        open_schema(connection, schema, LOCK_KEY)
-        connection.execute("INSERT INTO duty VALUES ('trim', %s, 3, now())", (HUB,))
-        yield connection
+@pytest.fixture(autouse=True)
+def duty(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("INSERT INTO duty VALUES ('trim', %s, 3, now())", (HUB,))
 
 
 def limits(*, unsafe: bool = False, now_us: int = TIME_US, **kept: Any) -> RetentionLimits:

@@ -1,16 +1,25 @@
 """Held bytes: what the hub keeps for clients that are slow to read it, bounded for all of them together."""
 
 import logging
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import trio
 
 from ..errors import Ended
 from ..protocol.websocket import TRY_AGAIN_LATER
 
 CUT_OFF = Ended(TRY_AGAIN_LATER, "too much waits for slow subscribers; reconnect and resume")
 
+# What a socket takes at once is not worth counting.
+COUNTED_BYTES = 64 << 10
+
 Cut = Callable[[], None]
 """Callback that ends a slow client now. It must not block."""
+
+Abort = Callable[[], None]
+"""Callback that ends the connection of a stream now, in the middle of what is being sent."""
 
 logger = logging.getLogger(__package__)
 
@@ -81,3 +90,44 @@ class HeldBytes:
     def _share(self, holder: object) -> float:
         shared = self._shared[id(self._held[holder].data)]
         return shared.size / shared.holders
+
+
+class Holder(ABC):
+    """What sends to one client: what waits there is counted, and `end` is called with `CUT_OFF` if it is too much.
+
+    If it is being sent then, its connection is ended by `abort`.
+    """
+
+    def __init__(self, held: HeldBytes, wanted: object, abort: Abort) -> None:
+        self._held = held
+        self._wanted = wanted
+        self._abort = abort
+        self._sending = False
+
+    @abstractmethod
+    def end(self, reason: Ended) -> None:
+        """End for this reason, as soon as the client has what is being sent."""
+
+    def release(self) -> None:
+        """Note that what was held last has been sent."""
+        self._sending = False
+        self._held.release(self)
+
+    def _hold(self, data: Sequence[bytes]) -> None:
+        size = sum(map(len, data))
+        if size > COUNTED_BYTES:
+            # Alone, a frame may be shared with others.
+            held = data[0] if len(data) == 1 else data
+            self._held.hold(self, held, size, what=self._wanted, cut=self._cut)
+        else:
+            self._held.release(self)
+
+    def _cut(self) -> None:
+        self.end(CUT_OFF)
+        # Not now: the cancelled tasks would refer to this stack, and so to what the caller has in memory.
+        trio.lowlevel.current_trio_token().run_sync_soon(self._abort_sending)
+
+    def _abort_sending(self) -> None:
+        # While it is sent, nothing else can be: no close frame either.
+        if self._sending:
+            self._abort()

@@ -21,9 +21,8 @@ from ..protocol.response import Response
 from ..protocol.subscribe import UNSAFE_HEADER, offered_subprotocols
 from ..protocol.websocket import TRY_AGAIN_LATER
 from .asgi import abort_of, plain_request, send_message
-from .held_bytes import CUT_OFF, HeldBytes
+from .held_bytes import Abort, HeldBytes, Holder
 from .services import Services
-from .streams import COUNTED_BYTES, Abort
 from .upstream import ANSWER_S, CLOSE_S, Upstream, open_upstream
 
 # What decides about a subscription, except the origin of a web page: that was compared with the name of this hub.
@@ -90,15 +89,12 @@ def _passed_fields(services: Services, plain: Request) -> Headers:
     return (*fields, services.access.relayed_field(plain))
 
 
-class _Link:
+class _Link(Holder):
     """What is between a client and the hub that serves it: one message in each direction."""
 
     def __init__(self, admitted: AdmittedSubscription, held: HeldBytes, what: str, abort: Abort) -> None:
-        self._wanted = admitted.request.wanted
-        self._held = held
+        super().__init__(held, admitted.request.wanted, abort)
         self._what = what
-        self._abort = abort
-        self._sending = False
         self._receiving = trio.CancelScope()
         self._ended: Ended | None = None
 
@@ -141,25 +137,13 @@ class _Link:
             return
         is_text = isinstance(received, str)
         data = received.encode() if isinstance(received, str) else received
-        if len(data) > COUNTED_BYTES:
-            self._held.hold(self, data, len(data), what=self._wanted, cut=self._cut)
+        self._hold([data])
         try:
             if not self._ended:
                 self._sending = True
                 await send_message(websocket, data, text=is_text)
         finally:
-            self._sending = False
-            self._held.release(self)
-
-    def _cut(self) -> None:
-        self.end(CUT_OFF)
-        # Not now: the cancelled tasks would refer to this stack.
-        trio.lowlevel.current_trio_token().run_sync_soon(self._abort_sending)
-
-    def _abort_sending(self) -> None:
-        # While it is sent, nothing else can be: no close frame either.
-        if self._sending:
-            self._abort()
+            self.release()
 
 
 async def _pass_up(upstream: Upstream) -> None:

@@ -16,14 +16,11 @@ from ..protocol.frames import framing_for
 from ..protocol.message import Gap, format_id
 from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
-from .held_bytes import CUT_OFF, HeldBytes
+from .held_bytes import Abort, HeldBytes, Holder
 from .page_turns import PageTurns
 from .turns import Turns
 
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
-
-# What a socket takes at once is not worth counting.
-COUNTED_BYTES = 64 << 10
 
 # To apply an acknowledgement of 64 KiB takes up to ten milliseconds; others run between two of them.
 LONG_MESSAGE_STEPS = 1
@@ -31,11 +28,8 @@ LONG_MESSAGE_STEPS = 1
 End = Callable[[Ended], None]
 """Callback that ends one subscription for a reason. It neither blocks nor raises, and may be called again."""
 
-Abort = Callable[[], None]
-"""Callback that ends the connection of a stream now, in the middle of what is being sent."""
 
-
-class Stream:
+class Stream(Holder):
     """Asynchronous iterator over batches of frames; made by `Streams.open` or `Streams.open_from`.
 
     Ends after `limit` messages, or after the stored ones if the subscription does not follow. Raises `HistoryLost` at
@@ -45,17 +39,14 @@ class Stream:
     def __init__(
         self, epoch: str, source: MessageSource, request: SubscribeRequest, streams: "Streams", abort: Abort
     ) -> None:
+        super().__init__(streams.held, request.wanted, abort)
         self._epoch = epoch
         self._source = source
         self._framing = framing_for(request)
-        self._wanted = request.wanted
         self._left = request.limit
         self._heartbeat_s = streams.heartbeat_s
-        self._held = streams.held
         self._reading = streams.reading
         self.long_messages = streams.long_messages
-        self._abort = abort
-        self._sending = False
         self._waiting = trio.CancelScope()
         self._ended: Ended | None = None
 
@@ -119,30 +110,6 @@ class Stream:
             self.release()
             # Not the reason itself, which is shared: its traceback would keep what this stream has in memory.
             raise Ended(self._ended.code, str(self._ended))
-
-    def _hold(self, data: Sequence[bytes]) -> None:
-        size = sum(map(len, data))
-        if size > COUNTED_BYTES:
-            # Alone, a frame may be shared with others.
-            held = data[0] if len(data) == 1 else data
-            self._held.hold(self, held, size, what=self._wanted, cut=self._cut)
-        else:
-            self._held.release(self)
-
-    def _cut(self) -> None:
-        self.end(CUT_OFF)
-        # Not now: the cancelled tasks would refer to this stack, and so to what the caller has in memory.
-        trio.lowlevel.current_trio_token().run_sync_soon(self._abort_sending)
-
-    def _abort_sending(self) -> None:
-        # While it is sent, nothing else can be: no close frame either.
-        if self._sending:
-            self._abort()
-
-    def release(self) -> None:
-        """Note that what was returned last has been sent."""
-        self._sending = False
-        self._held.release(self)
 
     async def _frame(self, item: Entry | Gap) -> bytes:
         if isinstance(item, Entry):

@@ -28,10 +28,11 @@ from ..protocol.frames import HookbotV1, framing_for, hello
 from ..protocol.message import format_id
 from ..protocol.websocket import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from .asgi import abort_of, pieces, plain_request, send_message
+from .held_bytes import Abort
 from .limits import NOISE, TOO_NOISY
 from .relay import is_relayed, relay
 from .services import Services
-from .streams import Abort, Stream
+from .streams import Stream
 
 # Beyond the acknowledgement of the 64 messages that a member of a group is given at a time.
 LONG_MESSAGE = 2 << 10
