@@ -4,7 +4,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from hookbot.access.tokens import make_token
 from hookbot.errors import ConfigError
 from hookbot.hub import reload as reloading
 from hookbot.hub.config import Config
+from hookbot.hub.digests import configuration_digests
 from hookbot.hub.secret_store import StoredSecret
+from hookbot.log.duties import SoleDuties, differing
 from hookbot.log.retention import Retention
 from hookbot.signatures import SignedRequest, load_provider
 from support import KEY, SECRET
@@ -401,3 +403,26 @@ async def test_names_are_revoked_and_sources_added_without_a_restart(tmp_path: P
         await hub.reload(REREAD)
         assert (await client.post("/pub/x", headers=headers)).status_code == 401
         assert (await client.post("/unsafe/pub/acme/x")).status_code == 401
+
+
+class ToldDuties(SoleDuties):
+    """Duties that note what the other hubs are told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def tell_configuration(self, digests: str) -> None:
+        self.told.append(digests)
+
+
+async def test_the_other_hubs_are_told_what_is_in_force_after_a_reload(tmp_path: Path) -> None:
+    initial = configured(tmp_path)
+    duties = ToldDuties()
+    access = reloading.make_access_control(initial)
+
+    changed = replace(initial, sha1_tokens=False, retention=Retention(max_count=1))
+    await reloading.reload(access, None, duties, initial, lambda: changed)
+
+    [told] = duties.told
+    assert differing(configuration_digests(initial), told) == ["no-sha1"]

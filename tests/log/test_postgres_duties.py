@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from hookbot.errors import Unavailable
 from hookbot.log.duties import Held, Holder
 from hookbot.log.postgres_duties import PostgresDuties
-from support.duty_hubs import DutyHub, Family
+from support.duty_hubs import SAME, DutyHub, Family
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ async def test_hubs_are_listed_with_what_they_have_told_and_hold(here: DutyHub, 
         "here",
         "http://here",
         "1.0",
-        '{"key": "same"}',
+        SAME,
     )
     assert (first.told, first.duties) == (7, ["router/a", "router/b", "trim"])
     assert (second.id, second.duties) == ("there", ["router/c"])
@@ -261,6 +261,11 @@ async def test_a_hub_with_another_configuration_is_named_once(
         here.duties.look()
         await claimed(here, "router/b")
 
+        other.duties.tell_configuration(SAME)
+        await claimed(other, "router/c")
+        here.duties.tell_configuration('{"key": "a third"}')
+        await claimed(here, "router/d")
+
     named = [record.message for record in caplog.records if "http://other" in record.message]
-    assert len(named) == 1
+    assert len(named) == 2
     assert "another configuration, and needs the same: key" in named[0]

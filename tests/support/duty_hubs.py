@@ -22,6 +22,7 @@ TABLES = """
         started timestamptz NOT NULL, until timestamptz NOT NULL, told bigint NOT NULL
     );
 """
+SAME = '{"key": "same"}'
 _SCHEMAS = count(1)
 
 T = TypeVar("T")
@@ -51,9 +52,7 @@ class Family:
         self.execute("UPDATE duty SET until = clock_timestamp() - interval '1 second'")
 
     @asynccontextmanager
-    async def hub(
-        self, id: str = "here", *, url: str = "", configuration: str = '{"key": "same"}'
-    ) -> AsyncIterator["DutyHub"]:
+    async def hub(self, id: str = "here", *, url: str = "", configuration: str = SAME) -> AsyncIterator["DutyHub"]:
         """A hub until the block ends."""
         with self.connect() as connection, self.connect() as listening:
             listening.execute(f"LISTEN {self._schema}")

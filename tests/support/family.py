@@ -72,6 +72,9 @@ class FamilyDuties:
             del self._family.holders[held.name]
         held.lose()
 
+    def tell_configuration(self, digests: str) -> None:
+        """Nobody looks at it."""
+
     async def hubs(self) -> Sequence[HubInfo]:
         await trio.lowlevel.checkpoint()
         holders = self._family.holders

@@ -177,7 +177,7 @@ async def open_hub(
         app = AppServer.of_hub(services, connection_limits(config))
         async with _serving(config, services, app, sock, tls):
             url = _url(sock, encrypted=tls is not None)
-            yield RunningHub(url, broker, partial(reload, access, tls, config), app.made)
+            yield RunningHub(url, broker, partial(reload, access, tls, log.duties, config), app.made)
             routers.end_by(trio.current_time() + config.leave_s)
             # Streams first: when each has sent its last message, its connection can close at once.
             services.streams.close()

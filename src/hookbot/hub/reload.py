@@ -3,17 +3,19 @@
 import logging
 import ssl
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from ..access.authorizer import Authorizer
 from ..access.control import AccessControl
 from ..access.fetching import Fetch, Fetches, fetch_small
 from ..access.sources import Sources
 from ..errors import ConfigError
+from ..log.duties import Duties
 from ..protocol.message import wall_clock_us
 from ..routers.threads import START_LIMIT_S, run_within_limit
 from ..web.tls import Tls, make_context
 from .config import Config
+from .digests import configuration_digests
 from .ineffective import ineffective
 from .sections import read_sources, unless_wrong
 
@@ -78,15 +80,17 @@ def make_tls(config: Config) -> ssl.SSLContext | None:
         raise config.error(next(name for name, file in files.items() if file), str(error)) from None
 
 
-async def reload(access: AccessControl, tls: Tls | None, initial: Config, reread: Callable[[], Config]) -> None:
+async def reload(
+    access: AccessControl, tls: Tls | None, duties: Duties, initial: Config, reread: Callable[[], Config]
+) -> None:
     """Replace keys, sources, limits and certificates in the running hub, or none of them if `ConfigError` is raised.
 
-    Changes since the `initial` configuration that need a restart are logged.
+    Changes since the `initial` configuration that need a restart are logged. The other hubs of a family are told.
     """
     # Everything that can fail comes before the first change; and everything that reads files, in a thread: a file may
     # be a pipe that nobody writes to, or on a disk that hangs.
     try:
-        config, new, context = await run_within_limit(lambda: _prepare(reread))
+        config, new, context, digests = await run_within_limit(lambda: _prepare(reread, initial))
     except TimeoutError:
         raise ConfigError(
             f"its files could not be read within {START_LIMIT_S:g} s: one of them is a pipe, or its disk hangs"
@@ -96,6 +100,7 @@ async def reload(access: AccessControl, tls: Tls | None, initial: Config, reread
     if tls and context:
         tls.context = context
     access.adopt(new)
+    duties.tell_configuration(digests)
     logger.info("the configuration was reloaded")
     for setting in ineffective(config):
         logger.warning("%s", setting)
@@ -106,6 +111,13 @@ async def reload(access: AccessControl, tls: Tls | None, initial: Config, reread
         logger.warning("changes to these options need a restart: %s", ", ".join(sorted(waiting)))
 
 
-def _prepare(reread: Callable[[], Config]) -> tuple[Config, AccessControl, ssl.SSLContext | None]:
+def _in_force(config: Config, initial: Config) -> Config:
+    """The configuration after a reload, without what needs a restart."""
+    kept = {name: getattr(initial, name) for name in NEED_RESTART}
+    return replace(config, **kept, file=replace(config.file, routers=initial.file.routers))
+
+
+def _prepare(reread: Callable[[], Config], initial: Config) -> tuple[Config, AccessControl, ssl.SSLContext | None, str]:
     config = reread()
-    return config, make_access_control(config), make_tls(config)
+    digests = configuration_digests(_in_force(config, initial))
+    return config, make_access_control(config), make_tls(config), digests

@@ -106,6 +106,9 @@ class Duties(Protocol):
     async def give_up(self, held: Held) -> None:
         """Let another hub have the duty at once. Never waits, so that it may be called while cancelled."""
 
+    def tell_configuration(self, digests: str) -> None:
+        """Tell the other hubs of another configuration of this one, as in `HubInfo.configuration`."""
+
     async def hubs(self) -> Sequence[HubInfo]:
         """All hubs of the family, the oldest first. Raises `Unavailable`."""
 
@@ -124,6 +127,10 @@ class SoleDuties:
 
     async def give_up(self, held: Held) -> None:
         held.lose()
+
+    def tell_configuration(self, digests: str) -> None:
+        # There is nobody else.
+        pass
 
     async def hubs(self) -> Sequence[HubInfo]:
         return ()

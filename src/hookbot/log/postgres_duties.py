@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -104,6 +105,12 @@ class PostgresDuties:
         if self._held.remove(held):
             self._given_up[held.name] = held.fence
             self._wanted.set()
+
+    def tell_configuration(self, digests: str) -> None:
+        self._hub = replace(self._hub, configuration=digests)
+        self._different = set()
+        self._renew_at = -math.inf
+        self._wanted.set()
 
     async def hubs(self) -> Sequence[HubInfo]:
         return await self._do(queries.list_hubs)

@@ -47,7 +47,8 @@ _SEEN = """
     INSERT INTO hub (id, url, version, configuration, started, until, told)
     VALUES (%(id)s, %(url)s, %(version)s, %(configuration)s, clock_timestamp(),
             clock_timestamp() + make_interval(secs => %(term)s), %(told)s)
-    ON CONFLICT (id) DO UPDATE SET until = excluded.until, told = excluded.told
+    ON CONFLICT (id) DO UPDATE
+    SET until = excluded.until, told = excluded.told, configuration = excluded.configuration
 """
 _FORGET = (
     """DELETE FROM hub WHERE id IN
