@@ -24,6 +24,7 @@ from .postgres_batch import APPLICATION, NEWS
 from .postgres_connections import Connections, PostgresReaders
 from .postgres_duties import PostgresDuties
 from .postgres_duty_queries import NOTICE, OwnHub
+from .postgres_errors import reason
 from .postgres_failovers import UNDECIDED, Failovers, load_failovers
 from .postgres_follower import Follower
 from .postgres_identity import LogIdentity
@@ -202,18 +203,19 @@ class PostgresLog(Engine):
             nursery.start_soon(self._listen)
 
     async def _follow(self) -> None:
-        failing = False
+        failing = ""
         while True:
             try:
                 await self._follower.catch_up()
             except Unavailable as error:
-                if not failing:
-                    logger.error("following the log fails: %s", error)
-                failing = True
+                # Not at each attempt. This is where the operator learns why the server cannot be reached.
+                if (why := reason(error)) != failing:
+                    failing = why
+                    logger.error("following the log fails: %s", why)
             else:
                 if failing:
                     logger.info("following the log works again")
-                failing, self._caught_up_at = False, trio.current_time()
+                failing, self._caught_up_at = "", trio.current_time()
             await self._follower.wanted(POLL_S)
 
     async def _listen(self) -> None:

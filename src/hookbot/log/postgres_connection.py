@@ -4,7 +4,6 @@ A server that hangs, or a network that swallows what is sent, keeps a thread wai
 other side still acknowledges. So each work has a deadline, after which another thread shuts the socket down.
 """
 
-import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -26,8 +25,6 @@ from .postgres_errors import Unreachable, cannot_open, is_lost, reason, unavaila
 # `require_psycopg` says what to install.
 with suppress(ImportError):
     import psycopg
-
-logger = logging.getLogger(__package__)
 
 CONNECT_S = 5.0
 """Time for each of: connecting to one address of a host, and preparing that connection."""
@@ -93,8 +90,6 @@ class PostgresConnection:
         # Its own: libpq may close that of the connection at any moment, and its number is soon another file's.
         self._socket: socket.socket | None = None
         self._deadline: float | None = None
-        # Why the hub cannot reach the log, as it was told to the operator.
-        self._told = ""
 
     async def open(self) -> None:
         """Connect at the start of the hub. `ConfigError` if that needs somebody's help, else `Unavailable`."""
@@ -109,15 +104,7 @@ class PostgresConnection:
         Connecting, if need be, has a time of its own. `Unavailable` for an error that is temporary, `Broken` if the
         connection was lost; an error of another kind is raised as it is.
         """
-        try:
-            connection = self._ready()
-        except Unreachable as error:
-            if error.why != self._told:
-                logger.warning("the hub cannot reach its log, and goes on trying: %s", error.why)
-            self._told = error.why
-            raise
-        self._told = ""
-        return self._do(connection, work, deadline_s)
+        return self._do(self._ready(), work, deadline_s)
 
     async def run(self, work: "Callable[[psycopg.Connection[Any]], T]", *, deadline_s: float = 10.0) -> T:
         """Result of `do` in a thread, which ends at the deadline. Not cancellable."""
