@@ -39,8 +39,10 @@ class Client(Listener):
             **options,
         ) as messages:
             async for message in messages:
-                assert isinstance(message, hookbot.Message), f"{self.name} was told {message}"
-                self.note(Heard(message.id, format_time(message.time_us), message.topic, digest(message.body)))
+                if isinstance(message, hookbot.Gap):
+                    self.note_gap(message)
+                else:
+                    self.note(Heard(message.id, format_time(message.time_us), message.topic, digest(message.body)))
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, Connected):

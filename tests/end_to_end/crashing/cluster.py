@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,11 +13,12 @@ import trio
 from end_to_end.crashing.hub import LAUNCHER, ROUTERS, Hub
 from end_to_end.crashing.tables import Stored, check_bodies, load_head, load_stored
 from hookbot.log.duties import OF_ROUTER
+from hookbot.log.postgres_failovers import UNDECIDED
 from hookbot.protocol.message import parse_id
 from support.postgres import PostgresServer, new_schema
 
-# A server that cannot be reached is told by an error; none has another reason.
-NEVER = " ERROR (?!.* its log)"
+# A server that cannot be reached, or has just failed over, is told by an error; none has another reason.
+NEVER = f" ERROR (?!.*( its log|{UNDECIDED}))"
 ROUTED_S = 40  # only ever reached by a test that fails
 
 
@@ -64,8 +66,8 @@ class Cluster:
     def check_integrity(self) -> None:
         check_bodies(self._execute)
 
-    def stored(self) -> list[Stored]:
-        return load_stored(self._execute)
+    def stored(self, server: PostgresServer | None = None) -> list[Stored]:
+        return load_stored(partial(self._execute, server=server))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -105,8 +107,10 @@ class Cluster:
             if router["state"] == "running" and router["lag"] == 0 and parse_id(answer["head"])[1] >= head
         }
 
-    def _execute(self, statement: str, *values: object) -> Sequence[Sequence[Any]]:
-        return self.server.execute(statement, *values, database=self._database, schema=self._schema)
+    def _execute(
+        self, statement: str, *values: object, server: PostgresServer | None = None
+    ) -> Sequence[Sequence[Any]]:
+        return (server or self.server).execute(statement, *values, database=self._database, schema=self._schema)
 
     def _any(self) -> Hub:
         return random.choice([hub for hub in self.hubs if hub.is_up] or self.hubs)

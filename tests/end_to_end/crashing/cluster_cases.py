@@ -12,6 +12,7 @@ from typing import Any
 
 from end_to_end.crashing.cluster import Cluster
 from end_to_end.crashing.cluster_load import Fault, crash_cluster
+from end_to_end.crashing.failover_faults import FAILOVERS
 from end_to_end.crashing.hub_faults import freeze_hub, kill_hubs, stall, wait
 from end_to_end.crashing.server_faults import (
     dump,
@@ -105,4 +106,5 @@ CASES: Mapping[str, Case] = {
     "clock ahead": partial(set_clock, seconds=8),
     "pg_dump": of(dump),
     "disk full": partial(fill_disk_of_log, seconds=8),
+    **FAILOVERS,
 }

@@ -65,19 +65,25 @@ async def crash_cluster(cluster: Cluster, fault: Fault, *, seed: str) -> str:
     """Let something happen to a cluster under load, and return a report. Raises `AssertionError`."""
     load = Load(cluster, seed)
     async with cluster.running(), listening(*load.listeners):
-        async with trio.open_nursery() as sending:
-            stop = trio.Event()
-            for sender in load.senders:
-                sending.start_soon(sender.run, stop)
-            await trio.sleep(BEFORE_S)
-            remark = await fault(cluster, load, random.Random(seed))
-            await trio.sleep(AFTER_S)
-            stop.set()
-        await cluster.until_routed()
+        remark = await under_load(cluster, load, fault, seed)
         stored = cluster.stored()
         for listener in load.listeners:
             await until_caught_up(cluster, listener, audible(stored, listener.topic))
     return f"{remark}\n{report(cluster, load)}"
+
+
+async def under_load(cluster: Cluster, load: Load, fault: Fault, seed: str) -> str:
+    """Let something happen while all senders send, and wait until the routers have routed what was sent."""
+    async with trio.open_nursery() as sending:
+        stop = trio.Event()
+        for sender in load.senders:
+            sending.start_soon(sender.run, stop)
+        await trio.sleep(BEFORE_S)
+        remark = await fault(cluster, load, random.Random(seed))
+        await trio.sleep(AFTER_S)
+        stop.set()
+    await cluster.until_routed()
+    return remark
 
 
 async def until_acknowledged(load: Load) -> None:

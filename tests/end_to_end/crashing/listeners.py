@@ -20,6 +20,7 @@ from websockets.exceptions import WebSocketException
 from end_to_end.crashing.hub import Reachable
 from end_to_end.crashing.senders import digest
 from hookbot.access.tokens import make_token
+from hookbot.protocol.message import Gap
 from support import KEY
 
 LOST = (OSError, TimeoutError, httpx.TransportError, http.client.HTTPException, WebSocketException)
@@ -58,6 +59,9 @@ class Listener:
         self.headers = {"Authorization": f"Bearer {make_token(KEY, self.path)}"}
         self.since = "all"
         self.sessions: list[Session] = []
+        self.may_miss_by = ""
+        """The reason that a gap may have, if there may be one."""
+        self.gaps: list[Gap] = []
         self.over = Event()
         self.random = random.Random(f"{seed} {name}")
 
@@ -100,9 +104,17 @@ class Listener:
         self.since = heard.id
 
     def hear_other(self, said: dict[str, Any]) -> None:
-        """Resume after a heartbeat; no other kind of frame is expected."""
+        """Resume after a heartbeat, or note a gap; no other kind of frame is expected."""
+        if said["type"] == "gap":
+            self.note_gap(Gap(said["reason"], said["after"], said["before"]))
+            return
         assert said["type"] == "heartbeat", f"{self.name} was told {said}"
         self.since = said["id"]
+
+    def note_gap(self, gap: Gap) -> None:
+        """Note a gap, which is told again unless a message follows it on the same connection."""
+        assert gap.reason == self.may_miss_by, f"{self.name} was told {gap}"
+        self.gaps.append(gap)
 
     def check_acknowledged(self, expected: list[Heard]) -> int:
         """Check the rule of cursors: in order on each connection, and nothing skipped that was not received before."""
@@ -147,7 +159,8 @@ class ServerSentEvents(Listener):
 
     def _hear_event(self, event: dict[str, str]) -> None:
         said = json.loads(event["data"])
-        assert said["id"] == event["id"]
+        # Browsers resume after the last event that had one: a gap has none.
+        assert said.get("id") == event.get("id")
         if event["event"] == "message":
             self.hear(said)
         else:

@@ -165,5 +165,8 @@ class CloudEvents(WebSocket):
             self.begin(life, self.since)
             for frame in filter(None, self.frames(websocket)):
                 event = json.loads(frame)
+                if event["type"] == "hookbot.gap":
+                    self.hear_other({"type": "gap", **event["data"]})
+                    continue
                 assert event["type"] == "hookbot.message", f"{self.name} was told {event}"
                 self.note(Heard(event["id"], event["time"], event["subject"], digest(b64decode(event["data_base64"]))))
