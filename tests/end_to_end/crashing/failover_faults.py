@@ -2,6 +2,7 @@
 
 import random
 import subprocess
+import time
 from bisect import bisect
 from collections.abc import Sequence
 from functools import partial
@@ -100,13 +101,21 @@ async def fail_over(cluster: Cluster, load: Load, chance: random.Random, *, stan
 async def lose_tail(cluster: Cluster, load: Load, chance: random.Random, *, standby: Standby) -> str:
     """Fail over to a standby that has received nothing for a while, and then let another hub take the place of one."""
     await trio.to_thread.run_sync(standby.detach)
-    await until_acknowledged(load)
+    await until_acknowledged_by_any(load)
+    await trio.sleep(chance.choice([0, 0.5]))
     remark = await fail_over(cluster, load, chance, standby=standby)
     hub = chance.choice(cluster.hubs)
     await hub.stop()
     hub.start()
     await hub.ready()
     return f"{remark}, which was behind; one of the hubs was restarted"
+
+
+async def until_acknowledged_by_any(load: Load) -> None:
+    """Wait until some sender has had an answer to what it has sent from now on."""
+    now = time.monotonic()
+    while not any(sender.first_sent[sender.acknowledged[-1].body] > now for sender in load.senders):
+        await trio.sleep(0.001)
 
 
 async def let_primary_return(

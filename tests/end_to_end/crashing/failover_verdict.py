@@ -19,7 +19,8 @@ def report_loss(load: Load, before: list[Stored], stored: list[Stored]) -> str:
     lost_answered = [message for message in lost if message.id in answered]
     twice = check_senders(load.senders, sorted([*stored, *lost_answered]))
     check_order(load.senders)
-    routed = check_kept(stored) + check_github(stored)
+    # A router may have read what was lost, and publish then what comes of it.
+    routed = check_kept(stored, lost) + check_github(stored, lost)
     heard = {message.id for listener in load.listeners for message in listener.heard}
     # Nobody has been told anything of the others.
     known = [message for message in lost if message.id in answered | heard]
@@ -28,7 +29,7 @@ def report_loss(load: Load, before: list[Stored], stored: list[Stored]) -> str:
     return f"""\
   {load.acknowledged} acknowledged, {len(lost_answered)} of them lost, and {len(lost) - len(lost_answered)} others
   {len(stored)} in the log, {twice} of them twice: the answer was lost, and who sends without a key has to send again
-  {routed} published by routers and not lost, once each
+  {routed} published by routers and not lost, once each for what is in the log
   {sum(len(listener.heard) for listener in load.listeners)} heard; {in_gaps} times, what is lost was in a gap instead
   ids of two messages 0, out of order 0, lost without a gap 0, false gaps 0
 """
