@@ -12,7 +12,7 @@ import trio
 
 from end_to_end.crashing.cluster import Cluster
 from end_to_end.crashing.cluster_load import Load, crash_cluster, under_load, until_acknowledged
-from end_to_end.crashing.failover_verdict import report_loss
+from end_to_end.crashing.failover_verdict import check_ids, report_loss
 from end_to_end.crashing.listeners import Heard, Listener
 from end_to_end.crashing.server_faults import OF_HUBS
 from end_to_end.crashing.tables import Stored
@@ -54,6 +54,7 @@ async def fail_over_to_asynchronous(server: PostgresServer, directory: Path, see
         async with cluster.running(), listening(*load.listeners):
             remark = await under_load(cluster, load, partial(lose_tail, standby=standby), seed)
             stored = check_log(cluster)
+            check_ids(load, stored)
             late = resuming(cluster, load, stored)
             async with listening(*late):
                 load.listeners += late

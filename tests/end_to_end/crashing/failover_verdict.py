@@ -11,7 +11,7 @@ from end_to_end.crashing.verdict import audible, check_github, check_kept, check
 
 def report_loss(load: Load, before: list[Stored], stored: list[Stored]) -> str:
     """Check everything, given what the old primary has and what its log has now; returns a summary."""
-    check_ids(load, before, stored)
+    check_ids(load, [*before, *stored])
     kept = {message.id for message in stored}
     lost = [message for message in before if message.id not in kept]
     compare("the promoted server", stored[: len(before) - len(lost)], before[: len(before) - len(lost)])
@@ -35,12 +35,12 @@ def report_loss(load: Load, before: list[Stored], stored: list[Stored]) -> str:
 """
 
 
-def check_ids(load: Load, before: Sequence[Stored], stored: Sequence[Stored]) -> None:
-    """Check that no id was ever used for two messages, whoever was told of them."""
+def check_ids(load: Load, stored: Sequence[Stored]) -> None:
+    """Check that no id was ever used for two messages, whoever was told of them, or of what is stored."""
     bodies: dict[str, bytes] = {}
     answers = [(one.id, one.body) for sender in load.senders for one in sender.acknowledged]
     heard = [(message.id, message.body) for listener in load.listeners for message in listener.heard]
-    for id, body in [*answers, *heard, *((message.id, digest(message.body)) for message in [*before, *stored])]:
+    for id, body in [*answers, *heard, *((message.id, digest(message.body)) for message in stored)]:
         assert bodies.setdefault(id, body) == body, f"{id} is the id of two messages"
 
 
