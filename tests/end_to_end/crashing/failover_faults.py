@@ -25,7 +25,7 @@ from support.replicas import Standby, standby_of, url_of_all
 FAILED_OVER_S = 30  # only ever reached by a test that fails
 OTHERS = 200
 OTHERS_S = 5.0
-NOTIFY = "NOTIFY others;\n\\sleep 500 ms\n"
+NOTIFY = "NOTIFY others;\n\\sleep 100 ms\n"
 NOTIFYING = "pg_stat_activity WHERE query LIKE 'NOTIFY others%'"
 
 
