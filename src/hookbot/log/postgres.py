@@ -201,6 +201,7 @@ class PostgresLog(Engine):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow)
             nursery.start_soon(self._listen)
+            nursery.start_soon(self._identity.keep_looking)
 
     async def _follow(self) -> None:
         failing = ""

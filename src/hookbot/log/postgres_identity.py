@@ -17,6 +17,9 @@ from .postgres_server import Server, require_privileges
 if TYPE_CHECKING:
     from psycopg import Connection
 
+# An old primary that hung, or was cut off, still has connections: a hub notices nothing on them.
+LOOK_S = 10.0
+
 logger = logging.getLogger(__package__)
 
 
@@ -46,6 +49,12 @@ class LogIdentity:
             async with trio.open_nursery() as nursery:
                 for number in range(len(hosts)):
                     nursery.start_soon(self._look_at, number)
+
+    async def keep_looking(self) -> None:
+        """Look at all hosts again and again, until cancelled."""
+        while True:
+            await trio.sleep(LOOK_S)
+            await self.look_around()
 
     def current(self) -> History | None:
         """The newest history in which the server was seen."""
