@@ -159,25 +159,32 @@ class HeadersTooLarge(Refused):
 
 
 class Unavailable(HookbotError):
-    """The hub cannot do this now; a later attempt may succeed. Nothing was stored, unless the error is `Lost`."""
+    """The hub cannot do this now; a later attempt may succeed. Nothing was stored, unless the error is `Lost`.
+
+    `retry_after_s` is the delay in seconds after which it may, 0 if that is unknown.
+    """
 
     status = 503
+
+    def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
 
 
 class HeldElsewhere(Unavailable):
     """Another hub serves `what`, a cursor or a group; it is reached at `url`, or not at all if that is empty."""
 
-    def __init__(self, why: str, *, what: str = "", url: str = "") -> None:
-        super().__init__(why)
+    def __init__(self, why: str, *, what: str = "", url: str = "", retry_after_s: float = 0) -> None:
+        super().__init__(why, retry_after_s=retry_after_s)
         self.what = what
         self.url = url
 
     @classmethod
-    def by(cls, hub: str, url: str, what: str) -> "HeldElsewhere":
+    def by(cls, hub: str, url: str, what: str, *, retry_after_s: float = 0) -> "HeldElsewhere":
         """The error that names the hub."""
         unreachable = "" if url else ", which says no URL (--advertise)"
         why = f"the {what} is served by the hub {hub}{unreachable}; connect to that one, or try again later"
-        return cls(why, what=what, url=url)
+        return cls(why, what=what, url=url, retry_after_s=retry_after_s)
 
 
 class Damaged(Unavailable):
@@ -189,14 +196,7 @@ class Superseded(Unavailable):
 
 
 class Lost(Unavailable):
-    """The client got no usable response, or one that asks to retry; a message may have been stored all the same.
-
-    `retry_after_s` is the delay in seconds that the hub asked for, 0 if it asked for none.
-    """
-
-    def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
-        super().__init__(why)
-        self.retry_after_s = retry_after_s
+    """The client got no usable response, or one that asks to retry; a message may have been stored all the same."""
 
 
 class Ended(HookbotError):

@@ -67,6 +67,19 @@ async def test_a_cursor_in_use_is_served_by_the_hub_of_its_connection_alone(
     assert held.value.url == "http://a"
 
 
+@pytest.mark.parametrize(("ends_s", "retry_after_s"), [(9.9, 0), (7.1, 0), (5.3, 5.3)])
+async def test_who_is_refused_is_told_when_a_hub_that_seems_to_be_dead_no_longer_serves_it(
+    family: Family, hubs: tuple[ConsumerHub, ConsumerHub], ends_s: float, retry_after_s: float
+) -> None:
+    a, b = hubs
+    family.ends_s = ends_s
+    async with a.open(cursor="c"):
+        with pytest.raises(HeldElsewhere) as held:
+            await b.consumers.locate(listening(cursor="c"))
+
+    assert held.value.retry_after_s == retry_after_s
+
+
 async def test_a_cursor_goes_on_at_another_hub_behind_what_was_acknowledged(
     family: Family, hubs: tuple[ConsumerHub, ConsumerHub], autojump_clock: MockClock
 ) -> None:

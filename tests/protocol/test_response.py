@@ -101,6 +101,7 @@ def test_a_missing_token_is_answered_as_the_ancestor_does() -> None:
         (UpgradeRequired("no"), ("Connection", "Upgrade")),
         (TooManyRequests("no", retry_after_s=7), ("Retry-After", "7")),
         (Unavailable("no"), ("Retry-After", "1")),
+        (Unavailable("no", retry_after_s=8.2), ("Retry-After", "9")),
     ],
 )
 def test_an_error_says_what_to_do_instead(error: Any, header: tuple[str, str]) -> None:
@@ -119,7 +120,7 @@ def test_whatever_the_sentence_shows_can_be_sent() -> None:
 
 
 def _statuses() -> dict[int, Any]:
-    classes = [errors.Refused, errors.Unavailable]
+    classes: list[type[HookbotError]] = [errors.Refused, errors.Unavailable]
     for cls in classes:
         classes.extend(sub for sub in cls.__subclasses__() if sub.__module__ == "hookbot.errors")
     return {cls.status: cls for cls in reversed(classes)}

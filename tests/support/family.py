@@ -21,6 +21,8 @@ class Family:
         """URL of each hub, by its id."""
         self.holders: dict[str, tuple[str, Held]] = {}
         """Hub and fence of each duty."""
+        self.ends_s = 0.0
+        """How long each duty lasts that another hub has, unless that renews it."""
         self.fence = 0
         self.log.follow(self._tell)
 
@@ -59,7 +61,7 @@ class FamilyDuties:
         family = self._family
         hub, held = family.holders.get(name, ("", None))
         if hub and hub != self._id and not takeover:
-            return Holder(hub, family.urls[hub])
+            return Holder(hub, family.urls[hub], family.ends_s)
         family.fence += 1
         mine = Held(name, family.fence)
         family.holders[name] = self._id, mine

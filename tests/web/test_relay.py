@@ -36,6 +36,7 @@ Elsewhere = Callable[[RunningHub, str], None]
 V1 = "hookbot.v1"
 CURSORS = "/hookbot/v1/cursors"
 MARK = "X-Forwarded-For"
+RETRY_AFTER_S = 5.3
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     async def locate(consumers: Consumers, request: SubscribeRequest) -> None:
         url = urls.get(consumers._positions.broker)
         if url is not None:
-            raise HeldElsewhere.by("b", url, f"cursor {request.cursor}" if request.cursor else f"group {request.group}")
+            what = f"cursor {request.cursor}" if request.cursor else f"group {request.group}"
+            raise HeldElsewhere.by("b", url, what, retry_after_s=RETRY_AFTER_S)
 
     def serve(running: RunningHub, url: str) -> None:
         urls[running.broker] = url
@@ -301,7 +303,7 @@ async def test_a_hub_that_cannot_be_reached_is_answered_with_503(tmp_path: Path,
 
         status, headers, body = await refused(near, "/sub/a?cursor=c", auth("/sub/a"))
 
-    assert (status, headers["retry-after"]) == (503, "1")
+    assert (status, headers["retry-after"]) == (503, "6")
     assert body == "the hub that serves the cursor c cannot be reached; try again later\n"
 
 

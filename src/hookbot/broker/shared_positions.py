@@ -21,6 +21,9 @@ from .claims import ConsumerId
 from .consumer_state import ConsumerState
 from .positions import UNUSED_US, Positions, check_room
 
+# A hub that lives has renewed what has less left.
+RENEWED_S = 6.5
+
 
 class SharedPositions(Positions):
     """States of the cursors and groups that this hub serves, and what the log knew of all when it was asked last."""
@@ -129,7 +132,7 @@ class SharedPositions(Positions):
         while isinstance(held, Holder) and not held.hub:
             held = await self._duties.claim(str(id), takeover=takeover)
         if isinstance(held, Holder):
-            raise HeldElsewhere.by(held.hub, held.url, f"{id.kind} {id.name}")
+            raise HeldElsewhere.by(held.hub, held.url, f"{id.kind} {id.name}", retry_after_s=_free_in_s(held))
         try:
             await self._read_state(id)
         except BaseException:
@@ -190,6 +193,11 @@ class SharedPositions(Positions):
         for id in ids:
             if id in self._held and id not in self._marked and not self.claims.find(id):
                 await self._duties.give_up(self._forget(id))
+
+
+def _free_in_s(holder: Holder) -> float:
+    """Seconds until a hub that seems to be dead no longer has a duty; 0 if it may live, and give it up any moment."""
+    return holder.ends_s if holder.ends_s < RENEWED_S else 0
 
 
 def _served_elsewhere(id: ConsumerId) -> str:

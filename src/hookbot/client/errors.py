@@ -3,7 +3,6 @@
 from ..errors import (
     Forbidden,
     HookbotError,
-    Lost,
     NotFound,
     Refused,
     RequestTimeout,
@@ -27,4 +26,4 @@ class OnlyRaw(Refused):
 
 def retry_after(error: HookbotError) -> float:
     """Delay in seconds that the response requests with ``Retry-After``, or 0 if it requests none."""
-    return error.retry_after_s if isinstance(error, (Lost, TooManyRequests)) else 0
+    return error.retry_after_s if isinstance(error, (Unavailable, TooManyRequests)) else 0

@@ -96,8 +96,8 @@ def _headers_of(error: HookbotError) -> Headers:
             return (("Upgrade", "websocket"), ("Connection", "Upgrade"))
         case TooManyRequests(retry_after_s=seconds):
             return (("Retry-After", str(seconds)),)
-        case Unavailable():
-            return (("Retry-After", str(RETRY_AFTER_S)),)
+        case Unavailable(retry_after_s=seconds):
+            return (("Retry-After", str(max(RETRY_AFTER_S, math.ceil(seconds)))),)
     return ()
 
 

@@ -60,7 +60,8 @@ async def relay(services: Services, admitted: AdmittedSubscription, held: HeldEl
         # Only from `open_upstream`.
         except HookbotError as error:
             logger.warning("the %s, which %s serves, cannot be relayed: %s", held.what, held.url, error)
-            raise Unavailable(f"the hub that serves the {held.what} cannot be reached; try again later") from None
+            why = f"the hub that serves the {held.what} cannot be reached; try again later"
+            raise Unavailable(why, retry_after_s=held.retry_after_s) from None
 
 
 async def relay_request(services: Services, held: HeldElsewhere) -> Response:
