@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import trio
 from end_to_end.crashing.cluster import Cluster
 from end_to_end.crashing.cluster_cases import DURABLE, Case, of
 from end_to_end.crashing.cluster_load import Load
+from end_to_end.crashing.consumer_faults import lose_consumers
 from end_to_end.crashing.hub_faults import freeze_hub, kill_hubs
 from end_to_end.crashing.server_faults import end_notifications, restart_server
 from support.postgres import PostgresServer, running_postgres
@@ -40,7 +42,11 @@ async def crash_in_many_ways(cluster: Cluster, load: Load, chance: random.Random
     return "\n".join(remarks)
 
 
-@pytest.mark.parametrize("case", [of(crash_in_many_ways), of(freeze_hub, seconds=0)], ids=["crashes", "hub frozen"])
+@pytest.mark.parametrize(
+    "case",
+    [of(crash_in_many_ways), of(freeze_hub, seconds=0), partial(lose_consumers, kills=1, life_s=1)],
+    ids=["crashes", "hub frozen", "holder killed"],
+)
 async def test_nobody_misses_anything_whatever_happens_to_hubs_and_server(
     case: Case, server: PostgresServer, tmp_path: Path
 ) -> None:

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Iterable
-from math import inf
 from typing import NamedTuple
 
-from end_to_end.crashing.hub import Hub
+from end_to_end.crashing.hub import Reachable
 
 FORGETS_S = 1.5
 """A hub saves fifteen times in this time, and more than once on a machine that has much else to do."""
@@ -25,7 +24,7 @@ class Forgotten(NamedTuple):
 class Acknowledgements:
     """Ids that the clients of one cursor or group have acknowledged."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Reachable) -> None:
         self._hub = hub
         self._acked: dict[str, tuple[int, float]] = {}
         self.forgotten: list[Forgotten] = []
@@ -39,8 +38,7 @@ class Acknowledgements:
         known = self._acked.pop(id, None)
         if known:
             acked_in, at = known
-            after_s = self._hub.ended_at[acked_in] - at if acked_in < life else inf
-            self.forgotten.append(Forgotten(after_s, id, acked_in, life))
+            self.forgotten.append(Forgotten(self._hub.unsaved_s(at, acked_in, life), id, acked_in, life))
         return known is not None
 
     def check(self, name: str) -> None:

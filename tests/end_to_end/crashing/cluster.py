@@ -1,9 +1,11 @@
 """Hubs that have their log in one PostgreSQL, and their senders and listeners at any of them."""
 
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +21,8 @@ from support.postgres import PostgresServer, new_schema
 
 # A server that cannot be reached, or has just failed over, is told by an error; none has another reason.
 NEVER = f" ERROR (?!.*( its log|{UNDECIDED}))"
+NOTICES_S = 1.5
+"""A hub that was frozen notices within this time that another one has gone on."""
 ROUTED_S = 40  # only ever reached by a test that fails
 
 
@@ -50,7 +54,8 @@ class Cluster:
 
     @property
     def life(self) -> int:
-        return sum(hub.life for hub in self.hubs)
+        """Another one after each start and each end of a hub."""
+        return sum(hub.life + hub.kills for hub in self.hubs)
 
     def url(self, path: str) -> str:
         return self._any().url(path)
@@ -58,6 +63,16 @@ class Cluster:
     def check_alive(self) -> None:
         for hub in self.hubs:
             hub.check_alive()
+
+    def unsaved_s(self, at: float, life: int, later: int) -> float:
+        """Either hub may have been told, or have passed it on to the other; and so much after its end is too late.
+
+        A hub that was frozen still gives to its clients what it was about to give.
+        """
+        if any(time.monotonic() - hub.thawed_at < NOTICES_S for hub in self.hubs):
+            return 0
+        ends = [end for hub in self.hubs for end in hub.ended_at.values()]
+        return min((abs(end - at) for end in ends), default=inf)
 
     def check_log(self) -> None:
         for hub in self.hubs:
@@ -83,10 +98,14 @@ class Cluster:
                 await hub.stop()
 
     def router_hub(self, router: str) -> Hub | None:
-        """The hub that has the duty to run a router now."""
+        """The hub that runs a router now."""
+        return self.holder(OF_ROUTER + router)
+
+    def holder(self, duty: str) -> Hub | None:
+        """The hub that has a duty now."""
         rows = self._execute(
             "SELECT hub.url FROM duty JOIN hub ON hub.id = duty.hub WHERE duty.name = %s AND duty.until > now()",
-            OF_ROUTER + router,
+            duty,
         )
         ports = [urlsplit(str(url)).port for [url] in rows]
         return next((hub for hub in self.hubs if hub.port in ports), None)
@@ -114,6 +133,31 @@ class Cluster:
 
     def _any(self) -> Hub:
         return random.choice([hub for hub in self.hubs if hub.is_up] or self.hubs)
+
+
+class Place:
+    """One hub of a cluster, for whom the other one may serve just as well."""
+
+    def __init__(self, cluster: Cluster, hub: Hub) -> None:
+        self._cluster = cluster
+        self._hub = hub
+
+    @property
+    def port(self) -> int:
+        return self._hub.port
+
+    @property
+    def life(self) -> int:
+        return self._cluster.life
+
+    def url(self, path: str) -> str:
+        return self._hub.url(path)
+
+    def check_alive(self) -> None:
+        self._hub.check_alive()
+
+    def unsaved_s(self, at: float, life: int, later: int) -> float:
+        return self._cluster.unsaved_s(at, life, later)
 
 
 def make_hub(directory: Path, store: str, launcher: Sequence[str]) -> Hub:

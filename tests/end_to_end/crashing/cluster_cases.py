@@ -12,6 +12,7 @@ from typing import Any
 
 from end_to_end.crashing.cluster import Cluster
 from end_to_end.crashing.cluster_load import Fault, crash_cluster
+from end_to_end.crashing.consumer_faults import lose_consumers
 from end_to_end.crashing.failover_faults import FAILOVERS
 from end_to_end.crashing.hub_faults import freeze_hub, kill_hubs, stall, wait
 from end_to_end.crashing.server_faults import (
@@ -98,6 +99,7 @@ def of(fault: Callable[..., Awaitable[str]], **options: Any) -> Case:
 CASES: Mapping[str, Case] = {
     "hubs killed": of(kill_hubs, kills=6),
     "hub frozen": of(freeze_hub, seconds=30),
+    "holder of cursors and groups killed": partial(lose_consumers, kills=4, frozen_s=15),
     "server restarted": of(restart_server, times=6),
     "backends killed": of(kill_backends, times=3),
     "server frozen": of(freeze_server, seconds=20),

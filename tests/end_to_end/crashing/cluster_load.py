@@ -9,6 +9,7 @@ import trio
 
 from end_to_end.crashing.client_listeners import Client
 from end_to_end.crashing.cluster import Cluster
+from end_to_end.crashing.group import Group
 from end_to_end.crashing.listeners import JsonLines, Listener, ServerSentEvents
 from end_to_end.crashing.senders import ClientSender, GitHub, HttpxSender, Pipeliner, Sender
 from end_to_end.crashing.tables import Stored
@@ -33,7 +34,7 @@ class Load:
             ClientSender(other, "our client 2", "load/d", seed=seed),
             *(GitHub(cluster, f"GitHub {n}", ["acme/app", "acme/site"], seed=seed) for n in range(2)),
         ]
-        self.listeners: list[Listener] = [
+        self.listeners: list[Listener | Group] = [
             V1(cluster, "hookbot.v1", "load/", seed=seed),
             V1(one, "hookbot.v1, at one", "load/", seed=seed),
             V1(other, "hookbot.v1, at two", "load/", seed=seed),
@@ -61,9 +62,9 @@ Fault = Callable[[Cluster, Load, random.Random], Awaitable[str]]
 """Lets something happen under load, and returns what there is to say about it."""
 
 
-async def crash_cluster(cluster: Cluster, fault: Fault, *, seed: str) -> str:
+async def crash_cluster(cluster: Cluster, fault: Fault, *, seed: str, make_load: type[Load] = Load) -> str:
     """Let something happen to a cluster under load, and return a report. Raises `AssertionError`."""
-    load = Load(cluster, seed)
+    load = make_load(cluster, seed)
     async with cluster.running(), listening(*load.listeners):
         remark = await under_load(cluster, load, fault, seed)
         stored = cluster.stored()

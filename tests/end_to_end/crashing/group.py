@@ -2,12 +2,14 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import trio
 from websockets.sync.client import ClientConnection
 
 from end_to_end.crashing.acknowledgements import Acknowledgements
-from end_to_end.crashing.hub import Hub
+from end_to_end.crashing.hub import Reachable
 from end_to_end.crashing.listeners import Heard, Session, compare
 from end_to_end.crashing.websocket_listeners import ACKS, BEHIND, DIES, V1
 from hookbot.client.progress import REPEATED
@@ -27,11 +29,11 @@ class Delivery(NamedTuple):
 
 
 class Group:
-    """A group, and all deliveries to its members."""
+    """A group, and all deliveries to its members, each of which is at the next one of `hubs`."""
 
     def __init__(
         self,
-        hub: Hub,
+        hubs: Sequence[Reachable],
         name: str,
         topic: str,
         *,
@@ -48,18 +50,35 @@ class Group:
         self.by_topic = by_topic
         self.deliveries: list[Delivery] = []
         self.acked: list[str] = []
-        self.acknowledgements = Acknowledgements(hub)
+        self.acknowledgements = Acknowledgements(hubs[0])
         self.abandoned: set[tuple[int, str]] = set()
-        """What a member had, and had not acknowledged, when it died: in which life of the hub, and the id."""
-        self.members = [Member(hub, self, f"{name} {number}", topic, seed=seed) for number in range(members)]
+        """What a member had, and had not acknowledged, when it was cut off: in which life of the hub, and the id."""
+        self.members = [
+            Member(hubs[number % len(hubs)], self, f"{name} {number}", topic, seed=seed) for number in range(members)
+        ]
 
     @property
     def heard(self) -> list[Heard]:
         return [heard for member in self.members for heard in member.heard]
 
     @property
+    def heard_at(self) -> list[float]:
+        return [at for member in self.members for at in member.heard_at]
+
+    @property
     def sessions(self) -> list[Session]:
         return [session for member in self.members for session in member.sessions]
+
+    async def run(self) -> None:
+        """Run all members until `end`."""
+        async with trio.open_nursery() as nursery:
+            for member in self.members:
+                nursery.start_soon(member.run)
+
+    def end(self) -> None:
+        """Tell all members that no more messages follow."""
+        for member in self.members:
+            member.end()
 
     def check(self, expected: list[Heard]) -> int:
         """Check that everything is acknowledged in the end, and that repeats are marked as such.
@@ -83,13 +102,18 @@ class Group:
         return sum(given) - sum(stored)
 
     def _check_repeats(self) -> None:
-        """In one life of the hub a message goes to a second member only if the first has died with it."""
+        """In one life of the hub a message goes to a second member only if the first was cut off with it.
+
+        Or if its acknowledgement got lost on the way, about which `acknowledgements` knows more.
+        """
         given = set()
         for delivery in self.deliveries:
             this = delivery.life, delivery.id
             if this in given:
                 assert delivery.redelivered, f"{self.name} was given {delivery} twice, and not told so"
-                assert this in self.abandoned, f"{self.name} was given {delivery} twice, without a reason"
+                assert delivery.acknowledged or this in self.abandoned, (
+                    f"{self.name} was given {delivery} twice, without a reason"
+                )
             given.add(this)
 
     def _check_order(self) -> None:
@@ -104,7 +128,7 @@ class Group:
 class Member(V1):
     """A member of a group."""
 
-    def __init__(self, hub: Hub, group: Group, name: str, topic: str, *, seed: str) -> None:
+    def __init__(self, hub: Reachable, group: Group, name: str, topic: str, *, seed: str) -> None:
         super().__init__(hub, name, topic, seed=seed)
         self.group = group
         self._acked: list[str] = []
@@ -119,18 +143,23 @@ class Member(V1):
             # In the group with the topic that is stuck, all depends on what the hub has saved.
             if not self.group.stuck:
                 self._send_ack(websocket, self._acked)
-            for frame in self.frames(websocket):
-                if frame:
-                    self.hear_object(json.loads(frame))
-                if not self.group.stuck:
-                    self._held += self._stuck
-                    self._stuck.clear()
-                members = len(self.group.members)
-                if self._held and (frame is None or self.random.random() < ACKS * members):
-                    self._ack(websocket, some=0 if frame is None else self.random.randrange(BEHIND // members))
-                if frame and self.random.random() < DIES:
-                    self.group.abandoned.update((life, id) for id in [*self._held, *self._stuck])
-                    return
+            try:
+                self._take_part(websocket)
+            finally:
+                self.group.abandoned.update((life, id) for id in [*self._held, *self._stuck])
+
+    def _take_part(self, websocket: ClientConnection) -> None:
+        for frame in self.frames(websocket):
+            if frame:
+                self.hear_object(json.loads(frame))
+            if not self.group.stuck:
+                self._held += self._stuck
+                self._stuck.clear()
+            members = len(self.group.members)
+            if self._held and (frame is None or self.random.random() < ACKS * members):
+                self._ack(websocket, some=0 if frame is None else self.random.randrange(BEHIND // members))
+            if frame and self.random.random() < DIES:
+                return
 
     def hear(self, envelope: dict[str, Any]) -> None:
         super().hear(envelope)

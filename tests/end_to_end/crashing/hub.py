@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -50,6 +51,12 @@ class Reachable(Protocol):
 
     def check_alive(self) -> None: ...
 
+    def unsaved_s(self, at: float, life: int, later: int) -> float:
+        """How long before its end it was told something at some time in a life, which it no longer knew in a later one.
+
+        Infinite if it did not end.
+        """
+
 
 class Hub:
     """A hub that can be killed and started again: ``hookbot serve`` with `options`.
@@ -64,6 +71,7 @@ class Hub:
         self.kills = 0
         self.ended_at: dict[int, float] = {}
         """When each life ended, on the monotonic clock."""
+        self.thawed_at = -inf
         self._process: subprocess.Popen[bytes] | None = None
         self._options = options or {}
         self._launcher = launcher
@@ -112,6 +120,9 @@ class Hub:
         self._end()
         self.kills += 1
 
+    def unsaved_s(self, at: float, life: int, later: int) -> float:
+        return self.ended_at[life] - at if life < later else inf
+
     @property
     def is_up(self) -> bool:
         """True unless it was killed or stopped."""
@@ -119,13 +130,19 @@ class Hub:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Freeze the process for the block, like a virtual machine that is moved to another host."""
+        """Freeze the process for the block, like a virtual machine that is moved to another host.
+
+        That is the end of a life: another hub may have gone on meanwhile.
+        """
         assert self._process
         pid = self._process.pid
+        self.ended_at[self.life] = time.monotonic()
+        self.life += 1
         os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
+            self.thawed_at = time.monotonic()
             os.kill(pid, signal.SIGCONT)
 
     async def stop(self) -> None:

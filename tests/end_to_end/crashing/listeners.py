@@ -7,6 +7,7 @@ reason to. It returns how many messages that were.
 import http.client
 import json
 import random
+import time
 from base64 import b64decode
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -62,6 +63,8 @@ class Listener:
         self.may_miss_by = ""
         """The reason that a gap may have, if there may be one."""
         self.gaps: list[Gap] = []
+        self.heard_at: list[float] = []
+        """When each message arrived, on the monotonic clock."""
         self.over = Event()
         self.random = random.Random(f"{seed} {name}")
 
@@ -101,6 +104,7 @@ class Listener:
     def note(self, heard: Heard) -> None:
         """Note a message, and resume after it."""
         self.sessions[-1].heard.append(heard)
+        self.heard_at.append(time.monotonic())
         self.since = heard.id
 
     def hear_other(self, said: dict[str, Any]) -> None:

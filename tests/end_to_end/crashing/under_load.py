@@ -28,9 +28,8 @@ async def crash_under_load(directory: Path, *, kills: int, seed: str, life_s: fl
     hub = SqliteHub(directory)
     senders = make_senders(hub, seed)
     listeners, groups = make_listeners(hub, seed)
-    members = [member for group in groups for member in group.members]
     with hub.running():
-        async with listening(*listeners, *members):
+        async with listening(*listeners, *groups):
             async with trio.open_nursery() as sending:
                 stop = trio.Event()
                 for sender in senders:
@@ -89,9 +88,9 @@ def make_listeners(hub: SqliteHub, seed: str) -> tuple[list[Listener], list[Grou
         Forward(hub, "forward, group", "quiet", "--group", "forward", seed=seed),
     ]
     groups = [
-        Group(hub, "group", "load/a", seed=seed),
-        Group(hub, "ordered-group", "load/", by_topic=True, seed=seed),
-        Group(hub, "stuck-group", "load/", by_topic=True, stuck="load/d", seed=seed),
+        Group([hub], "group", "load/a", seed=seed),
+        Group([hub], "ordered-group", "load/", by_topic=True, seed=seed),
+        Group([hub], "stuck-group", "load/", by_topic=True, stuck="load/d", seed=seed),
     ]
     return listeners, groups
 

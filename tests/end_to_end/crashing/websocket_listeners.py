@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from end_to_end.crashing.acknowledgements import Acknowledgements
-from end_to_end.crashing.hub import Hub
+from end_to_end.crashing.hub import Reachable
 from end_to_end.crashing.listeners import SILENCE_S, Heard, Listener, compare
 from end_to_end.crashing.senders import digest
 from hookbot.protocol.message import format_time
@@ -112,14 +112,15 @@ class V1(WebSocket):
 class Cursor(V1):
     """``hookbot.v1`` with a cursor: acknowledges one of its last messages now and then, and dies now and then."""
 
-    def __init__(self, hub: Hub, name: str, topic: str, *, seed: str = "") -> None:
+    def __init__(self, hub: Reachable, name: str, topic: str, *, seed: str = "", **options: Any) -> None:
         super().__init__(hub, name, topic, seed=seed)
+        self._options = options
         self.acks = [""]
         self.acknowledgements = Acknowledgements(hub)
         self._unacked: list[str] = []
 
     def listen(self) -> None:
-        with self.connected(cursor=self.name, since="all", max_unacked=200) as (websocket, life):
+        with self.connected(cursor=self.name, since="all", max_unacked=200, **self._options) as (websocket, life):
             self.begin(life, self.read_hello(websocket)["position"], len(self.acks))
             for frame in self.frames(websocket):
                 if frame:
