@@ -1,7 +1,7 @@
 """Cursors and groups of two hubs that share a log."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NoReturn
 
 import pytest
@@ -217,6 +217,27 @@ async def test_what_a_hub_saves_that_has_lost_the_cursor_without_noticing_is_not
             saved = await a.saved()
 
     assert saved == {"cursor /sub/t c": 1}
+
+
+async def test_a_cursor_that_is_lost_while_it_is_to_be_saved_is_not_deleted(
+    hubs: tuple[ConsumerHub, ConsumerHub],
+) -> None:
+    a, _ = hubs
+    await a.publish("t")
+    names = [f"c{number}" for number in range(20)]
+    async with AsyncExitStack() as stack:
+        cursors = [await stack.enter_async_context(a.open(cursor=name, since=ALL)) for name in names]
+        for cursor in cursors:
+            await take(cursor, 1)
+        # Before another hub has it, as after a suspension: whatever is saved for the duty is valid.
+        lost = [a.log.duties.find(f"cursor /sub/t {name}") for name in names]
+        for cursor, held in zip(cursors, lost, strict=True):
+            ack(cursor, a, 1)
+            held.lose()
+        await wait_all_tasks_blocked()
+        saved = await a.saved()
+
+    assert saved.keys() == {f"cursor /sub/t {name}" for name in names}
 
 
 async def test_a_save_that_fails_keeps_the_duty_until_it_succeeds(

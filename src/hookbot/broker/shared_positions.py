@@ -165,12 +165,18 @@ class SharedPositions(Positions):
         """Save as the only hub of a log does, but each for its duty, all at the same time."""
         failures: list[Unavailable] = []
 
-        async def save(id: ConsumerId, held: Held) -> None:
+        async def save(id: ConsumerId) -> None:
+            # Not before this task runs: what is lost has no state any more, which would mean that it was deleted.
+            held = self._held.get(id)
             try:
+                if not held:
+                    # Of who began while this hub had it.
+                    self._states.pop(id, None)
+                    raise Superseded(_served_elsewhere(id))
                 await Positions._save(self, [id], held)
             except Unavailable as error:
                 failures.append(error)
-                if isinstance(error, Superseded):
+                if held and isinstance(error, Superseded):
                     self._lose(id, held)
 
         # What was lost is saved by the hub that has it.
@@ -179,12 +185,7 @@ class SharedPositions(Positions):
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 for id in ids:
-                    if held := self._held.get(id):
-                        nursery.start_soon(save, id, held)
-                    else:
-                        # Of who began while this hub had it.
-                        self._states.pop(id, None)
-                        failures.append(Superseded(_served_elsewhere(id)))
+                    nursery.start_soon(save, id)
         await self._give_up_unused(ids)
         if failures:
             raise failures[0]
