@@ -67,12 +67,12 @@ class Cluster:
     def unsaved_s(self, at: float, life: int, later: int) -> float:
         """Either hub may have been told, or have passed it on to the other; and so much after its end is too late.
 
-        A hub that was frozen still gives to its clients what it was about to give.
+        A hub that was frozen still gives to its clients what it was about to give, and forgets what they answer.
         """
         if any(time.monotonic() - hub.thawed_at < NOTICES_S for hub in self.hubs):
             return 0
-        ends = [end for hub in self.hubs for end in hub.ended_at.values()]
-        return min((abs(end - at) for end in ends), default=inf)
+        ends = [end for hub in self.hubs for end in (*hub.ended_at.values(), hub.thawed_at)]
+        return min(abs(end - at) for end in ends)
 
     def check_log(self) -> None:
         for hub in self.hubs:
