@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit

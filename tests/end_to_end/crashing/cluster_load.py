@@ -47,6 +47,11 @@ class Load:
         ]
 
     @property
+    def alone(self) -> list[Listener]:
+        """The listeners that hear everything, not as members of a group."""
+        return [listener for listener in self.listeners if isinstance(listener, Listener)]
+
+    @property
     def acknowledged(self) -> int:
         """Number of publishes that were acknowledged."""
         return sum(len(sender.acknowledged) for sender in self.senders)

@@ -49,7 +49,7 @@ async def fail_over_to_asynchronous(server: PostgresServer, directory: Path, see
     with standby_of(server) as standby:
         cluster = cluster_on(server, standby, directory)
         load = Load(cluster, seed)
-        for listener in load.listeners:
+        for listener in load.alone:
             listener.may_miss_by = "failover"
         async with cluster.running(), listening(*load.listeners):
             remark = await under_load(cluster, load, partial(lose_tail, standby=standby), seed)
@@ -58,7 +58,7 @@ async def fail_over_to_asynchronous(server: PostgresServer, directory: Path, see
             late = resuming(cluster, load, stored)
             async with listening(*late):
                 load.listeners += late
-                for listener in load.listeners:
+                for listener in load.alone:
                     await until_heard(listener, audible(stored, listener.topic)[-1])
         # No hub is there any more that could take it for the primary.
         await trio.to_thread.run_sync(server.start)

@@ -24,7 +24,7 @@ def report_loss(load: Load, before: list[Stored], stored: list[Stored]) -> str:
     heard = {message.id for listener in load.listeners for message in listener.heard}
     # Nobody has been told anything of the others.
     known = [message for message in lost if message.id in answered | heard]
-    in_gaps = sum(check_listener(listener, stored, lost, known) for listener in load.listeners)
+    in_gaps = sum(check_listener(listener, stored, lost, known) for listener in load.alone)
     assert lost_answered, "nothing was lost that anybody could miss"
     return f"""\
   {load.acknowledged} acknowledged, {len(lost_answered)} of them lost, and {len(lost) - len(lost_answered)} others
