@@ -3,7 +3,7 @@ from contextlib import closing
 import pytest
 from psycopg import errors
 
-from hookbot.log import postgres_batch, postgres_duty_queries
+from hookbot.log import postgres_batch
 from hookbot.log.held_duties import TERM_S
 from hookbot.log.postgres_duty_queries import OwnHub, claim, renew
 from support.duty_hubs import Family
@@ -61,9 +61,9 @@ def test_a_hub_that_keeps_a_lock_in_silence_keeps_no_duty_of_others(
         silent.execute("SET application_name = 'hookbot 1'")
         silent.execute("BEGIN")
         silent.execute("SELECT pg_advisory_xact_lock(1)")
-        monkeypatch.setattr(postgres_duty_queries, "LOCK_TIMEOUT", "10ms")
+        monkeypatch.setattr(postgres_batch, "LOCK_TIMEOUT", "10ms")
         with pytest.raises(errors.LockNotAvailable):
             claim_as(family, "here", "a")
 
-        monkeypatch.setattr(postgres_duty_queries, "LOCK_TIMEOUT", "10s")
+        monkeypatch.setattr(postgres_batch, "LOCK_TIMEOUT", "10s")
         assert set(claim_as(family, "here", "a")) == {"a"}

@@ -7,9 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
+from psycopg import errors, sql
 
 from hookbot.errors import ConfigError, Unavailable
+from hookbot.log import postgres_batch
 from hookbot.log.postgres_failovers import JUMP, JUMP_PER_S, Failover, Failovers, History, load_failovers
 from hookbot.log.postgres_schema import (
     STEPS,
@@ -77,6 +78,25 @@ def test_hubs_that_start_at_the_same_time_have_one_log(postgres: PostgresServer,
 
     assert len(found) == 4
     assert len(set(found)) == 1
+
+
+def test_a_hub_that_keeps_the_lock_in_silence_keeps_none_from_starting(
+    connection: psycopg.Connection[Any], postgres: PostgresServer, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_batch, "SILENT_S", 0)
+    monkeypatch.setattr(postgres_batch, "LOCK_TIMEOUT", "10ms")
+    connection.execute("SET application_name = 'hookbot 1'")
+    connection.execute("BEGIN")
+    connection.execute(postgres_batch.LOCK, (LOCK_KEY,))
+    with connected(postgres, schema) as starting:
+        with pytest.raises(errors.LockNotAvailable):
+            open_schema(starting, schema, LOCK_KEY)
+
+        monkeypatch.setattr(postgres_batch, "LOCK_TIMEOUT", "10s")
+        assert open_schema(starting, schema, LOCK_KEY).version == len(STEPS)
+
+    with pytest.raises(psycopg.OperationalError):
+        connection.execute("SELECT 1")
 
 
 def test_an_earlier_version_is_migrated(connection: psycopg.Connection[Any], schema: str, opened: Identity) -> None:

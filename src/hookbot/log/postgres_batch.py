@@ -29,6 +29,9 @@ planner has no statistics of a table that has just grown, it would read and sort
 # Whatever the server's default is: each statement has to see what others committed while this one waited for the lock.
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 LOCK = "SELECT pg_advisory_xact_lock(%b::bigint)"
+# Of everything but batches: longer than any of those takes, and shorter than the time that a new connection has, and a
+# duty's holder to renew it.
+LOCK_TIMEOUT = "2s"
 NEWS = "news"
 """First word of the notification that something was stored, before the hub and the position of its newest message."""
 
@@ -164,8 +167,9 @@ def waiting_for_locks(connection: "Connection[Any]") -> Iterator[None]:
 @contextmanager
 def locked(connection: "Connection[Any]", lock_key: int) -> Iterator[None]:
     """Transaction around the block that has the lock, so that nobody stores a batch meanwhile."""
-    with connection.transaction():
+    with waiting_for_locks(connection), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         connection.execute(LOCK, (lock_key,))
         yield
 

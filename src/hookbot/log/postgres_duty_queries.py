@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .duties import Holder, HubInfo
 from .held_duties import TERM_S
-from .postgres_batch import waiting_for_locks
+from .postgres_batch import locked
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 NOTICE = "duties"
 """Payload of the notification that duties were given up or taken over."""
 
-# Longer than any batch of the log takes; the connection must be free in time to renew what is held.
-LOCK_TIMEOUT = "2s"
 # After that, neither a hub nor an old fence comes back.
 FORGOTTEN_AFTER = "1 day"
 
@@ -109,10 +107,8 @@ def claim(
     wanted = [name for name in names if name not in holders]
     if not wanted:
         return {}, holders
-    with waiting_for_locks(connection), connection.transaction():
-        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        # That of the log: when the fence has changed, no batch with the earlier one is under way.
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key,))
+    # The lock of the log: when the fence has changed, no batch with the earlier one is under way.
+    with locked(connection, lock_key):
         asked = {"hub": hub, "names": wanted, "takeovers": takeovers, "term": TERM_S}
         fences = dict(connection.execute(_CLAIM, asked).fetchall())
     if takeovers:
