@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from ..callbacks import T
 from ..errors import Unavailable
 from . import postgres_duty_queries as queries
 from .duties import Held, Holder, HubInfo, differing
@@ -25,8 +26,6 @@ RETRY_S = 1.0
 DEADLINE_S = 3.0
 
 LEAVING = "the hub is shutting down; try again"
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__package__)
 

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 import trio
 
+from ..callbacks import T
 from ..errors import ConfigError
 from ..protocol.topics import UNSAFE, TopicFilter
 from ..threads import hub_threads
@@ -41,8 +42,6 @@ from .sqlite_schema import STEPS, check_version, copied_from, require_finished
 from .stored_message import StoredMessage
 
 EVERYTHING = TopicFilter(("", UNSAFE))
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__package__)
 
