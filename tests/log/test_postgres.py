@@ -21,6 +21,7 @@ from hookbot.log.postgres import PostgresLog, open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_batch import NEWS, finish_batch
 from hookbot.log.postgres_duty_queries import OwnHub
+from hookbot.log.postgres_failovers import JUMP
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
@@ -414,3 +415,32 @@ async def test_a_failover_that_lost_nothing_is_told_to_nobody(lone_family: Famil
             found += page.messages
             after = page.next_after
         assert [message.position for message in found] == [9, 10, position]
+
+
+@pytest.mark.parametrize("storing", [0, 1], ids=["another hub stores", "it stores"])
+@pytest.mark.parametrize("open_at_first", [True, False])
+async def test_a_hub_that_is_late_at_failovers_tells_each_message(
+    lone_family: Family, monkeypatch: pytest.MonkeyPatch, storing: int, open_at_first: bool
+) -> None:
+    # Each looks only when it is asked to, and waits for nobody's word.
+    monkeypatch.setattr(PostgresLog, "_follow", lambda log: trio.sleep_forever())
+    monkeypatch.setattr("hookbot.log.postgres_failovers.REPORT_S", 0)
+    async with lone_family.hubs(2) as hubs:
+        early, late = hubs
+        kept = await early.store("a", "a")
+        lose_tail(lone_family, kept=2)
+        await early.log.cursors()
+        # Once more, with nothing stored in between.
+        lose_tail(lone_family, kept=2 + JUMP)
+        [new] = await hubs[storing].store("a")
+        assert new > 2 * JUMP
+
+        if open_at_first:
+            lone_family.execute("UPDATE failover SET unheard = '{another}', until = now() + interval '1 hour'")
+            with pytest.raises(Unavailable, match="not all hubs have told"):
+                await late.log.refresh()
+            assert late.positions == kept
+            lone_family.execute("UPDATE failover SET until = now()")
+        await late.log.refresh()
+
+        assert late.positions == [*kept, new]

@@ -86,9 +86,8 @@ def test_a_position_may_be_in_a_failover(failover: Failover) -> None:
         True,
         False,
     ]
-    assert [bool(failovers.open_after(position)) for position in (0, 2, END - 2, END - 1)] == [failover is OPEN] * 3 + [
-        False
-    ]
+    assert [bool(failovers.first_after(position)) for position in (1, 2, END - 2, END - 1)] == [True, True, True, False]
+    assert failovers.is_open == (failover is OPEN)
 
 
 def test_a_range_ends_before_lost_messages_and_not_amid_positions_that_are_left_out() -> None:

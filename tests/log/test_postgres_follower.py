@@ -29,14 +29,14 @@ class Server:
         """Batches of this hub of which the follower is told while it loads."""
         self.follower = Follower(self._load, self.told.append, 0)
 
-    async def _load(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int]:
+    async def _load(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int, int]:
         self.asked.append((after, up_to))
         end = up_to if up_to is not None else max([after, *self.stored])
         found = [message(position) for position in self.stored if after < position <= end][: self.limit]
         await trio.lowlevel.checkpoint()
         while self.meanwhile:
             self.follower.stored(self.meanwhile.pop(0))
-        return found, end
+        return found, end, end
 
     def store(self, after: int, *positions: int, head: int | None = None) -> News:
         self.stored += positions

@@ -12,6 +12,7 @@ from hookbot.log.postgres_queries import (
     LOAD_PAGE,
     LOAD_ROWS,
     PROBE_POSITION,
+    Rows,
     load_cursors,
     load_head,
     load_page,
@@ -21,7 +22,7 @@ from hookbot.log.postgres_queries import (
     probe,
 )
 from hookbot.log.postgres_retention import Lost
-from hookbot.protocol.message import Draft, Message
+from hookbot.protocol.message import Draft, Message, format_id
 from hookbot.protocol.topics import TopicFilter
 from support.messages import EPOCH
 from support.postgres_tables import TIME_US, leave_hole, store
@@ -145,6 +146,14 @@ def test_a_page_and_what_is_lost_are_from_the_same_moment(connection: psycopg.Co
 
     assert lost == [Lost(), Lost(1, 2, 3)]
     assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_rows_may_end_before_the_newest_message() -> None:
+    messages = [Message("a", id=format_id(EPOCH, position)) for position in (1, 2, 9)]
+    rows = Rows(messages, 9, [])
+
+    assert rows.until(5) == Rows(messages[:2], 5, [])
+    assert rows.until(10) == rows
 
 
 def rows_read(connection: psycopg.Connection[Any]) -> int:

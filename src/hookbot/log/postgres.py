@@ -71,7 +71,7 @@ async def open_postgres_log(
     async with connections.watched():
         await identity.look_around()
         await connections.writing.open()
-        if (await connections.writing.run(load_failovers)).open_after(0):
+        if (await connections.writing.run(load_failovers)).is_open:
             raise Unavailable(UNDECIDED)
         start = await connections.writing.run(partial(queries.load_start, primed=primed))
         await connections.listen()
@@ -246,22 +246,23 @@ class PostgresLog(Engine):
                     if int(position) > self.head:
                         self._follower.wake()
 
-    async def _load_news(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int]:
+    async def _load_news(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int, int]:
         load = partial(queries.load_rows, epoch=self.epoch, after=after, up_to=up_to)
         rows = await self._readers.do(partial(load, limit=FOLLOWED_MESSAGES, max_bytes=FOLLOWED_BYTES))
-        if self._identity.checks != self._failovers_after or self._failovers.open_after(after):
+        if self._identity.checks != self._failovers_after or self._failovers.first_after(after):
             await self._look_for_failovers()
         self._adopt(rows.lost)
-        if failover := self._failovers.open_after(after):
-            if failover.after == after:
+        failover = self._failovers.first_after(after)
+        if failover and failover.after <= after:
+            if failover.is_open:
                 raise Unavailable(UNDECIDED)
-            rows = rows.until(failover.after)
-        elif failover := self._failovers.at(after):
             self._follower.skip_to(failover.before - 1)
+            return [], failover.before - 1, rows.newest
+        before = rows.until(failover.after) if failover else rows
         # What this hub has stored is told when its publishers are answered.
-        while self._writer.begun is not None and rows.newest > self._writer.begun:
+        while self._writer.begun is not None and before.newest > self._writer.begun:
             await self._answered.wait()
-        return rows.messages, rows.newest
+        return before.messages, before.newest, rows.newest
 
     async def _look_for_failovers(self) -> None:
         def load(connection: "Connection[Any]") -> tuple[Failovers, int]:

@@ -87,6 +87,11 @@ class Failovers:
 
     failovers: tuple[Failover, ...] = ()
 
+    @property
+    def is_open(self) -> bool:
+        """True while of one it is not known whether messages were lost."""
+        return any(failover.is_open for failover in self.failovers)
+
     def at(self, position: int) -> Failover | None:
         """The failover between a position and the next message, if there is one."""
         for failover in self.failovers:
@@ -99,9 +104,9 @@ class Failovers:
         failover = self.at(position)
         return failover if failover and (failover.is_lossy or position > failover.after) else None
 
-    def open_after(self, position: int) -> Failover | None:
-        """The first failover at or after a position of which it is not known whether messages were lost."""
-        return next((one for one in self.failovers if one.is_open and position < one.before - 1), None)
+    def first_after(self, position: int) -> Failover | None:
+        """The first failover that leaves out a position after this one."""
+        return next((one for one in self.failovers if position < one.before - 1), None)
 
     def around(self, scan: ScanRange) -> ScanRange:
         """The part of a range before the first failover that lost messages, and not ending amid the hole of another."""

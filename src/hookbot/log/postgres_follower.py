@@ -15,8 +15,9 @@ from .contract import News, Tell
 # Further behind than this, subscribers read what they want themselves, each at its own pace.
 FAR = 20_000
 
-Load = Callable[[int, int | None], Awaitable[tuple[Sequence[Message], int]]]
-"""Reads messages after a position, up to one if it is given: the oldest of them, and the position of the newest."""
+Load = Callable[[int, int | None], Awaitable[tuple[Sequence[Message], int, int]]]
+"""Reads messages after a position, up to one if it is given: the oldest of those before a failover, where all of these
+end, and the position of the newest of all."""
 
 
 class Follower:
@@ -61,11 +62,11 @@ class Follower:
         while True:
             # The batches of this hub are not read back: only what is before the first of them.
             up_to = self._own[0].after if self._own else None
-            messages, newest = await self._load(self.told, up_to)
-            if newest - self.told > FAR:
-                self.skip_to(newest)
+            messages, end, newest = await self._load(self.told, up_to)
+            if end - self.told > FAR:
+                self.skip_to(end)
             else:
-                self._tell_from_here(messages, messages[-1].position if messages else newest)
+                self._tell_from_here(messages, messages[-1].position if messages else end)
             self._tell_own()
             if up_to is None and self.told >= newest and not self._own:
                 return

@@ -121,8 +121,9 @@ class Rows(NamedTuple):
     lost: Sequence[Lost]
 
     def until(self, position: int) -> "Rows":
-        """Those of the messages up to a position, as if it were the newest one."""
-        return Rows([message for message in self.messages if message.position <= position], position, self.lost)
+        """These as they would be without the messages behind a position."""
+        messages = [message for message in self.messages if message.position <= position]
+        return Rows(messages, min(self.newest, position), self.lost)
 
 
 def load_page(
