@@ -21,7 +21,7 @@ from hookbot.log.postgres_queries import (
     position_before,
     probe,
 )
-from hookbot.log.postgres_retention import Lost
+from hookbot.log.retention import Deleted
 from hookbot.protocol.message import Draft, Message, format_id
 from hookbot.protocol.topics import TopicFilter
 from support.messages import EPOCH
@@ -74,7 +74,7 @@ def test_messages_are_read_as_they_were_stored(connection: psycopg.Connection[An
     page, lost = load_page(connection, EPOCH, EVERYTHING, scan, limit=5, max_bytes=1 << 20, newest=False)
 
     assert page == Page(stored, 3)
-    assert lost == [Lost(), Lost()]
+    assert lost == [Deleted(), Deleted()]
 
 
 TOPICS = ("a", "a/b", "a/b/c", "a0", "a_b/c", "aXb/c", "a%", "a%/b", "a\\/b", "/unsafe/a", "/unsafe/a/b", "z", "é/ü")
@@ -144,7 +144,7 @@ def test_a_page_and_what_is_lost_are_from_the_same_moment(connection: psycopg.Co
 
     _, lost = load_page(connection, EPOCH, EVERYTHING, ScanRange(0, 2, 2, 0), limit=1, max_bytes=1, newest=False)
 
-    assert lost == [Lost(), Lost(1, 2, 3)]
+    assert lost == [Deleted(), Deleted(1, 2, 3)]
     assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 

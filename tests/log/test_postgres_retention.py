@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from hookbot.log.postgres_queries import load_rows
-from hookbot.log.postgres_retention import Lost, count_none, count_on, forget_keys, load_half, trim_partition
-from hookbot.log.retention import STEP_ROWS, Partition, Retention, RetentionLimits
+from hookbot.log.postgres_retention import count_none, count_on, forget_keys, load_half, trim_partition
+from hookbot.log.retention import STEP_ROWS, Deleted, Partition, Retention, RetentionLimits
 from hookbot.protocol.message import Draft, Once
 from support.messages import EPOCH
 from support.postgres import PostgresServer
@@ -64,7 +64,7 @@ def is_idle(connection: psycopg.Connection[Any]) -> bool:
 
 def test_a_new_log_has_two_empty_partitions(connection: psycopg.Connection[Any]) -> None:
     assert recount(connection) == [Partition(), Partition()]
-    assert load_half(connection) == [Lost(), Lost()]
+    assert load_half(connection) == [Deleted(), Deleted()]
 
 
 def test_messages_are_counted_like_those_that_were_added(connection: psycopg.Connection[Any]) -> None:
@@ -106,8 +106,8 @@ def test_a_step_deletes_the_oldest_messages_of_one_partition(connection: psycopg
     assert trimmed is not None
     assert (trimmed.count, trimmed.lost, trimmed.lost_us, trimmed.passed) == (2, gone[-1], TIME_US, gone[-1] + 1)
     lost = load_half(connection)
-    assert lost[unsafe] == Lost(gone[-1], TIME_US, gone[-1] + 1)
-    assert lost[not unsafe] == Lost()
+    assert lost[unsafe] == Deleted(gone[-1], TIME_US, gone[-1] + 1)
+    assert lost[not unsafe] == Deleted()
 
 
 def test_steps_over_holes_end_with_nothing_left(connection: psycopg.Connection[Any]) -> None:
@@ -148,7 +148,7 @@ def test_who_has_lost_the_duty_deletes_nothing(connection: psycopg.Connection[An
 
     assert trim(connection, recount(connection)[False], hub=hub, fence=fence, max_count=0) is None
     assert left(connection) == [1, 2, 3]
-    assert load_half(connection) == [Lost(), Lost()]
+    assert load_half(connection) == [Deleted(), Deleted()]
     assert is_idle(connection)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.log.copying import Deleted, LogState, LostRange, copy_log
+from hookbot.log.copying import LogState, LostRange, copy_log
+from hookbot.log.retention import Deleted
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.log.sqlite_copy import open_sqlite_source, open_sqlite_target
 from hookbot.log.sqlite_file import FILE, LOCK, open_log_file

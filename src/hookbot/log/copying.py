@@ -14,20 +14,13 @@ from ..protocol.message import Message
 from ..protocol.topics import is_unsafe
 from .contract import SavedCursor
 from .deduplication import FirstUse
+from .retention import Deleted
 from .stored_message import StoredMessage
 
 # What is read and written at a time: much more would not be faster, and is held in memory.
 PART_MESSAGES = 1000
 PART_BYTES = 8 << 20
 PART_KEYS = 5000
-
-
-class Deleted(NamedTuple):
-    """What retention has deleted of a partition; the fields are those of `Partition`."""
-
-    lost: int
-    lost_us: int
-    passed: int
 
 
 class LostRange(NamedTuple):

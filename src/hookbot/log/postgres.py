@@ -28,10 +28,9 @@ from .postgres_errors import reason
 from .postgres_failovers import UNDECIDED, Failovers, load_failovers
 from .postgres_follower import Follower
 from .postgres_identity import LogIdentity
-from .postgres_retention import Lost
 from .postgres_trimmer import Trimmer
 from .postgres_writer import PostgresWriter, StoredBatch
-from .retention import Partition, Retention
+from .retention import Deleted, Partition, Retention
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -187,7 +186,7 @@ class PostgresLog(Engine):
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         partitions, more = await self._trimmer.trim(retention)
-        self._adopt([Lost(partition.lost, partition.lost_us, partition.passed) for partition in partitions])
+        self._adopt([partition.deleted for partition in partitions])
         return more
 
     async def probe(self) -> None:
@@ -289,7 +288,7 @@ class PostgresLog(Engine):
             self._trimmer.tell(news.messages)
         self._tell(news)
 
-    def _adopt(self, lost: Sequence[Lost]) -> None:
+    def _adopt(self, lost: Sequence[Deleted]) -> None:
         """Note what retention has deleted; it may have been read before what is known already."""
         for unsafe, one in enumerate(lost):
             if one.passed > self._partitions[unsafe].passed:

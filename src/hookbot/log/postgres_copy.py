@@ -16,7 +16,6 @@ from .copying import (
     PART_BYTES,
     PART_KEYS,
     PART_MESSAGES,
-    Deleted,
     LogState,
     LostRange,
     Part,
@@ -202,7 +201,7 @@ def _load_state(connection: "Connection[Any]", *, name: str) -> LogState:
         [(epoch, head, head_us, count, hubs)] = connection.execute(_STATE).fetchall()
         if hubs:
             raise hubs_are_running(name)
-        deleted = [Deleted(*half) for half in load_half(connection)]
+        deleted = load_half(connection)
         lost = [LostRange(one.before, one.after, one.lost_up_to) for one in load_failovers(connection).failovers]
     return LogState(epoch, head, head_us, count, deleted, lost_ranges=lost)
 

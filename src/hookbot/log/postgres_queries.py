@@ -14,7 +14,8 @@ from .contract import Page, SavedCursor
 from .deduplication import FirstUse
 from .engine import ScanRange
 from .postgres_batch import one_trip
-from .postgres_retention import Lost, load_half, lost_of, query_lost
+from .postgres_retention import load_half, lost_of, query_lost
+from .retention import Deleted
 from .stored_message import StoredMessage
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Start(NamedTuple):
     topics: Sequence[tuple[str, int]]
     """Topics and positions of the messages after `primed_after`, in order."""
     primed_after: int
-    lost: Sequence[Lost]
+    lost: Sequence[Deleted]
 
 
 class Rows(NamedTuple):
@@ -118,7 +119,7 @@ class Rows(NamedTuple):
 
     messages: Sequence[Message]
     newest: int
-    lost: Sequence[Lost]
+    lost: Sequence[Deleted]
 
     def until(self, position: int) -> "Rows":
         """These as they would be without the messages behind a position."""
@@ -135,7 +136,7 @@ def load_page(
     limit: int,
     max_bytes: int,
     newest: bool,
-) -> tuple[Page, list[Lost]]:
+) -> tuple[Page, list[Deleted]]:
     """Page of the messages that `wanted` selects in `scan`, limited like that of `Log.read`, and what is lost then."""
     bounds = {"low": scan.low, "high": scan.high, "limit": limit, "max_bytes": max_bytes}
     with one_trip(connection):
@@ -166,7 +167,7 @@ def load_rows(
     rows = connection.execute(LOAD_ROWS, values, binary=True).fetchall()
     head, *lost = rows[0][:7]
     messages = _messages(epoch, (row[7:] for row in rows if row[7] is not None))
-    return Rows(messages, max(after, head or 0), [Lost(*lost[:3]), Lost(*lost[3:])])
+    return Rows(messages, max(after, head or 0), [Deleted(*lost[:3]), Deleted(*lost[3:])])
 
 
 def load_head(connection: "Connection[Any]") -> tuple[int, int]:
@@ -180,7 +181,7 @@ def load_topics(connection: "Connection[Any]", number: int) -> list[tuple[str, i
     return connection.execute(_LOAD_TOPICS, (number,), binary=True).fetchall()
 
 
-def position_before(connection: "Connection[Any]", *, time_us: int) -> tuple[int, list[Lost]]:
+def position_before(connection: "Connection[Any]", *, time_us: int) -> tuple[int, list[Deleted]]:
     """Position after which all messages still kept were stored at `time_us` or later, and what is lost then."""
     with one_trip(connection):
         connection.execute(_BEGIN)

@@ -8,12 +8,12 @@ that it hears of: a total that each batch had to write would be one more row for
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..protocol.topics import UNSAFE
 from .duties import TRIM
 from .postgres_batch import BEGIN, one_trip
-from .retention import STEP_ROWS, Partition, RetentionLimits, Row
+from .retention import STEP_ROWS, Deleted, Partition, RetentionLimits, Row
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
@@ -51,15 +51,7 @@ _FORGET_KEYS = """
     """
 
 
-class Lost(NamedTuple):
-    """What retention has deleted of one partition; the fields are those of `Partition`."""
-
-    lost: int = 0
-    lost_us: int = 0
-    passed: int = 0
-
-
-def load_half(connection: "Connection[Any]") -> list[Lost]:
+def load_half(connection: "Connection[Any]") -> list[Deleted]:
     """What is lost of the safe and of the unsafe partition."""
     return lost_of(query_lost(connection))
 
@@ -69,9 +61,9 @@ def query_lost(connection: "Connection[Any]") -> "Cursor[Any]":
     return connection.execute(_LOAD_LOST, binary=True)
 
 
-def lost_of(found: "Cursor[Any]") -> list[Lost]:
+def lost_of(found: "Cursor[Any]") -> list[Deleted]:
     """What is lost of the safe and of the unsafe partition, from a `query_lost`."""
-    return [Lost(*row) for row in found]
+    return [Deleted(*row) for row in found]
 
 
 def count_none(connection: "Connection[Any]") -> list[Partition]:

@@ -7,6 +7,7 @@ may publish to unsafe topics, never displace a safe message.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from typing import NamedTuple
 
 from ..protocol.message import MAX_TIME_US
 
@@ -67,6 +68,14 @@ def dense_after(partitions: Sequence["Partition"]) -> int:
     return max(max(partition.passed, partition.dense) for partition in partitions)
 
 
+class Deleted(NamedTuple):
+    """What retention has deleted of a partition; the fields are those of `Partition`."""
+
+    lost: int = 0
+    lost_us: int = 0
+    passed: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Partition:
     """Totals of the safe or the unsafe messages of a log, stored in the same commit as the messages they count."""
@@ -85,6 +94,11 @@ class Partition:
     """Lower bound on the time of the oldest message left."""
     dense: int = 0
     """Position up to which some positions may never have had a message: the log was copied from one that has holes."""
+
+    @property
+    def deleted(self) -> Deleted:
+        """What retention has deleted."""
+        return Deleted(self.lost, self.lost_us, self.passed)
 
     def grown(self, rows: Sequence[Row]) -> "Partition":
         """The partition after these messages were appended."""

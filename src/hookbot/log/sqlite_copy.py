@@ -24,7 +24,6 @@ from .copying import (
     PART_BYTES,
     PART_KEYS,
     PART_MESSAGES,
-    Deleted,
     LogState,
     LostRange,
     Part,
@@ -34,7 +33,7 @@ from .copying import (
 )
 from .deduplication import FirstUse
 from .engine import ScanRange
-from .retention import Partition, dense_after
+from .retention import Deleted, Partition, dense_after
 from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import FILE, connect_reader, locked, open_log_file
 from .sqlite_rows import insert_rows
@@ -73,7 +72,7 @@ class SqliteSource:
             head=max(partition.head for partition in partitions),
             head_us=max(partition.head_us for partition in partitions),
             count=sum(partition.count for partition in partitions),
-            deleted=[Deleted(partition.lost, partition.lost_us, partition.passed) for partition in partitions],
+            deleted=[partition.deleted for partition in partitions],
             dense=max(partition.dense for partition in partitions),
             earlier_keys=await _run(self._directory, lambda: _load_earlier_keys(self._reader)),
         )
