@@ -385,18 +385,19 @@ async def test_a_failover_that_lost_messages_is_a_hole_and_no_id_is_given_twice(
         [position] = await hub.store("a")
         await hub.until_told(position)
 
-        assert position == 1_000_011
+        # Further, if a connection was lost while it recorded the failover.
+        assert position > JUMP
         wanted = TopicFilter(("a",))
         for after, expected in [
             (3, [4, 5, 6]),
             (6, "failover"),
             (8, "failover"),
             (10, "failover"),
-            (1_000_010, [position]),
+            (position - 1, [position]),
         ]:
             page = await hub.log.read(wanted, after=after, limit=100, max_bytes=1 << 20)
             assert (page.hole or [message.position for message in page.messages]) == expected
-            assert page.next_after == (1_000_010 if page.hole else expected[-1] if after > 10 else 6)
+            assert page.next_after == (position - 1 if page.hole else expected[-1] if after > 10 else 6)
 
 
 async def test_a_failover_that_lost_nothing_is_told_to_nobody(lone_family: Family) -> None:
