@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Literal
+from typing import Literal, NoReturn
 
 from ..errors import (
     BodyTooLarge,
@@ -20,7 +20,7 @@ from ..errors import (
     Unauthorized,
 )
 from ..log.trusted_clock import TrustedClock
-from ..protocol.paths import MESSAGES, METHODS, Route, find_route
+from ..protocol.paths import METHODS, Route, find_route
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
 from ..protocol.request import Request
 from ..protocol.response import Response
@@ -38,7 +38,9 @@ from .near_misses import NearMisses
 from .permits import Key, Permit, Permits, key_of
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .rejections import missing_token
+from .scope import Scope, find_scope
 from .senders import Standing
+from .session import check_same_origin, session_tokens
 from .sources import Source, Sources
 from .tokens import basic_credentials, find_tokens
 from .verifier import Verifier
@@ -71,10 +73,13 @@ class AccessControl:
         unsafe_prefixes: Sequence[str] = ("",),
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         origins: Sequence[str] = (),
+        public_url: str = "",
     ) -> None:
         self.authorizer = authorizer
         self.max_body_bytes = max_body_bytes
         self.origins = frozenset(origin.lower() for origin in origins)
+        self.public_url = public_url
+        """URL of the hub as senders and browsers see it, without a slash at the end; empty if that is not known."""
         self.sources = sources or Sources()
         self.near_misses = NearMisses(self.sources.topics)
         self._permits = Permits[Permit](self.sources.targets)
@@ -99,6 +104,7 @@ class AccessControl:
         """
         self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
         self.proxies, self._unsafe, self._doubted = other.proxies, other._unsafe, False
+        self.public_url = other.public_url
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.active.adopt(other.active)
         self.near_misses.adopt(other.near_misses)
@@ -253,10 +259,24 @@ class AccessControl:
 
     def admit_operator(self, request: Request) -> None:
         """Admit a request to an operators' path, such as ``/metrics``. Raises `Refused`."""
+        self.authorize(request, decode_path(request.raw_path), "operate")
+
+    def admit_to_api(self, request: Request, asked: Sequence[str] = ()) -> Scope:
+        """The scope of a request to the API, whose query names the patterns `asked`. Raises `Refused`.
+
+        With the session of the console, only pages of this hub may change something.
+        """
         path = decode_path(request.raw_path)
-        grant = self.authorize(request, path, "operate")
-        if grant.live_only and path.startswith(MESSAGES):
-            raise Forbidden("this token grants only new messages, not the history")
+        tokens = find_tokens(request)
+        session = () if any(tokens) else session_tokens(request)
+        if session and request.method not in ("GET", "HEAD"):
+            check_same_origin(request, self.public_url)
+        scope = find_scope(self.authorizer, session or tokens, path, asked, now_s=self.now_s)
+        if scope is None:
+            self._refuse_token(request, path, "operate")
+        self._check_page(request)
+        request.authenticated = True
+        return scope
 
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """Grant of the request's token. Counts a failure and raises `Unauthorized` if no token is valid.
@@ -266,14 +286,20 @@ class AccessControl:
         """
         grant = self._grant(request, path, action)
         if grant is None:
-            self.verifier.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
-            raise Unauthorized.because(self._rejection(request, path, action))
+            self._refuse_token(request, path, action)
+        self._check_page(request)
+        request.authenticated = True
+        return grant
+
+    def _refuse_token(self, request: Request, path: str, action: Action) -> NoReturn:
+        self.verifier.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
+        raise Unauthorized.because(self._rejection(request, path, action))
+
+    def _check_page(self, request: Request) -> None:
         # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
         # only send a token that it was given.
         if request.is_foreign(self.origins) and request.header("authorization").lower().startswith("basic "):
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
-        request.authenticated = True
-        return grant
 
     def standing(self, request: Request) -> Standing:
         """Standing of the sender of a request that is not admitted yet, to serve the known first. Counts nothing."""

@@ -13,10 +13,21 @@ from .topics import RECURSIVE, RESERVED, UNSAFE, TopicFilter, check_topic, decod
 RouteAction = Literal["publish", "subscribe"]
 
 # Paths for operators. `hookbot` is in `RESERVED`, so no topic has one of them.
-CURSORS = "/hookbot/v1/cursors"
-HUBS = "/hookbot/v1/hubs"
-MESSAGES = "/hookbot/v1/messages/"
-ROUTERS = "/hookbot/v1/routers"
+API = "/hookbot/v1/"
+CURSORS = f"{API}cursors"
+HUBS = f"{API}hubs"
+LIVE = f"{API}live"
+MESSAGES = f"{API}messages"
+REDELIVER = f"{API}redeliver"
+REFUSALS = f"{API}refusals"
+ROUTERS = f"{API}routers"
+SESSION = f"{API}session"
+SOURCES = f"{API}sources"
+STATS = f"{API}stats"
+SUBSCRIPTIONS = f"{API}subscriptions"
+TOKENS = f"{API}tokens"
+HISTORY = (MESSAGES, LIVE, REDELIVER)
+"""Beginnings of the paths that show stored messages."""
 
 METHODS: dict[RouteAction, str] = {"publish": "POST", "subscribe": "GET"}
 _ACTIONS = {method: action for action, method in METHODS.items()}

@@ -9,16 +9,12 @@ import trio
 
 from ..broker.time_slices import TimeSlice
 from ..errors import ConfigError, HookbotError, Refused, describe, sole_error
+from ..protocol.failures import Failure, failed_in, without_failure
 from ..protocol.message import Draft, Message
-from ..protocol.topics import UNSAFE, is_unsafe
-from ..terminal import one_line
 from . import Router
 from .computing import ComputingRouter, computes_at_once
 from .outbox import MAX_PUBLISHES, DraftCollector
 from .runs import END_S, Crash, Run
-
-FAILED = "hookbot/failed/"
-_FAILED_HEADERS = "hookbot-failed-"
 
 RETRY_WAITS_S = (0.1, 0.5, 2.0)
 """Delays before the second, third and fourth attempt, if the failure may be temporary."""
@@ -206,34 +202,16 @@ def _compute(router: ComputingRouter, message: Message, publisher: DraftCollecto
     return None
 
 
-def failed_in(topic: str) -> str | None:
-    """Name of the router whose failed messages are on this topic; None for any other topic."""
-    name = topic.removeprefix(UNSAFE)
-    return name.removeprefix(FAILED) if name.startswith(FAILED) else None
-
-
 def failed_draft(router: str, message: Message, error: BaseException) -> Draft:
     """Draft of a failed message, with headers that name the router, the error, and the message's id and topic.
 
     Its hops do not include the router: published again to its topic, it reaches the router again.
     """
-    reasons = {"Router": router, "Id": message.id, "Topic": message.topic, "Error": describe(error)}
-    headers = (pair for pair in message.headers if not pair[0].lower().startswith(_FAILED_HEADERS))
-    return Draft(
-        f"{UNSAFE if is_unsafe(message.topic) else ''}{FAILED}{router}",
-        message.body,
-        (*headers, *((f"Hookbot-Failed-{name}", _header_text(value)) for name, value in reasons.items())),
-        message.query,
-        message.verified,
-        message.hops,
-    )
+    failure = Failure(router, message.id, message.topic, describe(error))
+    headers = (*without_failure(message.headers), *failure.headers)
+    return Draft(failure.failed_topic, message.body, headers, message.query, message.verified, message.hops)
 
 
 def _unless_explained(error: BaseException) -> BaseException | None:
     """The error, to be logged with its traceback, or None if it needs none."""
     return None if isinstance(sole_error(error), EXPLAINED) and not logger.isEnabledFor(logging.DEBUG) else error
-
-
-def _header_text(value: str) -> str:
-    """Text as a header that any client can send: in latin-1, with escapes for all other characters."""
-    return one_line(value).encode("latin-1", "backslashreplace").decode("latin-1").strip()

@@ -20,11 +20,12 @@ from ..client.errors import HOPELESS, PASSING, OnlyRaw
 from ..client.http import open_client
 from ..errors import KeyReused, Refused
 from ..protocol.envelope import parse_github_metadata
+from ..protocol.failures import failed_in
 from ..protocol.message import Draft, Message
 from ..protocol.publish import MAX_KEY
 from ..protocol.topics import OWN, UNSAFE, TopicFilter, is_unsafe
 from . import Router
-from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_draft, failed_in
+from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_draft
 from .hub_url import HubUrl
 from .runs import Run
 from .supervision import Runs

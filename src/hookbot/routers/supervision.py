@@ -16,10 +16,11 @@ from ..broker.time_slices import TimeSlice
 from ..errors import Superseded, Unavailable, describe
 from ..log.contract import Move
 from ..log.duties import OF_ROUTER, Held, Holder
+from ..protocol.failures import failed_in
 from ..protocol.message import Gap, Message, format_id
 from ..protocol.topics import TopicFilter
 from . import Router
-from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_in
+from .attempts import RetryPolicy, RouterLimits, RouterStats
 from .outbox import Outbox
 from .runs import END_S, MAX_HANGING, LeftThreads, Run
 

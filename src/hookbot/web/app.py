@@ -15,8 +15,9 @@ from ..errors import BodyTooLarge, HookbotError
 from ..protocol.paths import find_route
 from ..protocol.response import Response, error_response
 from ..protocol.topics import decode_path
+from .api import create_api
 from .asgi import HookbotApp, abort_of, note_authentication, plain_request
-from .operations import create_api, create_health
+from .health import create_health, create_metrics
 from .publish import publish
 from .services import Services
 from .subscribe import serve_websocket, stream_body
@@ -36,6 +37,7 @@ def create_app(services: Services) -> HookbotApp:
     app.register_error_handler(Answered, _answer)
     app.register_error_handler(HTTPException, _http_error_response)
     app.register_blueprint(create_health(services.readiness.check))
+    app.register_blueprint(create_metrics(services))
     app.register_blueprint(create_api(services))
 
     @app.before_request

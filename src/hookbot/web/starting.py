@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from ..errors import HookbotError, Unavailable
 from .app import report
 from .asgi import HookbotApp
-from .operations import create_health
+from .health import create_health
 
 # Not why, which names the machines of the operator: that is in the hub's own log.
 WAITING = "the hub cannot open its log yet; try again"

@@ -1,0 +1,148 @@
+"""Scopes: what the tokens of one request to the API may see, publish to and manage."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+from ..errors import Forbidden, InvalidTopic, NotFound
+from ..protocol.failures import FAILED, Failure
+from ..protocol.message import Message
+from ..protocol.paths import HISTORY, RouteAction, path_to, split_path, wanted_at
+from ..protocol.topics import RESERVED, UNSAFE, TopicFilter
+from .authorizer import Action, Authorizer, Grant
+from .narrowed_tokens import NarrowedToken
+from .tokens import opening_paths
+
+ALL = ("", UNSAFE)
+EVERYTHING = TopicFilter(ALL)
+
+
+class Held(NamedTuple):
+    """A token of a request, and what it grants."""
+
+    token: str
+    grant: Grant
+
+
+Find = Callable[[Action, str], Held | None]
+"""Function that returns the first token that opens a decoded path for an action, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the tokens of a request open: messages, cursors, listeners, failures and refusals of some topics."""
+
+    wanted: TopicFilter
+    """Topics that it sees."""
+    operator: bool
+    """True if a token opens the requested path itself: an operator sees and manages everything."""
+    find: Find
+    held: Collection[Held]
+    """The valid tokens of the request."""
+    publishing: Sequence[str]
+    """Patterns of the topics that it publishes to, as far as its tokens tell them."""
+
+    @property
+    def reads(self) -> TopicFilter:
+        """Topics whose messages have to be read to find those that it sees; `sees_message` has the last word."""
+        if self.wanted == EVERYTHING:
+            return self.wanted
+        return TopicFilter((*self.wanted.patterns, FAILED, UNSAFE + FAILED))
+
+    def sees(self, topic: str) -> bool:
+        """True if it sees what comes to a topic or, if that ends in ``/``, to everything beneath it."""
+        return self.wanted.matches(topic)
+
+    def sees_message(self, message: Message) -> bool:
+        """True if it sees a message: by its topic or, if a router has failed at it, by the topic where it was."""
+        if self.sees(message.topic):
+            return True
+        failure = Failure.of(message)
+        return failure is not None and self.sees(failure.topic)
+
+    def sees_all(self, wanted: TopicFilter) -> bool:
+        """True if it sees every topic of a filter, such as that of a subscription."""
+        return all(map(self.sees, wanted.patterns))
+
+    def check_operates(self) -> None:
+        """Raise `Forbidden` unless a token opens the requested path itself."""
+        if not self.operator:
+            raise Forbidden("this takes a token for operators, such as one for /hookbot/v1/")
+
+    def check_sees(self, message: Message) -> None:
+        """Raise `NotFound`, as if it did not exist, unless it sees a message."""
+        if not self.sees_message(message):
+            raise NotFound(f"the log has no message {message.id}")
+
+    def publishes(self, topic: str) -> bool:
+        """True if a token opens publishing to a topic or, if that ends in ``/``, to everything beneath it."""
+        return self.find("publish", path_to("publish", topic)) is not None
+
+    def check_publishes(self, topic: str) -> None:
+        """Raise `Forbidden` unless a token opens publishing to a topic."""
+        if not self.publishes(topic):
+            raise Forbidden(
+                f"publishing again to {topic[:100]!r} takes a token for {path_to('publish', topic)[:100]!r}"
+            )
+
+    def check_manages(self, path: str) -> None:
+        """Raise `Forbidden` unless it may end, move and delete what subscribes at the decoded `path`."""
+        wanted = wanted_at(path)
+        if not (self.operator or (self.sees_all(wanted) and all(map(self.publishes, wanted.patterns)))):
+            raise Forbidden(f"this takes a token for operators, or those for /sub/ and /pub/ that open {path[:100]!r}")
+
+
+def find_scope(
+    authorizer: Authorizer, tokens: Sequence[str], path: str, asked: Sequence[str], *, now_s: float
+) -> Scope | None:
+    """Scope of the tokens of a request to the API, at a decoded path; None if no token opens anything.
+
+    `asked`: patterns of topics that the request names. A plain token does not tell what it is for, so it sees only what
+    it opens of these. Raises `Forbidden` for tokens that show only a part of the history.
+    """
+
+    def find(action: Action, at: str) -> Held | None:
+        grants = ((token, authorizer.grant(token, at, action, now_s=now_s)) for token in tokens)
+        return next((Held(token, grant) for token, grant in grants if grant), None)
+
+    def opened(action: RouteAction) -> Mapping[str, Held]:
+        candidates = dict.fromkeys(chain.from_iterable(opened_by(one, action) or (*asked, *ALL) for one in tokens))
+        found = ((pattern, find(action, path_to(action, pattern))) for pattern in candidates)
+        return {pattern: held for pattern, held in found if held}
+
+    published, operator = opened("publish"), find("operate", path)
+    if operator:
+        if operator.grant.live_only and path.startswith(HISTORY):
+            raise Forbidden("this token grants only new messages, not the history")
+        return Scope(EVERYTHING, True, find, {operator, *published.values()}, tuple(published))
+    seen = opened("subscribe")
+    if any(held.grant.since_us or held.grant.live_only or held.grant.cursor for held in seen.values()):
+        raise Forbidden("this token shows only a part of the messages, and the console shows all")
+    held = {*seen.values(), *published.values()}
+    return Scope(TopicFilter(tuple(seen)), False, find, held, tuple(published)) if seen else None
+
+
+def opened_by(token: str, action: RouteAction) -> Sequence[str]:
+    """Patterns of the topics that a narrowed token may open, as it says itself; of any other token, none."""
+    try:
+        narrowed = NarrowedToken.parse(token)
+    except ValueError:
+        return ()
+    paths = [narrowed.path, *(one.removeprefix("path=") for one in narrowed.caveats if one.startswith("path="))]
+    # Each further one narrows the one before, or the token opens nothing at all.
+    return tuple(_patterns(max(paths, key=len), action))
+
+
+def _patterns(path: str, action: RouteAction) -> Iterator[str]:
+    roots = [root for root in ALL if path in opening_paths(path_to(action, root))]
+    yield from roots
+    its_action, topic = split_path(path)
+    if (
+        not roots
+        and its_action in (action, None)
+        and topic.partition("/")[0] not in (RESERVED if not its_action else ())
+    ):
+        with suppress(InvalidTopic):
+            yield from TopicFilter.parse(topic).patterns

@@ -1,0 +1,64 @@
+"""Sessions of the console: one to four narrowed tokens with an end, which a browser keeps in a cookie.
+
+The hub stores nothing: a session ends with its tokens, when they expire, are revoked, or the hub drops their key. Only
+paths beneath ``/hookbot/`` take it, and changes need a proof that a page of this hub asks for them.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from http.cookies import CookieError, SimpleCookie
+
+from ..errors import Forbidden, Refused
+from ..protocol.request import Request
+from .narrowed_tokens import NarrowedToken
+
+SESSION_S = 12 * 3600
+MAX_TOKENS = 4
+# Browsers take cookies of 4 KiB, with name and attributes.
+MAX_BYTES = 3800
+# With the prefix, a browser takes it only over TLS, and from no other host (draft-ietf-httpbis-rfc6265bis, 4.1.3.2).
+COOKIES = ("__Host-hookbot", "hookbot")
+PROOF = "hookbot-console"
+"""Header that each change has to have: no page of another origin can set it without asking this hub first."""
+_BETWEEN = "."
+
+
+def session_tokens(request: Request) -> Sequence[str]:
+    """Tokens of the session in a request beneath ``/hookbot/``; none if there is no session."""
+    sent = request.sent("cookie")
+    if not sent or not request.raw_path.startswith(b"/hookbot/"):
+        return ()
+    cookies = SimpleCookie()
+    with suppress(CookieError):
+        cookies.load(sent)
+    values = [cookies[name].value for name in COOKIES if name in cookies]
+    return [token for value in values for token in value.split(_BETWEEN)[:MAX_TOKENS] if token]
+
+
+def join_session(tokens: Sequence[str]) -> str:
+    """The value of the cookie with these tokens. Raises `Refused` if there are too many, or they are too long."""
+    value = _BETWEEN.join(dict.fromkeys(tokens))
+    if len(set(tokens)) > MAX_TOKENS or len(value) > MAX_BYTES:
+        raise Refused(f"a session has at most {MAX_TOKENS} tokens, of {MAX_BYTES} characters together; sign out first")
+    return value
+
+
+def session_token(token: str, path: str, *, now_s: float) -> str:
+    """The token narrowed to a session's time. `path` is that of a plain token. Raises `Refused` if it is malformed."""
+    try:
+        narrowed = NarrowedToken.of(token, path) if path else NarrowedToken.parse(token)
+        return str(narrowed.narrow("expires", str(int(now_s + SESSION_S))))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def check_same_origin(request: Request, public_url: str) -> None:
+    """Raise `Forbidden` unless a page of this hub has sent the request; the hub is also known by its public URL.
+
+    Browsers tell it in ``Sec-Fetch-Site`` (Fetch Metadata Request Headers, 2.3), over plain HTTP only in ``Origin``.
+    """
+    site = request.sent("sec-fetch-site")
+    own = {"/".join(public_url.lower().split("/")[:3])}
+    proven = site == "same-origin" if site else bool(request.header("origin")) and not request.is_foreign(own)
+    if not proven or request.header(PROOF) != "1":
+        raise Forbidden("with the session of the console, only its own pages may change something; others need a token")

@@ -1,0 +1,55 @@
+"""Failures: messages that a router has given up, which the hub publishes to a topic of its own with the reason."""
+
+from dataclasses import dataclass
+
+from ..terminal import one_line
+from .message import Headers, Message
+from .topics import UNSAFE, is_unsafe
+
+FAILED = "hookbot/failed/"
+_HEADERS = "hookbot-failed-"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a router has given up a message, and which one: `id` and `topic` are those of the message itself."""
+
+    router: str
+    id: str
+    topic: str
+    error: str
+
+    @classmethod
+    def of(cls, message: Message) -> "Failure | None":
+        """The failure that a message tells of; None if it is not on a topic of failed messages, which is the hub's."""
+        router = failed_in(message.topic)
+        if router is None:
+            return None
+        return cls(router, *(message.header(f"{_HEADERS}{name}") or "" for name in ("id", "topic", "error")))
+
+    @property
+    def failed_topic(self) -> str:
+        """Topic to which the hub publishes it."""
+        return f"{UNSAFE if is_unsafe(self.topic) else ''}{FAILED}{self.router}"
+
+    @property
+    def headers(self) -> Headers:
+        """The headers that tell of it."""
+        told = {"Router": self.router, "Id": self.id, "Topic": self.topic, "Error": self.error}
+        return tuple((f"Hookbot-Failed-{name}", _header_text(value)) for name, value in told.items())
+
+
+def failed_in(topic: str) -> str | None:
+    """Name of the router whose failed messages are on this topic; None for any other topic."""
+    name = topic.removeprefix(UNSAFE)
+    return name.removeprefix(FAILED) if name.startswith(FAILED) else None
+
+
+def without_failure(headers: Headers) -> Headers:
+    """The headers of a message as they were before it failed."""
+    return tuple(pair for pair in headers if not pair[0].lower().startswith(_HEADERS))
+
+
+def _header_text(value: str) -> str:
+    """Text as a header that any client can send: in latin-1, with escapes for all other characters."""
+    return one_line(value).encode("latin-1", "backslashreplace").decode("latin-1").strip()

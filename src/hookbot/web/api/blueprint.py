@@ -1,0 +1,21 @@
+"""All operations of the API, on one blueprint."""
+
+from quart import Blueprint
+
+from ..services import Services
+from .cursors import add_cursors
+from .messages import add_messages
+from .openapi import add_description
+from .operations import Api
+from .session import add_session
+from .states import add_states
+from .tokens import add_tokens
+
+
+def create_api(services: Services) -> Blueprint:
+    """Routes of the API; each needs a token."""
+    api = Api(services.access)
+    for add in (add_session, add_messages, add_cursors, add_states, add_tokens):
+        add(api, services)
+    add_description(api)
+    return api.blueprint

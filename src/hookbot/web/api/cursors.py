@@ -1,0 +1,114 @@
+"""Cursors and groups: listed, moved and deleted."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any, TypedDict, get_args
+
+from quart import Response
+
+from ...broker.claims import ConsumerKind
+from ...broker.consumers import ConsumerInfo
+from ...errors import HeldElsewhere, HookbotError
+from ...protocol.message import format_time
+from ...protocol.paths import CURSORS, wanted_at
+from ...protocol.since import parse_since
+from ..relay import is_relayed, relay_request
+from ..services import Services
+from .operations import Api, Asked, Parameter
+
+_PATH = Parameter("path", "Path of its subscription, such as /sub/deploy")
+_ONE = (
+    Parameter("kind", "Whether it is a cursor (the default) or a group", {"enum": list(get_args(ConsumerKind))}),
+    Parameter("path", _PATH.description, required=True),
+    Parameter("name", "Its name", required=True),
+)
+_SINCE = Parameter("since", "Where to move it: an id, a duration, a time, all, or now", required=True)
+
+logger = logging.getLogger(__package__)
+
+
+class Cursor(TypedDict):
+    """A cursor or a group."""
+
+    kind: ConsumerKind
+    path: str
+    name: str
+    position: str
+    lag: int
+    connected: bool
+    used: str
+
+
+class Cursors(TypedDict):
+    """Cursors and groups, by path and name."""
+
+    cursors: list[Cursor]
+
+
+def add_cursors(api: Api, services: Services) -> None:
+    """Add the operations on cursors and groups."""
+
+    async def list_(asked: Asked) -> Mapping[str, Any]:
+        await services.consumers.refresh()
+        listed = services.consumers.list(asked.get("path"))
+        return {"cursors": [_to_json(info) for info in listed if asked.scope.sees_all(wanted_at(info.path))]}
+
+    async def move(asked: Asked) -> Mapping[str, Any] | Response:
+        """Connected clients continue from the new position."""
+        kind, path, name = _named(asked)
+        since = asked.need("since")
+        start = None if since == "now" else parse_since(since, now_us=int(services.access.now_s * 1e6))
+
+        async def act(takeover: bool) -> Mapping[str, Any]:
+            return _to_json(await services.consumers.move(kind, path, name, start, takeover=takeover))
+
+        return await _where_served(services, asked, act)
+
+    async def delete(asked: Asked) -> Mapping[str, Any] | Response:
+        """Connected clients are disconnected for good."""
+        kind, path, name = _named(asked)
+
+        async def act(takeover: bool) -> Mapping[str, Any]:
+            await services.consumers.delete(kind, path, name, takeover=takeover)
+            return {}
+
+        return await _where_served(services, asked, act)
+
+    api.add("GET", CURSORS, list_, "List cursors and groups", parameters=[_PATH], answer=Cursors)
+    api.add("POST", CURSORS, move, "Move a cursor or a group", parameters=[*_ONE, _SINCE], answer=Cursor)
+    api.add("DELETE", CURSORS, delete, "Delete a cursor or a group", parameters=_ONE, answer=dict[str, Any])
+
+
+def _named(asked: Asked) -> tuple[ConsumerKind, str, str]:
+    """The kind, the path and the name of the cursor or the group that a request may change. Raises `Refused`."""
+    kind = asked.one_of("kind", get_args(ConsumerKind), "cursor")
+    path, name = asked.need("path"), asked.need("name")
+    asked.scope.check_manages(path)
+    return kind, path, name  # type: ignore[return-value]
+
+
+async def _where_served(
+    services: Services, asked: Asked, act: Callable[[bool], Awaitable[Mapping[str, Any]]]
+) -> Mapping[str, Any] | Response:
+    """Answer to a change of a cursor or a group, made by the hub that serves it, which tells its clients.
+
+    If that hub cannot be reached, this one takes the cursor or group over.
+    """
+    try:
+        return await act(False)
+    except HeldElsewhere as held:
+        if is_relayed(asked.plain):
+            raise
+        elsewhere = held
+    try:
+        answer = await relay_request(services, elsewhere)
+    except HookbotError as error:
+        logger.warning("the %s is taken over from another hub: %s", elsewhere.what, error)
+        return await act(True)
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+def _to_json(info: ConsumerInfo) -> Mapping[str, Any]:
+    fields = asdict(info)
+    return {**fields, "used": format_time(fields.pop("used_us"))}

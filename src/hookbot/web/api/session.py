@@ -1,0 +1,48 @@
+"""The session: what the tokens of a request open."""
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any, TypedDict
+
+from ...protocol.message import format_id, format_time
+from ...protocol.paths import SESSION
+from ...version import __version__
+from ..services import Services
+from .operations import Api, Asked
+from .public_url import public_url
+
+
+class Session(TypedDict):
+    """What the tokens of a request open, and the hub itself."""
+
+    version: str
+    epoch: str
+    head: str
+    url: str
+    sees: list[str]
+    publishes: list[str]
+    operator: bool
+    expires: str | None
+    names: list[str]
+
+
+def add_session(api: Api, services: Services) -> None:
+    """Add the operation that shows the session."""
+
+    async def show(asked: Asked) -> Mapping[str, Any]:
+        """Topics are patterns: a topic, everything beneath one that ends in a slash, or all of the safe ones ("")."""
+        log, scope = services.broker.log, asked.scope
+        expires_s = min((held.grant.expires_s for held in scope.held), default=inf)
+        return {
+            "version": __version__,
+            "epoch": log.epoch,
+            "head": format_id(log.epoch, services.broker.head),
+            "url": public_url(services.access, asked.plain),
+            "sees": scope.wanted.patterns,
+            "publishes": scope.publishing,
+            "operator": scope.operator,
+            "expires": None if expires_s == inf else format_time(int(expires_s * 1e6)),
+            "names": sorted({name for held in scope.held for name in held.grant.names}),
+        }
+
+    api.add("GET", SESSION, show, "Show what the tokens of this request open", answer=Session)

@@ -1,0 +1,38 @@
+"""Failures, as headers of the messages that tell of them."""
+
+import pytest
+
+from hookbot.protocol.failures import Failure, failed_in, without_failure
+from hookbot.protocol.message import Message
+
+FAILURE = Failure("github", "abcdefgh-000000000000001", "github/acme", "ValueError: no body")
+
+
+def test_a_failure_is_read_from_the_headers_that_tell_of_it() -> None:
+    headers = (("X-A", "1"), *FAILURE.headers)
+
+    assert Failure.of(Message(FAILURE.failed_topic, headers=headers)) == FAILURE
+    assert without_failure(headers) == (("X-A", "1"),)
+
+
+def test_only_what_is_on_a_topic_of_the_hub_tells_of_a_failure() -> None:
+    assert Failure.of(Message("failed/github", headers=FAILURE.headers)) is None
+
+
+@pytest.mark.parametrize(
+    ("topic", "router"),
+    [("hookbot/failed/a", "a"), ("/unsafe/hookbot/failed/a", "a"), ("failed/a", None), ("x/hookbot/failed/a", None)],
+)
+def test_the_topic_names_the_router(topic: str, router: str | None) -> None:
+    assert failed_in(topic) == router
+
+
+def test_what_fails_on_an_unsafe_topic_stays_unsafe() -> None:
+    assert Failure("a", "", "/unsafe/x", "").failed_topic == "/unsafe/hookbot/failed/a"
+
+
+def test_a_header_can_be_sent_by_any_client() -> None:
+    assert Failure("a", "", "in/\u20ac ", "a\u20acb").headers[2:] == (
+        ("Hookbot-Failed-Topic", "in/\\u20ac"),
+        ("Hookbot-Failed-Error", "a\\u20acb"),
+    )
