@@ -50,10 +50,10 @@ def ask(
     method, _, path = target.partition(" ")
     fields = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE, "Authorization": f"Bearer {token}", **headers}
     request = Request(method, path.encode(), tuple(fields.items()))
-    if path.startswith("/hookbot/"):
+    if path.startswith("/hookbot/v1/messages"):
         access.admit_to_api(request)
         return None
-    if path == "/metrics":
+    if path.startswith(("/hookbot/", "/metrics")):
         access.admit_operator(request)
         return None
     return access.admit_publish(request) if method == "POST" else access.admit_subscription(request, websocket=True)
