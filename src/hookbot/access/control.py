@@ -20,7 +20,7 @@ from ..errors import (
     Unauthorized,
 )
 from ..log.trusted_clock import TrustedClock
-from ..protocol.paths import METHODS, Route, find_route
+from ..protocol.paths import METHODS, SESSION, Route, find_route
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
 from ..protocol.request import Request
 from ..protocol.response import Response
@@ -40,7 +40,7 @@ from .rate_limits import FAILURES, Rate, RateLimiter
 from .rejections import missing_token
 from .scope import Scope, find_scope
 from .senders import Standing
-from .session import check_same_origin, session_tokens
+from .session import check_same_origin, join_session, open_session, session_tokens
 from .sources import Source, Sources
 from .tokens import basic_credentials, find_tokens
 from .verifier import Verifier
@@ -268,15 +268,42 @@ class AccessControl:
         """
         path = decode_path(request.raw_path)
         tokens = find_tokens(request)
-        session = () if any(tokens) else session_tokens(request)
-        if session and request.method not in ("GET", "HEAD"):
-            check_same_origin(request, self.public_url)
-        scope = find_scope(self.authorizer, session or tokens, path, asked, now_s=self.now_s)
+        if not any(tokens) and (tokens := session_tokens(request)) and request.method not in ("GET", "HEAD"):
+            self.check_same_origin(request)
+        scope = find_scope(self.authorizer, tokens, path, asked, now_s=self.now_s)
         if scope is None:
             self._refuse_token(request, path, "operate")
         self._check_page(request)
         request.authenticated = True
         return scope
+
+    def has_session(self, request: Request) -> bool:
+        """True if a request has a session of the console that opens something. Counts nothing."""
+        tokens = session_tokens(request)
+        with suppress(Forbidden):
+            return find_scope(self.authorizer, tokens, SESSION, (), now_s=self.now_s) is not None
+        return False
+
+    def sign_in(self, request: Request) -> str:
+        """The value of the cookie of a session with the request's token and those of its session. Raises `Refused`.
+
+        The parameter ``path`` names the path of a plain token.
+        """
+        self.check_same_origin(request)
+        path = request.parameters.get("path", "")
+        found = (open_session(self.authorizer, token, path, now_s=self.now_s) for token in find_tokens(request))
+        token = next(filter(None, found), None)
+        if token is None:
+            self._refuse_token(request, path or SESSION, "operate")
+        kept = [one for one in session_tokens(request) if open_session(self.authorizer, one, "", now_s=self.now_s)]
+        tokens = [*kept, token]
+        if find_scope(self.authorizer, tokens, SESSION, (), now_s=self.now_s) is None:
+            raise Forbidden("the token opens nothing that the console shows: that takes one for /sub/ or /hookbot/v1/")
+        return join_session(tokens)
+
+    def check_same_origin(self, request: Request) -> None:
+        """Raise `Forbidden` unless a page of this hub has sent the request."""
+        check_same_origin(request, self.public_url)
 
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """Grant of the request's token. Counts a failure and raises `Unauthorized` if no token is valid.

@@ -78,6 +78,12 @@ class NarrowedToken:
             raise ValueError("not a narrowed token as hookbot writes it")
         return narrowed
 
+    @property
+    def narrowest(self) -> str:
+        """The only path that it opens, or everything beneath it. If its paths exclude each other, it opens nothing."""
+        further = [caveat.removeprefix("path=") for caveat in self.caveats if caveat.startswith("path=")]
+        return max([self.path, *further], key=len)
+
     def narrow(self, name: str, value: str) -> "NarrowedToken":
         """Weaker token with one more caveat. Raises `ValueError` for an unknown caveat or a malformed value."""
         if name not in CAVEATS or not CAVEATS[name].fullmatch(value):

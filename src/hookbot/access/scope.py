@@ -127,12 +127,9 @@ def find_scope(
 def opened_by(token: str, action: RouteAction) -> Sequence[str]:
     """Patterns of the topics that a narrowed token may open, as it says itself; of any other token, none."""
     try:
-        narrowed = NarrowedToken.parse(token)
+        return tuple(_patterns(NarrowedToken.parse(token).narrowest, action))
     except ValueError:
         return ()
-    paths = [narrowed.path, *(one.removeprefix("path=") for one in narrowed.caveats if one.startswith("path="))]
-    # Each further one narrows the one before, or the token opens nothing at all.
-    return tuple(_patterns(max(paths, key=len), action))
 
 
 def _patterns(path: str, action: RouteAction) -> Iterator[str]:

@@ -10,7 +10,9 @@ from http.cookies import CookieError, SimpleCookie
 
 from ..errors import Forbidden, Refused
 from ..protocol.request import Request
-from .narrowed_tokens import NarrowedToken
+from .authorizer import Action, Authorizer
+from .narrowed_tokens import MAX_LENGTH, NarrowedToken
+from .tokens import DIGESTS
 
 SESSION_S = 12 * 3600
 MAX_TOKENS = 4
@@ -21,6 +23,8 @@ COOKIES = ("__Host-hookbot", "hookbot")
 PROOF = "hookbot-console"
 """Header that each change has to have: no page of another origin can set it without asking this hub first."""
 _BETWEEN = "."
+_COMMON = ("/", "/hookbot/v1/", "/sub/", "/unsafe/sub/", "/pub/", "/unsafe/pub/")
+_ACTIONS: tuple[Action, ...] = ("operate", "subscribe", "publish")
 
 
 def session_tokens(request: Request) -> Sequence[str]:
@@ -43,15 +47,6 @@ def join_session(tokens: Sequence[str]) -> str:
     return value
 
 
-def session_token(token: str, path: str, *, now_s: float) -> str:
-    """The token narrowed to a session's time. `path` is that of a plain token. Raises `Refused` if it is malformed."""
-    try:
-        narrowed = NarrowedToken.of(token, path) if path else NarrowedToken.parse(token)
-        return str(narrowed.narrow("expires", str(int(now_s + SESSION_S))))
-    except ValueError as error:
-        raise Refused(str(error)) from None
-
-
 def check_same_origin(request: Request, public_url: str) -> None:
     """Raise `Forbidden` unless a page of this hub has sent the request; the hub is also known by its public URL.
 
@@ -62,3 +57,31 @@ def check_same_origin(request: Request, public_url: str) -> None:
     proven = site == "same-origin" if site else bool(request.header("origin")) and not request.is_foreign(own)
     if not proven or request.header(PROOF) != "1":
         raise Forbidden("with the session of the console, only its own pages may change something; others need a token")
+
+
+def open_session(authorizer: Authorizer, token: str, path: str, *, now_s: float) -> str | None:
+    """The token narrowed to a session's time; None if it is not valid.
+
+    A plain token does not tell what it is for: `path` does, or it is one for all topics or for operators. Raises
+    `Refused` if it cannot be narrowed.
+    """
+    for known in (path, *_COMMON) if path else _COMMON:
+        for action in _ACTIONS:
+            if grant := authorizer.grant(token, known, action, now_s=now_s):
+                return _for_session(token, grant.path, now_s)
+    with suppress(ValueError):
+        own = NarrowedToken.parse(token)
+        if any(authorizer.grant(token, own.narrowest, action, now_s=now_s) for action in _ACTIONS):
+            return _for_session(token, own.path, now_s)
+    return None
+
+
+def _for_session(token: str, path: str, now_s: float) -> str:
+    try:
+        narrowed = NarrowedToken.of(token, path) if len(token) in DIGESTS.values() else NarrowedToken.parse(token)
+        text = str(narrowed.narrow("expires", str(int(now_s + SESSION_S))))
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    if len(text) > MAX_LENGTH:
+        raise Refused("the token is too long: it is narrowed too often")
+    return text

@@ -83,6 +83,8 @@ def make_config(
         unsafe_prefixes=() if "none" in unsafe else unsafe or ("",),
         sha1_tokens=not options["no_sha1"],
         cors_origins=options["cors_origins"],
+        public_url=options["public_url"] or "",
+        console=not options["no_console"],
         door=not options["no_door"],
         max_body_bytes=options["max_body"],
         heartbeat_s=options["heartbeat"],

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
 from ..errors import ConfigError, system_reason
-from ..hub.config import parse_address, parse_advertised, parse_origin, parse_store, parse_unsafe
+from ..hub.config import parse_address, parse_advertised, parse_origin, parse_public, parse_store, parse_unsafe
 from ..hub.data_dir import default_data_dir
 from ..protocol.message import Headers, parse_time
 from ..protocol.pasted import check_seen, read_text, trim, unquote
@@ -249,6 +249,7 @@ RATE = Parsed("rate", Rate.parse)
 ORIGIN = Parsed("origin", parse_origin)
 STORE = Parsed("store", parse_store)
 HUB_URL = Parsed("URL", parse_advertised)
+PUBLIC_URL = Parsed("URL", parse_public)
 UNSAFE_TOPIC = Parsed("unsafe topic", parse_unsafe)
 DATA_DIRECTORY = Directory()
 PATH = Parsed("path", _path)

@@ -27,6 +27,7 @@ from .parameters import (
     INTERVAL,
     ORIGIN,
     PROXIES,
+    PUBLIC_URL,
     RATE,
     SIZE,
     STORE,
@@ -73,6 +74,13 @@ logger = logging.getLogger(__package__)
     metavar="URL",
     help="URL at which the other hubs of the same store reach this one.",
 )
+@click.option(
+    "--public-url",
+    type=PUBLIC_URL,
+    metavar="URL",
+    help="URL of the hub for senders and browsers, if a proxy is before it.",
+)
+@click.option("--no-console", is_flag=True, help="Do without the pages at /hookbot/.")
 @click.option("--keep", type=DURATION, default="7d", show_default=True, help="Delete messages older than this.")
 @click.option(
     "--keep-bytes", type=SIZE, help="Delete the oldest messages beyond this size. Default: 1GiB; in memory 64MiB."

@@ -67,6 +67,10 @@ class Config:
     sha1_tokens: bool = True
     """False if SHA-1 tokens, which are those of the ancestor, are not valid."""
     cors_origins: tuple[str, ...] = ()
+    public_url: str = ""
+    """URL of the hub as senders and browsers see it, without a slash at the end; empty if requests tell it."""
+    console: bool = True
+    """False if there are no pages at ``/hookbot/``."""
     door: bool = True
     """False if the app serves all connections, and the fast path none."""
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
@@ -127,6 +131,18 @@ def parse_store(text: str) -> str | PostgresAddress:
     found = f"no store {kind!r}" if _KIND.fullmatch(kind) else "no such store"
     raise ConfigError(
         f"the store must be 'sqlite:', 'memory:' or 'postgresql://HOST/DATABASE'; this version of hookbot has {found}"
+    )
+
+
+def parse_public(text: str) -> str:
+    """The URL of a hub for senders and browsers, without a slash at the end. Raises `ConfigError`."""
+    with suppress(Refused):
+        parts = split_url(text)
+        if parts.scheme in _PORTS and parts.hostname and not ("@" in parts.netloc or parts.query or parts.fragment):
+            return f"{parts.scheme}://{encode_host(parts.hostname, parts.port)}{parts.path.rstrip('/')}"
+    raise ConfigError(
+        "the public URL of a hub is like https://hooks.example.com or https://example.com/hooks, without token and "
+        f"query, not {without_secrets(text)!r}"
     )
 
 

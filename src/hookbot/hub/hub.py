@@ -239,7 +239,8 @@ def _services(
     readiness = Readiness(broker.log, lambda: routers.problem, broker.clock)
     metrics = hub_metrics(broker, access, routers.snapshot)
     add_limits(metrics, bodies, held, unauthenticated)
-    return Services(broker, access, bodies, unauthenticated, consumers, streams, readiness, metrics, routers.snapshot)
+    parts = broker, access, bodies, unauthenticated, consumers, streams, readiness, metrics
+    return Services(*parts, routers.snapshot, config.console)
 
 
 def connection_limits(config: Config) -> ConnectionLimits:

@@ -29,6 +29,7 @@ NEED_RESTART = frozenset(
             "routers",
             "retention",
             "door",
+            "console",
             "max_body_bytes",
             "max_receiving_bytes",
         ),
@@ -58,6 +59,7 @@ def make_access_control(
         unsafe_prefixes=config.unsafe_prefixes,
         max_body_bytes=config.max_body_bytes,
         origins=config.cors_origins,
+        public_url=config.public_url,
     )
 
 

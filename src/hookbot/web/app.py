@@ -17,6 +17,7 @@ from ..protocol.response import Response, error_response
 from ..protocol.topics import decode_path
 from .api import create_api
 from .asgi import HookbotApp, abort_of, note_authentication, plain_request
+from .console import create_console, is_visit
 from .health import create_health, create_metrics
 from .publish import publish
 from .services import Services
@@ -39,6 +40,8 @@ def create_app(services: Services) -> HookbotApp:
     app.register_blueprint(create_health(services.readiness.check))
     app.register_blueprint(create_metrics(services))
     app.register_blueprint(create_api(services))
+    if services.console:
+        app.register_blueprint(create_console(services))
 
     @app.before_request
     async def read_request() -> None:
@@ -77,6 +80,8 @@ def create_app(services: Services) -> HookbotApp:
 async def _serve(services: Services) -> quart.Response:
     """Response to a request for a topic."""
     access = services.access
+    if services.console and is_visit(plain_request(request)):
+        return quart.Response(b"", HTTPStatus.SEE_OTHER, {"Location": "hookbot/"})
     asks = request.method in ("GET", "HEAD", "OPTIONS")
     if asks and (response := access.respond_to_challenge(plain_request(request))):
         return _response(response)

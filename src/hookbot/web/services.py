@@ -70,6 +70,8 @@ class Services:
     readiness: Readiness
     metrics: Metrics
     routers: RouterStates
+    console: bool = True
+    """True if the hub has a console."""
 
     def open_body(self, admitted: AdmittedPublish) -> IncomingBody:
         """The body of an admitted publish, which is now received. Use it as a context manager, or close it."""
