@@ -1,0 +1,95 @@
+/** What more than one page shows: times, topics, verdicts, copy buttons, dialogs, toasts, empty states. */
+
+import { root } from "./api.js";
+import { byId, fill, foreign, h } from "./dom.js";
+import { ago, clock, fullTime } from "./format.js";
+
+/** A time of day, which tells the whole time when pointed at. */
+export const timeOf = (time) => h("time", { datetime: time, title: fullTime(time) }, clock(time));
+
+/** How long ago a time was. */
+export const agoOf = (time) => h("time", { datetime: time, title: fullTime(time) }, ago(time));
+
+/** A topic, as its sender wrote it. */
+export const topicOf = (topic) => foreign(topic, { class: "topic" });
+
+/** A small label with a symbol and a word, such as `badge("failed", "refused")`. Kinds: verified, token, unverified,
+ * refused; note, good, warning, bad. */
+export const badge = (text, kind = "note") => h("span", { class: `badge ${kind}` }, text);
+
+/** The verdict about the sender of a message. */
+export function verdictOf({ verdict, provider }) {
+  return h("span", { class: `badge ${verdict}`, title: verdict }, provider ? foreign(provider) : verdict);
+}
+
+/** A link to a message. */
+export const messageLink = (id, ...children) =>
+  h("a", { href: `${root}messages/${encodeURIComponent(id)}`, class: "id" }, children.length ? children : id);
+
+/** A button that copies a text; `text` may be a function that makes it, also later. */
+export function copyButton(label, text) {
+  return h("button", { type: "button", class: "quiet", onclick: () => copy(text) }, label);
+}
+
+/** Copy a text, and say so. */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(typeof text === "function" ? await text() : text);
+    toast("Copied");
+  } catch (error) {
+    toast(`Not copied: ${error.message}`, "bad");
+  }
+}
+
+/** Tell something for some seconds, at the lower edge. */
+export function toast(content, kind = "good") {
+  const element = h("div", { class: `toast ${kind}` }, content);
+  byId("toasts").append(element);
+  setTimeout(() => element.remove(), 6000);
+}
+
+/**
+ * Ask before something is done; true if the answer is yes.
+ *
+ * `action` is the verb on the button. With `danger` the button has to be pressed twice. `content` may have inputs, which
+ * are read by the caller afterwards.
+ */
+export function ask({ title, content, action, danger = false }) {
+  const { dialog, actions } = openDialog(title, content);
+  const yes = h("button", { class: danger ? "danger" : "primary" }, action);
+  let armed = !danger;
+  const { promise, resolve } = Promise.withResolvers?.() ?? deferred();
+  yes.addEventListener("click", () => {
+    if (!armed) {
+      armed = true;
+      fill(yes, `Really ${action[0].toLowerCase()}${action.slice(1)}`);
+      return;
+    }
+    dialog.close("yes");
+  });
+  actions.append(h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"), yes);
+  dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"));
+  return promise;
+}
+
+function deferred() {
+  const made = {};
+  made.promise = new Promise((resolve) => (made.resolve = resolve));
+  return made;
+}
+
+/** A dialog on the page, open, with a place for buttons; it removes itself when it closes. */
+export function openDialog(title, content) {
+  const actions = h("div", { class: "actions" });
+  const dialog = h("dialog", { "aria-label": title }, h("h2", null, title), h("div", { class: "content" }, content), actions);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  return { dialog, actions };
+}
+
+/** What a list shows that has nothing to show. */
+export const empty = (title, ...hint) => h("div", { class: "empty" }, h("h2", null, title), h("p", null, hint));
+
+/** A failure to load, in place of what was to be shown. */
+export const failure = (error) => h("p", { class: "note bad", role: "alert" }, error.message);

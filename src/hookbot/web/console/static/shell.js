@@ -1,0 +1,31 @@
+/** The frame of every page that is signed in: the hub's name, how the connection is, the help, and the session. */
+
+import { get } from "./api.js";
+import { byId, fill } from "./dom.js";
+import { onKey } from "./keyboard.js";
+
+/** What the one who is signed in may do: the answer of `GET v1/session`. */
+export const session = get("v1/session");
+
+document.addEventListener("connection", ({ detail }) => {
+  const connection = byId("connection");
+  // Unchanged text is not announced again.
+  if (connection.dataset.state === detail) return;
+  connection.dataset.state = detail;
+  fill(connection, detail);
+});
+
+session.then(
+  ({ url, head, operator, sees, expires }) => {
+    const name = new URL(url).host;
+    fill(byId("hub-name"), name);
+    document.title = `${document.title.replace(/ · hookbot$/, "")} · ${name}`;
+    const scope = operator ? "an operator" : `sees ${sees.join(", ")}`;
+    fill(byId("hub-facts"), `head ${head} · ${scope}${expires ? ` · until ${new Date(expires).toLocaleString()}` : ""}`);
+  },
+  () => {},
+);
+
+const help = byId("help");
+byId("help-button").addEventListener("click", () => help.showModal());
+onKey("?", () => help.showModal());
