@@ -40,7 +40,7 @@ from .rate_limits import FAILURES, Rate, RateLimiter
 from .rejections import missing_token
 from .scope import Scope, find_scope
 from .senders import Standing
-from .session import check_same_origin, join_session, open_session, session_tokens
+from .session import check_asked_by_page, join_session, open_session, session_tokens
 from .sources import Source, Sources
 from .tokens import basic_credentials, find_tokens
 from .verifier import Verifier
@@ -269,7 +269,7 @@ class AccessControl:
         path = decode_path(request.raw_path)
         tokens = find_tokens(request)
         if not any(tokens) and (tokens := session_tokens(request)) and request.method not in ("GET", "HEAD"):
-            self.check_same_origin(request)
+            check_asked_by_page(request, self.public_url)
         scope = find_scope(self.authorizer, tokens, path, asked, now_s=self.now_s)
         if scope is None:
             self._refuse_token(request, path, "operate")
@@ -289,7 +289,7 @@ class AccessControl:
 
         The parameter ``path`` names the path of a plain token.
         """
-        self.check_same_origin(request)
+        check_asked_by_page(request, self.public_url)
         path = request.parameters.get("path", "")
         found = (open_session(self.authorizer, token, path, now_s=self.now_s) for token in find_tokens(request))
         token = next(filter(None, found), None)
@@ -300,10 +300,6 @@ class AccessControl:
         if find_scope(self.authorizer, tokens, SESSION, (), now_s=self.now_s) is None:
             raise Forbidden("the token opens nothing that the console shows: that takes one for /sub/ or /hookbot/v1/")
         return join_session(tokens)
-
-    def check_same_origin(self, request: Request) -> None:
-        """Raise `Forbidden` unless a page of this hub has sent the request."""
-        check_same_origin(request, self.public_url)
 
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """Grant of the request's token. Counts a failure and raises `Unauthorized` if no token is valid.

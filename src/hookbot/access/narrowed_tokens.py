@@ -18,6 +18,7 @@ signature before it, which is not part of the token.
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .tokens import DIGESTS, Digest, make_token
@@ -65,6 +66,14 @@ class NarrowedToken:
         raise ValueError("not a token: a plain one has 40 or 64 hexadecimal digits, and a narrowed one is base64url")
 
     @classmethod
+    def made_with(cls, key: str, digest: Digest, path: str, caveats: Sequence[str]) -> "NarrowedToken":
+        """The genuine token with these caveats."""
+        made = cls.of(make_token(key, path, digest), path)
+        for caveat in caveats:
+            made = made._bind(caveat)
+        return made
+
+    @classmethod
     def parse(cls, text: str) -> "NarrowedToken":
         """Parse a narrowed token. Raises `ValueError` if it is malformed or too long. Caveats are not checked."""
         if len(text) > MAX_LENGTH:
@@ -92,10 +101,8 @@ class NarrowedToken:
 
     def is_made_with(self, key: str) -> bool:
         """True if the token is genuine: its chain starts from this key. The comparison takes constant time."""
-        signature = _sign(make_token(key, self.path, self.digest).encode(), _PURPOSE)
-        for caveat in self.caveats:
-            signature = _sign(signature, caveat.encode())
-        return hmac.compare_digest(signature, self.signature)
+        genuine = NarrowedToken.made_with(key, self.digest, self.path, self.caveats)
+        return hmac.compare_digest(genuine.signature, self.signature)
 
     def _bind(self, caveat: str) -> "NarrowedToken":
         signature = _sign(self.signature, caveat.encode())

@@ -52,11 +52,17 @@ def check_same_origin(request: Request, public_url: str) -> None:
 
     Browsers tell it in ``Sec-Fetch-Site`` (Fetch Metadata Request Headers, 2.3), over plain HTTP only in ``Origin``.
     """
-    site = request.sent("sec-fetch-site")
+    site, origin = request.sent("sec-fetch-site"), request.sent("origin")
     own = {"/".join(public_url.lower().split("/")[:3])}
-    proven = site == "same-origin" if site else bool(request.header("origin")) and not request.is_foreign(own)
-    if not proven or request.header(PROOF) != "1":
-        raise Forbidden("with the session of the console, only its own pages may change something; others need a token")
+    if not (site == "same-origin" if site else origin and not request.is_foreign(own)):
+        raise Forbidden("the session of the console is only for its own pages; anything else needs a token")
+
+
+def check_asked_by_page(request: Request, public_url: str) -> None:
+    """Raise `Forbidden` unless a module of a page of this hub has sent the request."""
+    check_same_origin(request, public_url)
+    if request.header(PROOF) != "1":
+        raise Forbidden("with the session of the console, a change needs the header Hookbot-Console: 1")
 
 
 def open_session(authorizer: Authorizer, token: str, path: str, *, now_s: float) -> str | None:
@@ -74,6 +80,12 @@ def open_session(authorizer: Authorizer, token: str, path: str, *, now_s: float)
         if any(authorizer.grant(token, own.narrowest, action, now_s=now_s) for action in _ACTIONS):
             return _for_session(token, own.path, now_s)
     return None
+
+
+def signed_in_with(token: str, key: str) -> NarrowedToken:
+    """The token that somebody signed in with, made anew from its `key`: a session's token without the session's end."""
+    narrowed = NarrowedToken.parse(token)
+    return NarrowedToken.made_with(key, narrowed.digest, narrowed.path, narrowed.caveats[:-1])
 
 
 def _for_session(token: str, path: str, now_s: float) -> str:

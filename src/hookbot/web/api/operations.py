@@ -9,6 +9,7 @@ from quart import Blueprint, Response, request
 
 from ...access.control import AccessControl
 from ...access.scope import Scope
+from ...access.tokens import find_tokens
 from ...errors import Refused
 from ...protocol.envelope import encode_json
 from ...protocol.paths import wanted_at
@@ -39,6 +40,11 @@ class Asked:
     scope: Scope
     values: Mapping[str, str]
     """Parameters of the query."""
+
+    @property
+    def in_session(self) -> bool:
+        """True if its tokens are those of a session of the console."""
+        return not any(find_tokens(self.plain))
 
     def get(self, name: str) -> str | None:
         """Value of a parameter of the query; None if it is absent or empty."""

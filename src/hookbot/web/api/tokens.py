@@ -1,11 +1,14 @@
 """Tokens, narrowed from those of a request."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from math import inf
 from typing import Any, TypedDict
 from urllib.parse import quote
 
 from ...access.narrowed_tokens import MAX_LENGTH, NarrowedToken
 from ...access.scope import Held
+from ...access.session import signed_in_with
 from ...errors import Forbidden, Refused
 from ...protocol.message import format_time
 from ...protocol.paths import TOKENS, split_path
@@ -19,7 +22,7 @@ _PARAMETERS = (
     Parameter(
         "path", "The only path, or everything beneath one that ends in a slash, such as /sub/acme/", required=True
     ),
-    Parameter("expires", "Duration after which it ends, such as 24h; by default, when that of the request does"),
+    Parameter("expires", "Duration after which it ends, such as 24h; by default, when the token of the request does"),
     Parameter("name", "Name by which it can be revoked"),
 )
 
@@ -44,35 +47,33 @@ def add_tokens(api: Api, services: Services) -> None:
         held = asked.scope.find(action, path)
         if held is None:
             raise Forbidden(f"no token of this request opens {path[:100]!r}, and none can be made wider")
-        narrowed = _narrowed(held, path)
+        narrowed = _narrow(_root(held, in_session=asked.in_session), "path", path)
         if name := asked.get("name"):
             narrowed = _narrow(narrowed, "name", name)
-        expires_s = held.grant.expires_s
         if text := asked.get("expires"):
-            expires_s = min(expires_s, services.access.now_s + _seconds(text))
-            narrowed = _narrow(narrowed, "expires", str(int(expires_s)))
+            narrowed = _narrow(narrowed, "expires", str(int(services.access.now_s + _seconds(text))))
         token = str(narrowed)
         if len(token) > MAX_LENGTH:
             raise Refused(f"the token would be longer than {MAX_LENGTH} characters: it is narrowed too often")
         scheme, _, host = public_url(services.access, asked.plain).partition("://")
         if action == "subscribe":
             scheme = {"https": "wss", "http": "ws"}.get(scheme, scheme)
-        return {
-            "token": token,
-            "url": f"{scheme}://{token}@{host}{quote(path)}",
-            "expires": None if expires_s > 1e12 else format_time(int(expires_s) * 1_000_000),
-        }
+        grant = services.access.authorizer.grant(token, path, action, now_s=services.access.now_s)
+        if grant is None:
+            raise Refused("the token would have ended already; give a duration such as 24h")
+        expires = None if grant.expires_s == inf else format_time(int(grant.expires_s) * 1_000_000)
+        return {"token": token, "url": f"{scheme}://{token}@{host}{quote(path)}", "expires": expires}
 
     api.add("POST", TOKENS, make, "Make a token that opens less", parameters=_PARAMETERS, answer=Token)
 
 
-def _narrowed(held: Held, path: str) -> NarrowedToken:
-    """The token, narrowed to a path."""
-    try:
-        narrowed = NarrowedToken.parse(held.token)
-    except ValueError:
-        narrowed = NarrowedToken.of(held.token, held.grant.path)
-    return _narrow(narrowed, "path", path)
+def _root(held: Held, *, in_session: bool) -> NarrowedToken:
+    """The token of a request, or the one that somebody signed in with: what is made of it may outlast the session."""
+    if in_session:
+        return signed_in_with(held.token, held.grant.key)
+    with suppress(ValueError):
+        return NarrowedToken.parse(held.token)
+    return NarrowedToken.of(held.token, held.grant.path)
 
 
 def _seconds(text: str) -> int:

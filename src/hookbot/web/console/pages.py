@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from quart import Blueprint, Response, render_template, request
 
-from ...access.session import COOKIES, SESSION_S
+from ...access.session import COOKIES, SESSION_S, check_same_origin
 from ...errors import NotFound
 from ...protocol.request import Request
 from ...version import __version__
@@ -22,17 +22,9 @@ from ..services import Services
 PAGES = {"": "live", **{name: name for name in ("listeners", "routers", "sources", "rates", "start")}}
 """Template of each page, by its path beneath ``/hookbot/``."""
 
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self' data:",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -65,25 +57,20 @@ def is_visit(plain: Request) -> bool:
     return plain.raw_path == b"/" and plain.method == "GET" and "text/html" in plain.header("accept")
 
 
-def redirect(place: str) -> Response:
-    """Redirect to a relative place."""
-    return Response(b"", 303, {"Location": place})
-
-
 def _add_pages(console: Blueprint, services: Services) -> None:
     async def show(template: str, root: str) -> Response:
         plain = plain_request(request)
         if not services.access.has_session(plain):
-            return redirect(f"{root}sign-in")
+            return _redirect(f"{root}sign-in")
         plain.authenticated = True
         note_authentication(request)
-        return Response(await render_template(f"{template}.html", root=root, page=template, version=__version__))
+        return await _render(template, root, signed_in=True)
 
     @console.get("/hookbot/")
     @console.get("/hookbot/<page>")
     async def page(page: str = "") -> Response:
         if plain_request(request).raw_path == b"/hookbot":
-            return redirect("hookbot/")
+            return _redirect("hookbot/")
         if page not in PAGES:
             raise NotFound(f"the console has no page {page[:80]!r}")
         return await show(PAGES[page], "./")
@@ -117,7 +104,7 @@ def _read_static() -> Mapping[str, tuple[bytes, str]]:
 def _add_sign_in(console: Blueprint, services: Services) -> None:
     @console.get("/hookbot/sign-in")
     async def ask() -> Response:
-        return Response(await render_template("sign-in.html", root="./", page="sign-in", version=__version__))
+        return await _render("sign-in", "./", signed_in=False)
 
     @console.post("/hookbot/sign-in")
     async def sign_in() -> Response:
@@ -126,17 +113,26 @@ def _add_sign_in(console: Blueprint, services: Services) -> None:
         value = services.access.sign_in(plain)
         plain.authenticated = True
         note_authentication(request)
-        return _with_cookie(plain, value, SESSION_S)
+        return with_cookie(Response(b"", 204), plain, value, SESSION_S)
 
     @console.post("/hookbot/sign-out")
     async def sign_out() -> Response:
         plain = plain_request(request)
-        services.access.check_same_origin(plain)
-        return _with_cookie(plain, "", 0)
+        check_same_origin(plain, services.access.public_url)
+        return with_cookie(_redirect("sign-in"), plain, "", 0)
 
-    def _with_cookie(plain: Request, value: str, max_age_s: int) -> Response:
+    def with_cookie(response: Response, plain: Request, value: str, max_age_s: int) -> Response:
         secure = is_https(services.access, plain)
-        response = Response(b"", 204)
         name = COOKIES[0] if secure else COOKIES[1]
         response.set_cookie(name, value, max_age_s, path="/", secure=secure, httponly=True, samesite="Strict")
         return response
+
+
+async def _render(page: str, root: str, *, signed_in: bool) -> Response:
+    text = await render_template(f"{page}.html", root=root, page=page, version=__version__, signed_in=signed_in)
+    return Response(text)
+
+
+def _redirect(place: str) -> Response:
+    """Redirect to a relative place."""
+    return Response(b"", 303, {"Location": place})
