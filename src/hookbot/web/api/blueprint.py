@@ -1,6 +1,6 @@
 """All operations of the API, on one blueprint."""
 
-from quart import Blueprint
+from quart import Blueprint, Response
 
 from ..services import Services
 from .cursors import add_cursors
@@ -18,4 +18,12 @@ def create_api(services: Services) -> Blueprint:
     for add in (add_session, add_messages, add_cursors, add_states, add_tokens):
         add(api, services)
     add_description(api)
+
+    @api.blueprint.after_request
+    async def protect(response: Response) -> Response:
+        # What one token sees is for no other, and bytes of senders are never what a browser makes of them.
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
     return api.blueprint

@@ -1,0 +1,42 @@
+"""The API of a hub in this process, as clients with different tokens ask it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from hookbot.access.narrowed_tokens import NarrowedToken
+from hookbot.access.tokens import make_token
+from support import KEY
+from support.hubs import WholeHub, open_whole_hub
+
+BY_PAGE = {"Hookbot-Console": "1", "Sec-Fetch-Site": "same-origin"}
+"""Headers with which a page of the console asks for a change."""
+
+
+def narrowed(path: str, **caveats: str) -> str:
+    """A narrowed token for a path."""
+    token = NarrowedToken.of(make_token(KEY, path), path)
+    for name, value in caveats.items():
+        token = token.narrow(name, value)
+    return str(token)
+
+
+def bearer(path: str) -> dict[str, str]:
+    """The header with a narrowed token for a path."""
+    return {"Authorization": f"Bearer {narrowed(path)}"}
+
+
+@asynccontextmanager
+async def open_api(tmp_path: Path, **options: Any) -> AsyncIterator[WholeHub]:
+    """A hub whose client is an operator, unless a request has another token."""
+    async with open_whole_hub(tmp_path, client={"headers": bearer("/")}, **options) as whole:
+        yield whole
+
+
+async def sign_in(client: httpx.AsyncClient, path: str, headers: Mapping[str, str] = {}) -> httpx.Response:
+    """Sign in with the plain token for a path; the client keeps the cookie."""
+    fields = {**BY_PAGE, "Authorization": f"Bearer {make_token(KEY, path)}", **headers}
+    return await client.post("/hookbot/sign-in", params={"path": path}, headers=fields)

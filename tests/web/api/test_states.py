@@ -1,0 +1,49 @@
+"""How the hub, its routers and other hubs are."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from hookbot.access.tokens import make_token
+from hookbot.hub.hub import RunningHub
+from hookbot.hub.secret_store import StoredSecret
+from hookbot.log.postgres_address import PostgresAddress
+from hookbot.protocol.message import Draft, format_id
+from support import KEY
+from support.hubs import open_whole_hub
+from support.postgres import PostgresServer, new_schema
+
+GITHUB = StoredSecret("the secret of the tests")
+
+
+@asynccontextmanager
+async def hub(tmp_path: Path) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
+    client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
+    async with open_whole_hub(tmp_path, client=client, routers=("github",), github_secrets=(GITHUB,)) as whole:
+        yield whole.running, whole.http
+
+
+async def test_the_routers_tell_how_they_are(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (_, client):
+        [router] = (await client.get("/hookbot/v1/routers")).json()["routers"]
+
+    assert (router["name"], router["state"], router["lag"]) == ("github", "running", 0)
+
+
+async def test_the_hubs_of_a_shared_store_are_listed(tmp_path: Path, postgres: PostgresServer) -> None:
+    client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
+    store = PostgresAddress.parse(f"{postgres.url}?schema={new_schema()}")
+    async with open_whole_hub(tmp_path, store=store, client=client, advertise="http://10.0.0.5:8080") as whole:
+        await whole.running.broker.publish(Draft("a", b"1"))
+
+        found = (await whole.http.get("/hookbot/v1/hubs")).json()
+
+    assert found["head"] == format_id(whole.running.broker.log.epoch, 1)
+    assert [hub["url"] for hub in found["hubs"]] == ["http://10.0.0.5:8080"]
+
+
+async def test_a_hub_that_shares_no_store_lists_none(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (_, client):
+        assert (await client.get("/hookbot/v1/hubs")).json()["hubs"] == []
