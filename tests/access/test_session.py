@@ -2,7 +2,7 @@
 
 import pytest
 
-from hookbot.access.authorizer import Authorizer
+from hookbot.access.authorizer import Action, Authorizer
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.session import (
     MAX_TOKENS,
@@ -58,7 +58,7 @@ def test_a_session_opens_what_its_token_opens_until_it_ends(path: str) -> None:
     token = open_session(AUTHORIZER, make_token(KEY, path), path, now_s=NOW_S)
 
     assert token
-    action = "operate" if "hookbot" in path else "publish" if "pub" in path else "subscribe"
+    action: Action = "operate" if "hookbot" in path else "publish" if "pub" in path else "subscribe"
     assert AUTHORIZER.grant(token, path, action, now_s=NOW_S + SESSION_S - 1)
     assert not AUTHORIZER.grant(token, path, action, now_s=NOW_S + SESSION_S)
 
