@@ -51,31 +51,20 @@ export function toast(content, kind = "good") {
 /**
  * Ask before something is done; true if the answer is yes.
  *
- * `action` is the verb on the button. With `danger` the button has to be pressed twice. `content` may have inputs, which
- * are read by the caller afterwards.
+ * `action` is the verb on the button. With `danger` the button has to be pressed twice; if it is not `possible`, it cannot
+ * be pressed. `content` may have inputs, which are read by the caller afterwards.
  */
-export function ask({ title, content, action, danger = false }) {
+export function ask({ title, content, action, danger = false, possible = true }) {
   const { dialog, actions } = openDialog(title, content);
-  const yes = h("button", { class: danger ? "danger" : "primary" }, action);
   let armed = !danger;
-  const { promise, resolve } = Promise.withResolvers?.() ?? deferred();
-  yes.addEventListener("click", () => {
-    if (!armed) {
-      armed = true;
-      fill(yes, `Really ${action[0].toLowerCase()}${action.slice(1)}`);
-      return;
-    }
-    dialog.close("yes");
-  });
+  const yes = h("button", { type: "button", class: danger ? "danger" : "primary", disabled: !possible, onclick: () => {
+    if (armed) dialog.close("yes");
+    armed = true;
+    fill(yes, `Really ${action[0].toLowerCase()}${action.slice(1)}`);
+  } }, action);
   actions.append(h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"), yes);
-  dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"));
-  return promise;
-}
-
-function deferred() {
-  const made = {};
-  made.promise = new Promise((resolve) => (made.resolve = resolve));
-  return made;
+  yes.focus();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes")));
 }
 
 /** A dialog on the page, open, with a place for buttons; it removes itself when it closes. */

@@ -11,7 +11,10 @@ document.addEventListener("keydown", (event) => {
   const action = actions.get(event.key);
   if (!action || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (document.querySelector("dialog[open]")) return;
-  if (event.target.closest("input, select, textarea") && event.key !== "Escape") return;
+  if (event.target.closest("input, select, textarea")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
   // Enter on a link or a button presses it.
   if (event.key === "Enter" && event.target.closest("a, button, summary")) return;
   event.preventDefault();

@@ -1,0 +1,246 @@
+/** The list of the live page: what arrives is drawn once a frame, and never under the eyes of a reader. */
+
+import { root } from "./api.js";
+import { badge, timeOf, topicOf, verdictOf } from "./components.js";
+import { byId, fill, foreign, h } from "./dom.js";
+import { count, counted, size } from "./format.js";
+
+const MAX_ROWS = 500;
+// A few new rows light up for a moment; many would only flicker.
+const MAX_LIT = 5;
+const ANNOUNCE_MS = 5000;
+
+/**
+ * Rows, newest first. While it is `paused`, what arrives waits: as long as the pointer or the keyboard's focus is in the
+ * list, or the page is scrolled.
+ */
+export class Feed {
+  #body = byId("rows");
+  #pill = byId("pill");
+  #rows = new Map();
+  #waiting = [];
+  #new = 0;
+  #pointed = false;
+  #frame = 0;
+  /** True if newer rows had to go so that older ones could be shown. */
+  detached = false;
+  /** True if older rows had to go. */
+  trimmed = false;
+
+  /** `onresume` is called when the reader wants the newest, and rows in between are missing. */
+  constructor(onresume) {
+    this.onresume = onresume;
+    const list = byId("feed");
+    list.addEventListener("pointermove", ({ pointerType }) => (this.#pointed = pointerType === "mouse"));
+    list.addEventListener("pointerleave", () => this.#unpoint());
+    list.addEventListener("focusout", () => this.#schedule());
+    addEventListener("scroll", () => this.#schedule(), { passive: true });
+    this.#pill.addEventListener("click", () => this.resume());
+    setInterval(() => this.#announce(), ANNOUNCE_MS);
+  }
+
+  get paused() {
+    const focused = this.#body.contains(document.activeElement);
+    return this.detached || this.#pointed || scrollY > 8 || focused;
+  }
+
+  get length() {
+    return this.#rows.size;
+  }
+
+  /** The id of the oldest message among the rows. */
+  get oldest() {
+    return [...this.#rows.values()].findLast((row) => row.dataset.id)?.dataset.id;
+  }
+
+  has(item) {
+    return this.#rows.has(keyOf(item)) || this.#waiting.some((other) => keyOf(other) === keyOf(item));
+  }
+
+  /** Take something new: a line of the live stream. */
+  add(item) {
+    this.#waiting.push(item);
+    this.#new += item.type === "left_out" ? item.number : 1;
+    // More would fall off the end of the list at once.
+    if (this.#waiting.length > MAX_ROWS) this.#waiting.shift();
+    this.#schedule();
+  }
+
+  /** Put older rows at the end; newer ones go if there are too many. */
+  append(items) {
+    for (const item of items) {
+      this.#body.append(this.#row(item));
+    }
+    while (this.#rows.size > MAX_ROWS) {
+      this.#drop(this.#body.firstElementChild);
+      this.detached = true;
+    }
+    this.#show();
+  }
+
+  /** Forget every row. */
+  clear() {
+    this.#rows.clear();
+    this.#waiting = [];
+    this.#new = 0;
+    this.detached = this.trimmed = false;
+    fill(this.#body);
+    this.#show();
+  }
+
+  /** Show what waits, whatever paused it. */
+  resume() {
+    this.#pointed = false;
+    if (this.#body.contains(document.activeElement)) document.activeElement.blur();
+    scrollTo({ top: 0 });
+    if (this.detached) {
+      this.clear();
+      this.onresume();
+    }
+    this.#draw();
+  }
+
+  /** Move the keyboard's focus by one row; returns the row that has it. */
+  move(step) {
+    const rows = [...this.#body.querySelectorAll("tr:has(.open)")];
+    const now = rows.indexOf(document.activeElement.closest("tr") ?? this.current);
+    const row = rows[Math.min(rows.length - 1, Math.max(0, now + step))];
+    row?.querySelector(".open").focus();
+    row?.scrollIntoView({ block: "nearest" });
+    return row;
+  }
+
+  /** The row of the message that is open beside the list. */
+  get current() {
+    return this.#body.querySelector("[aria-current]");
+  }
+
+  /** Mark the row of a message as the open one; null: none. */
+  mark(id) {
+    this.current?.removeAttribute("aria-current");
+    this.#rows.get(id)?.setAttribute("aria-current", "true");
+  }
+
+  /** Put the focus on the row of a message. */
+  focus(id) {
+    this.#rows.get(id)?.querySelector(".open").focus();
+  }
+
+  #unpoint() {
+    this.#pointed = false;
+    this.#schedule();
+  }
+
+  #schedule() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      if (this.paused) this.#show();
+      else this.#draw();
+    });
+  }
+
+  #draw() {
+    const items = this.#waiting;
+    this.#waiting = [];
+    this.#new = 0;
+    const lit = items.length <= MAX_LIT && this.#rows.size;
+    for (const item of items) {
+      const first = this.#body.firstElementChild;
+      if (item.type === "left_out" && first?.dataset.leftOut) {
+        item.number += Number(first.dataset.leftOut);
+        this.#drop(first);
+      }
+      this.#drop(this.#rows.get(keyOf(item)));
+      const row = this.#row(item);
+      row.classList.toggle("lit", Boolean(lit));
+      this.#body.prepend(row);
+    }
+    while (this.#rows.size > MAX_ROWS) {
+      this.#drop(this.#body.lastElementChild);
+      this.trimmed = true;
+    }
+    this.#show();
+  }
+
+  #row(item) {
+    const row = ROWS[item.type](item[item.type] ?? item);
+    row.dataset.key = keyOf(item);
+    this.#rows.set(row.dataset.key, row);
+    return row;
+  }
+
+  #drop(row) {
+    if (!row) return;
+    this.#rows.delete(row.dataset.key);
+    row.remove();
+  }
+
+  #show() {
+    this.#pill.hidden = !this.#new && !this.detached;
+    fill(this.#pill, this.#new ? `${count(this.#new)} new` : "Back to the newest");
+  }
+
+  #announce() {
+    const text = this.#new ? `${counted(this.#new, "new message")}, paused` : "";
+    if (byId("announced").textContent !== text) fill(byId("announced"), text);
+  }
+}
+
+let leftOut = 0;
+
+function keyOf(item) {
+  if (item.type === "message") return item.message.id;
+  if (item.type === "refusal") return `refusal ${item.refusal.number}`;
+  return (item.key ??= `left out ${++leftOut}`);
+}
+
+const ROWS = { message: messageRow, refusal: refusalRow, left_out: leftOutRow };
+
+const cell = (properties, ...children) => h("td", { role: "cell", ...properties }, children);
+
+function messageRow(message) {
+  return h("tr", { role: "row", dataset: { id: message.id } },
+    cell({ class: "when" }, timeOf(message.time)),
+    cell({ class: "what" },
+      h("a", { class: "open", href: `${root}messages/${encodeURIComponent(message.id)}` }, topicOf(message.topic)),
+      message.event && foreign(message.event, { class: "event" }),
+      marksOf(message)),
+    cell({ class: "who" }, verdictOf(message)),
+    cell({ class: "number" }, size(message.size)));
+}
+
+/** What is special about a message, in a word each. */
+function marksOf({ failed, replay_of, duplicate_of, routed_from }) {
+  return [
+    failed && h("span", { class: "failed-router" }, badge("failed", "bad"), foreign(failed.error, { class: "quiet-text" })),
+    replay_of && badge("again"),
+    duplicate_of && badge("duplicate"),
+    routed_from && !failed && badge("routed"),
+  ];
+}
+
+function refusalRow(refusal) {
+  const facts = h("td", { role: "cell", class: "why", hidden: true }, refusalFacts(refusal));
+  const button = h("button", { type: "button", class: "open", "aria-expanded": "false", onclick: () => {
+    facts.hidden = !facts.hidden;
+    button.setAttribute("aria-expanded", !facts.hidden);
+  } }, topicOf(refusal.topic ?? refusal.path));
+  return h("tr", { role: "row", class: "refused" },
+    cell({ class: "when" }, timeOf(refusal.last)),
+    cell({ class: "what" }, button, foreign(refusal.reason, { class: "reason" })),
+    cell({ class: "who" }, badge(`refused ${refusal.status}`, "refused")),
+    cell({ class: "number" }, refusal.count > 1 && `×${count(refusal.count)}`),
+    facts);
+}
+
+function refusalFacts({ reason, method, path, client, provider, delivery, count: times, time, last }) {
+  const facts = { Why: reason, Request: `${method} ${path}`, From: client, Provider: provider, Delivery: delivery };
+  return h("dl", { class: "facts" },
+    Object.entries(facts).filter(([, value]) => value).map(([name, value]) => [h("dt", null, name), h("dd", null, foreign(value))]),
+    times > 1 && [h("dt", null, "Times"), h("dd", null, count(times), ", from ", timeOf(time), " to ", timeOf(last))]);
+}
+
+function leftOutRow({ number }) {
+  return h("tr", { role: "row", class: "left-out", dataset: { leftOut: number } },
+    h("td", { role: "cell" }, `${counted(number, "message")} left out: more came at once than can be read`));
+}

@@ -1,0 +1,139 @@
+/** JSON as a tree that is built as far as it is opened: whoever sends a million values gets a few hundred elements. */
+
+import { foreign, h } from "./dom.js";
+import { count } from "./format.js";
+
+/** Values that are open at first; the rest is folded. */
+const OPEN_VALUES = 200;
+/** Values of one array or object that are shown at once, and characters of one text. */
+const PAGE = 200;
+const LONG_TEXT = 600;
+
+/** A number that JavaScript cannot hold, in the digits that were sent. */
+class Digits {
+  constructor(source) {
+    this.source = source;
+  }
+}
+
+/** The value of a JSON text; numbers keep all their digits. Raises `SyntaxError`. */
+export function parseJson(text) {
+  try {
+    return JSON.parse(text, (_, value, context) =>
+      typeof value === "number" && context?.source && String(value) !== context.source && !sameNumber(value, context.source)
+        ? new Digits(context.source)
+        : value,
+    );
+  } catch (error) {
+    // So deep that to visit each value overflows the stack: then without the digits.
+    if (error instanceof RangeError) return JSON.parse(text);
+    throw error;
+  }
+}
+
+/** Whether a number is what its digits say, but for the way in which it is written, such as 1.50 or 1e3. */
+function sameNumber(value, source) {
+  return Number.isInteger(value) ? Number.isSafeInteger(value) : source.length < 17;
+}
+
+/** The beginning of a JSON text, ended after its last whole value; null if there is none. */
+export function endJson(text) {
+  const closers = [];
+  let cut = 0;
+  let closing = "";
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === '"') {
+      for (at++; at < text.length && text[at] !== '"'; at++) if (text[at] === "\\") at++;
+    } else if (character === "{" || character === "[") {
+      closers.push(character === "{" ? "}" : "]");
+    } else if (character === "}" || character === "]") {
+      closers.pop();
+    } else if (character === ",") {
+      cut = at;
+      // An array: from here on, only what is nested less deeply matters.
+      closing = closers.length < 1000 ? closers.toReversed().join("") : null;
+      if (closing === null) return null;
+    }
+  }
+  return cut ? text.slice(0, cut) + closing : null;
+}
+
+/** A tree of elements for a value; the first so many values are open. */
+export function jsonTree(value) {
+  if (!isContainer(value)) return h("div", { class: "tree" }, leaf(null, value));
+  const trunk = branch(null, value);
+  // Level by level, so that the outline is seen before the details.
+  const queue = [trunk];
+  for (let left = OPEN_VALUES; queue.length; ) {
+    const next = queue.shift();
+    if (next.shown > left) continue;
+    left -= next.shown;
+    queue.push(...next.open());
+  }
+  return h("div", { class: "tree" }, trunk.element);
+}
+
+const isContainer = (value) => typeof value === "object" && value !== null && !(value instanceof Digits);
+
+/** A foldable array or object: its element, how many values it shows when opened, and `open`, which gives its branches. */
+function branch(key, value) {
+  const entries = Array.isArray(value) ? null : Object.keys(value);
+  const length = entries?.length ?? value.length;
+  const content = h("div", { class: "twigs" });
+  const element = h("details", { ontoggle: build }, h("summary", null, keyOf(key), summaryOf(entries, length)), content);
+  let built = 0;
+  let branches = [];
+
+  function build() {
+    if (element.open && !built) more();
+  }
+  function more() {
+    const end = Math.min(length, built + PAGE);
+    for (; built < end; built++) {
+      const name = entries ? entries[built] : built;
+      const child = value[name];
+      const twig = isContainer(child) ? branch(name, child) : null;
+      if (twig) branches.push(twig);
+      content.append(twig?.element ?? leaf(name, child));
+    }
+    if (built < length) content.append(moreButton(`${count(length - built)} more`, more));
+  }
+  function open() {
+    element.open = true;
+    build();
+    return branches;
+  }
+  return { element, shown: Math.min(length, PAGE), open };
+}
+
+function summaryOf(entries, length) {
+  const brackets = entries ? ["{", "}"] : ["[", "]"];
+  const hint = entries?.slice(0, 4).join(", ").slice(0, 60);
+  return h("span", { class: "brackets" }, brackets[0],
+    h("span", { class: "summary" }, entries ? foreign(entries.length > 4 ? `${hint}, …` : hint) : count(length)), brackets[1]);
+}
+
+function leaf(key, value) {
+  return h("div", { class: "leaf" }, keyOf(key), scalar(value));
+}
+
+const keyOf = (key) =>
+  key === null ? null : [foreign(String(key), { class: typeof key === "number" ? "index" : "key" }), h("span", { class: "colon" }, ": ")];
+
+function scalar(value) {
+  if (value instanceof Digits) return h("span", { class: "json-number" }, value.source);
+  if (typeof value !== "string") return h("span", { class: `json-${value === null ? "null" : typeof value}` }, String(value));
+  const text = JSON.stringify(value);
+  if (text.length <= LONG_TEXT) return foreign(text, { class: "json-string" });
+  const shown = h("span", { class: "json-string" }, foreign(text.slice(0, LONG_TEXT)), "… ");
+  shown.append(moreButton(`${count(text.length - LONG_TEXT)} more characters`, () => shown.replaceChildren(foreign(text))));
+  return shown;
+}
+
+function moreButton(label, more) {
+  return h("button", { type: "button", class: "quiet more-values", onclick: ({ currentTarget }) => {
+    currentTarget.remove();
+    more();
+  } }, label);
+}

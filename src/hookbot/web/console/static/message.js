@@ -1,0 +1,161 @@
+/** One message: who vouches for it, its body, its headers, and what became of it. */
+
+import { get, root } from "./api.js";
+import { bodyOf, fetchBody, SHOWN_BYTES } from "./body.js";
+import { agoOf, badge, copy, failure, timeOf, topicOf, verdictOf } from "./components.js";
+import { deliverAgain, giveToCursor } from "./deliver.js";
+import { byId, fill, foreign, h } from "./dom.js";
+import { counted, duration, fullTime, size } from "./format.js";
+import { onKey } from "./keyboard.js";
+import { session } from "./shell.js";
+import { curl, headerText, hookbotPublish } from "./snippets.js";
+
+const path = (id, rest = "") => `v1/messages/${encodeURIComponent(id)}${rest}`;
+
+/** A message as an element, which fills itself; `close` puts a button into its head. */
+export class MessageView {
+  constructor(id, { close = null } = {}) {
+    this.id = id;
+    this.close = close;
+    this.element = h("article", { class: "message", "aria-busy": "true" }, h("p", { class: "quiet-text" }, "Loading"));
+    this.loaded = this.#load();
+  }
+
+  /** Ask, then deliver a message again of which only the id is known. */
+  static async deliverAgain(id) {
+    await deliverAgain(await get(path(id), { body: "none" }));
+  }
+
+  async #load() {
+    try {
+      const [message, bytes] = await Promise.all([get(path(this.id), { body: "none" }), fetchBody(this.id)]);
+      const related = h("section", { class: "related" });
+      fill(this.element, head(message, bytes, this.close), verdictCard(message), message.failed && failureCard(message.failed),
+        bodyOf(message, bytes), headersOf(message), factsOf(message), related);
+      this.element.removeAttribute("aria-busy");
+      fill(related, relatedOf(await get(path(this.id, "/related"))));
+    } catch (error) {
+      if (this.element.hasAttribute("aria-busy")) fill(this.element, failure(error));
+      else this.element.append(failure(error));
+    }
+  }
+}
+
+function head(message, bytes, close) {
+  const whole = bytes.length === message.size ? bytes : null;
+  const snippet = (make) => async () => make(message, whole, (await session).url);
+  return h("header", { class: "message-head" },
+    h("div", { class: "message-title" },
+      h("h2", { tabindex: -1 }, topicOf(message.topic)),
+      message.event && foreign(message.event, { class: "event" }),
+      close && h("button", { type: "button", class: "quiet icon close", "aria-label": "Close", title: "Close (Esc)", onclick: close }, "✕")),
+    h("p", { class: "quiet-text" }, timeOf(message.time), " · ", agoOf(message.time), " · ", size(message.size), " · ",
+      h("a", { class: "id", href: `${root}messages/${encodeURIComponent(message.id)}` }, message.id)),
+    h("div", { class: "actions" },
+      h("button", { type: "button", class: "primary", title: "r", onclick: () => deliverAgain(message) },
+        message.failed ? "Send back" : "Deliver again"),
+      h("button", { type: "button", onclick: () => giveToCursor(message) }, "Give to a cursor…"),
+      menu("Copy as", {
+        "curl command": snippet(curl),
+        "hookbot command": snippet(hookbotPublish),
+        "test fixture (JSON)": whole || message.size <= 4 * SHOWN_BYTES ? async () => fixture(message.id) : null,
+        id: () => message.id,
+      })));
+}
+
+/** The message as the JSON envelope that listeners get, which `from_envelope` reads. */
+const fixture = async (id) => `${JSON.stringify(await get(path(id)), null, 2)}\n`;
+
+function menu(label, texts) {
+  const details = h("details", { class: "menu" }, h("summary", { class: "button" }, label),
+    h("div", { class: "menu-items" }, Object.entries(texts).map(([name, text]) => text &&
+      h("button", { type: "button", class: "quiet", onclick: () => (copy(text), (details.open = false)) }, name))));
+  details.addEventListener("focusout", ({ relatedTarget }) => {
+    if (relatedTarget && !details.contains(relatedTarget)) details.open = false;
+  });
+  return details;
+}
+
+function verdictCard(message) {
+  const { verdict, verified } = message;
+  return h("section", { class: `verdict ${verdict}`, "aria-label": "Verdict" },
+    verdictOf({ verdict, provider: verified?.provider }),
+    h("div", null, VERDICTS[verdict](message)));
+}
+
+const VERDICTS = {
+  verified: ({ verified, time }) => [
+    h("p", null, "Signed by ", h("strong", null, foreign(verified.provider)), ": the signature was right."),
+    facts({
+      Source: verified.source && topicOf(verified.source),
+      Secret: `the ${ordinal(Number(verified.key))} of the source`,
+      Signed: verified.signed_at !== undefined && signedAt(verified.signed_at, time),
+    })],
+  token: () => h("p", null, "The sender had a token that opens this topic."),
+  unverified: () => h("p", null, "Nobody vouches for the sender: the topic takes no token, and no signature was checked."),
+};
+
+function signedAt(seconds, received) {
+  const signed = new Date(1000 * seconds);
+  const age = new Date(received) - signed;
+  return [h("time", { datetime: signed.toISOString() }, fullTime(signed)), ", ",
+    age < 0 ? `${duration(-age / 1000)} after it came, by the sender's clock` : `${duration(age / 1000)} before it came`];
+}
+
+const ordinal = (index) => ["first", "second", "third"][index] ?? `${index + 1}th`;
+
+function failureCard({ router, topic, error, id }) {
+  return h("section", { class: "note bad failed" },
+    h("p", null, "The router ", h("strong", null, foreign(router)), " failed at it on ", topicOf(topic), ":"),
+    h("p", { class: "error" }, foreign(error)),
+    id && h("p", null, h("a", { href: `${root}messages/${encodeURIComponent(id)}` }, "The original")));
+}
+
+/** A list of names and values, without those that are empty. */
+function facts(values) {
+  const given = Object.entries(values).filter(([, value]) => value);
+  return h("dl", { class: "facts" }, given.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
+}
+
+function headersOf({ headers }) {
+  return h("details", { class: "section", open: true },
+    h("summary", null, h("h3", null, "Headers"), h("span", { class: "quiet-text" }, `${headers.length}, in their order`)),
+    h("dl", { class: "facts headers" }, headers.map(([name, value]) => [
+      h("dt", null, foreign(name)), h("dd", null, foreign(headerText(value)))])));
+}
+
+function factsOf(message) {
+  const { id, time, query, hops, content_type: type, delivery, redelivered } = message;
+  return h("details", { class: "section", open: true },
+    h("summary", null, h("h3", null, "Facts")),
+    facts({
+      Id: h("span", { class: "id" }, id),
+      Stored: fullTime(time),
+      "Content type": type && foreign(type),
+      Size: counted(message.size, "byte"),
+      Query: query && foreign(query, { class: "id" }),
+      Delivery: delivery && foreign(delivery, { class: "id" }),
+      Hops: hops?.length && hops.map((hop, index) => [index > 0 && " → ", foreign(hop, { class: "id" })]),
+      Redelivered: redelivered && "to a member of a group, which did not acknowledge it",
+    }));
+}
+
+function relatedOf({ origin, duplicate_of, routed, replays, duplicates }) {
+  const groups = { "Made from": [origin], "Repeats": [duplicate_of], "Routed to": routed, "Delivered again as": replays, "Repeated by": duplicates };
+  const shown = Object.entries(groups).map(([name, messages]) => [name, messages.filter(Boolean)]).filter(([, messages]) => messages.length);
+  if (!shown.length) return null;
+  return [h("h3", null, "Related"), shown.map(([name, messages]) => [h("h4", null, name),
+    h("ul", null, messages.map((message) => h("li", null,
+      h("a", { href: `${root}messages/${encodeURIComponent(message.id)}` }, topicOf(message.topic)),
+      message.event && foreign(message.event, { class: "event" }), message.failed && badge("failed", "bad"), timeOf(message.time))))])];
+}
+
+// On a page of its own, the id is the end of the address.
+if (document.documentElement.dataset.page === "message") {
+  const id = decodeURIComponent(location.pathname.split("/").at(-1));
+  const view = new MessageView(id);
+  document.title = `${id} · hookbot`;
+  fill(byId("message"), view.element);
+  onKey("r", () => MessageView.deliverAgain(id));
+  onKey("Escape", () => (history.length > 1 ? history.back() : location.assign(root)));
+}
