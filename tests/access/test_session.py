@@ -11,6 +11,7 @@ from hookbot.access.session import (
     check_same_origin,
     join_session,
     open_session,
+    session_fields,
     session_tokens,
     signed_in_with,
 )
@@ -132,3 +133,14 @@ def test_a_change_needs_a_header_that_no_form_can_send() -> None:
     check_asked_by_page(asked(SAME, ("Hookbot-Console", "1")), "")
     with pytest.raises(Forbidden, match="needs the header Hookbot-Console"):
         check_asked_by_page(asked(SAME), "")
+
+
+def test_another_hub_of_the_family_takes_the_session_of_a_request() -> None:
+    relayed = asked(*session_fields(asked(("Cookie", "__Host-hookbot=a.b; other=c"))))
+
+    assert session_tokens(relayed) == ["a", "b"]
+    check_asked_by_page(relayed, "")
+
+
+def test_a_request_without_a_session_relays_none() -> None:
+    assert session_fields(asked(("Cookie", "other=c"))) == ()

@@ -93,6 +93,11 @@ def test_a_missing_token_is_answered_as_the_ancestor_does() -> None:
     assert ("WWW-Authenticate", 'Basic realm="hookbot"') in answer.headers
 
 
+def test_a_browser_asks_for_no_password_over_a_page_of_the_console() -> None:
+    answer = error_response(Unauthorized(), Request("GET", b"/hookbot/v1/session", (("Hookbot-Console", "1"),)))
+    assert ("WWW-Authenticate", 'Bearer realm="hookbot"') in answer.headers
+
+
 @pytest.mark.parametrize(
     ("error", "header"),
     [

@@ -9,7 +9,9 @@ from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 
 from ..errors import Forbidden, Refused
+from ..protocol.message import Headers
 from ..protocol.request import Request
+from ..protocol.response import CONSOLE
 from .authorizer import Action, Authorizer
 from .narrowed_tokens import MAX_LENGTH, NarrowedToken
 from .tokens import DIGESTS
@@ -20,8 +22,6 @@ MAX_TOKENS = 4
 MAX_BYTES = 3800
 # With the prefix, a browser takes it only over TLS, and from no other host (draft-ietf-httpbis-rfc6265bis, 4.1.3.2).
 COOKIES = ("__Host-hookbot", "hookbot")
-PROOF = "hookbot-console"
-"""Header that each change has to have: no page of another origin can set it without asking this hub first."""
 _BETWEEN = "."
 _COMMON = ("/", "/hookbot/v1/", "/sub/", "/unsafe/sub/", "/pub/", "/unsafe/pub/")
 _ACTIONS: tuple[Action, ...] = ("operate", "subscribe", "publish")
@@ -47,6 +47,13 @@ def join_session(tokens: Sequence[str]) -> str:
     return value
 
 
+def session_fields(request: Request) -> Headers:
+    """Header fields with which another hub of the family takes the session of a request that this one has admitted."""
+    if not (tokens := session_tokens(request)):
+        return ()
+    return ("Cookie", f"{COOKIES[1]}={join_session(tokens)}"), ("Sec-Fetch-Site", "same-origin"), (CONSOLE, "1")
+
+
 def check_same_origin(request: Request, public_url: str) -> None:
     """Raise `Forbidden` unless a page of this hub has sent the request; the hub is also known by its public URL.
 
@@ -61,7 +68,7 @@ def check_same_origin(request: Request, public_url: str) -> None:
 def check_asked_by_page(request: Request, public_url: str) -> None:
     """Raise `Forbidden` unless a module of a page of this hub has sent the request."""
     check_same_origin(request, public_url)
-    if request.header(PROOF) != "1":
+    if request.header(CONSOLE) != "1":
         raise Forbidden("with the session of the console, a change needs the header Hookbot-Console: 1")
 
 

@@ -32,6 +32,9 @@ from .envelope import encode_json
 from .message import Duplicate, Headers, Message
 from .request import Request
 
+CONSOLE = "hookbot-console"
+"""Header of each request of the console's pages: no page of another origin can set it without asking the hub first."""
+
 # An overloaded hub usually recovers within a moment, and clients add their own backoff.
 RETRY_AFTER_S = 1
 
@@ -78,18 +81,19 @@ def error_response(error: HookbotError, request: Request, status: int | None = N
     `status` overrides the status of the error.
     """
     status = status or error.status
-    headers = _headers_of(error)
+    headers = _headers_of(error, request)
     if request.accepts_json:
         problem = {"title": HTTPStatus(status).phrase, "status": status, "detail": str(error)}
         return Response(encode_json(problem).encode() + b"\n", status, PROBLEM + headers)
     return Response(f"{error}\n".encode("utf-8", "backslashreplace"), status, PLAIN + headers)
 
 
-def _headers_of(error: HookbotError) -> Headers:
+def _headers_of(error: HookbotError, request: Request) -> Headers:
     match error:
-        # Every 401 must have this header (RFC 9110, section 15.5.2).
+        # Every 401 must have this header (RFC 9110, section 15.5.2). At "Basic", a browser asks for a password, over a
+        # page of the console as well.
         case Unauthorized() | BadSignature():
-            return (("WWW-Authenticate", f"Basic {_REALM}"),)
+            return (("WWW-Authenticate", f"{'Bearer' if request.sent(CONSOLE) else 'Basic'} {_REALM}"),)
         case MethodNotAllowed(allow=allow):
             return (("Allow", allow),)
         case UpgradeRequired():

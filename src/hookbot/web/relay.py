@@ -13,6 +13,7 @@ from quart import request, websocket
 
 from ..access import relayed
 from ..access.admitted import AdmittedSubscription
+from ..access.session import session_fields
 from ..client.address import Address
 from ..errors import Ended, HeldElsewhere, HookbotError, Lost, Unavailable
 from ..protocol.message import Headers
@@ -87,7 +88,7 @@ async def relay_request(services: Services, held: HeldElsewhere) -> Response:
 
 def _passed_fields(services: Services, plain: Request) -> Headers:
     fields = [(name, value) for name in _PASSED if (value := plain.sent(name)) is not None]
-    return (*fields, services.access.relayed_field(plain))
+    return (*fields, *session_fields(plain), services.access.relayed_field(plain))
 
 
 class _Link(Holder):

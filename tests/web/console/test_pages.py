@@ -69,7 +69,6 @@ async def test_the_cookie_is_for_this_hub_alone(tmp_path: Path) -> None:
         (make_token(KEY, "/sub/a"), "", 401, "401 Unauthorized: the token is for another path"),
         (make_token("another key", "/"), "/", 401, "401 Unauthorized: the token is for another path"),
         (narrowed("/sub/a", live="1"), "", 403, "this token shows only a part of the messages"),
-        ("", "", 401, "401 Unauthorized: "),
     ],
 )
 async def test_a_token_that_opens_nothing_is_refused_with_the_reason(
