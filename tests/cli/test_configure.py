@@ -74,8 +74,10 @@ def test_every_option_arrives(tmp_path: Path) -> None:
         "--stall-timeout": "6s",
         "--grace": "7s",
         "--unsafe": "github.com/",
+        "--public-url": "https://hooks.example.com/hub/",
     }
-    config = configure(*(word for option in options.items() for word in option), "--no-sha1", "--no-door", key="k")
+    switches = ("--no-sha1", "--no-door", "--no-console")
+    config = configure(*(word for option in options.items() for word in option), *switches, key="k")
 
     assert config.bind == "127.0.0.1:81"
     assert (config.tls_key, config.tls_certificate) == (tmp_path / "key.pem", tmp_path / "crt.pem")
@@ -94,6 +96,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert config.cors_origins == ("https://a.example",)
     assert (config.sha1_tokens, config.sha1_tokens_live_only, config.door) == (False, True, False)
     assert config.unsafe_prefixes == ("github.com/",)
+    assert (config.public_url, config.console) == ("https://hooks.example.com/hub", False)
 
 
 def test_every_option_can_stand_in_the_environment(environment: pytest.MonkeyPatch) -> None:

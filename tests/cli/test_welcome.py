@@ -41,6 +41,16 @@ def test_on_a_terminal_everything_is_ready_to_paste(tmp_path: Path) -> None:
     assert shlex.split(lines["Try it"]) == ["curl", "-d", "hello, world", publish]
 
 
+def test_the_console_is_shown_with_what_opens_it(tmp_path: Path) -> None:
+    shown = lines_of(welcome(config_in(tmp_path), URL, secrets=True))
+    behind_proxy = lines_of(welcome(config_in(tmp_path, public_url="https://example.com/hooks"), URL, secrets=False))
+    without = lines_of(welcome(config_in(tmp_path, console=False), URL, secrets=True))
+
+    assert (shown["Console"], shown["sign in"]) == (f"{URL}/hookbot/", make_token(KEY, "/"))
+    assert (behind_proxy["Console"], "sign in" in behind_proxy) == ("https://example.com/hooks/hookbot/", False)
+    assert "Console" not in without
+
+
 @pytest.mark.parametrize(
     "github_secrets", [(), (StoredSecret("the secret of GitHub", Path("/var/lib/github-secret")),)]
 )
@@ -51,6 +61,7 @@ def test_elsewhere_there_is_no_secret_and_no_token(tmp_path: Path, github_secret
     assert "the secret of GitHub" not in text
     assert make_token(KEY, "/pub/hello") not in text
     assert make_token(KEY, "/sub/hello") not in text
+    assert make_token(KEY, "/") not in text
     assert str(tmp_path / "key") in text
     assert "hookbot make-tokens" in text
 

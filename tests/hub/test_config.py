@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.hub.config import Config, parse_address, parse_advertised, parse_origin, parse_store, parse_unsafe
+from hookbot.hub.config import (
+    Config,
+    parse_address,
+    parse_advertised,
+    parse_origin,
+    parse_public,
+    parse_store,
+    parse_unsafe,
+)
 from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.secret_store import StoredSecret
 
@@ -168,3 +176,25 @@ def test_an_error_about_an_option_names_the_place_where_it_is_set() -> None:
     config = Config(StoredSecret("k"), Path(), places={"keep": "hookbot.toml:3: keep"})
     assert str(config.error("keep", "too long")) == "hookbot.toml:3: keep: too long"
     assert str(config.error("bind", "taken")) == "--bind: taken"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://hooks.example.com", "https://hooks.example.com"),
+        ("HTTPS://Hooks.example.com/hub/", "https://hooks.example.com/hub"),
+        ("http://[fd00::5]:8080", "http://[fd00::5]:8080"),
+    ],
+)
+def test_senders_and_browsers_see_a_hub_at_a_url(text: str, url: str) -> None:
+    assert parse_public(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "example.com", "wss://example.com", "https://", "https://s3cret@example.com", "https://example.com/?s3cret"],
+)
+def test_what_is_no_public_url_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"like https://hooks\.example\.com") as caught:
+        parse_public(text)
+    assert "s3cret" not in str(caught.value)

@@ -2,7 +2,7 @@
 
 import shlex
 
-from ..access.tokens import Digest
+from ..access.tokens import Digest, make_token
 from ..hub.config import Config
 from ..hub.data_dir import default_data_dir
 from ..hub.secret_store import KEY, KEY_FILE
@@ -19,6 +19,10 @@ def welcome(config: Config, url: str, *, secrets: bool) -> str:
     if secrets:
         lines += _to_paste(config, url)
     lines += [f"Tokens:     {_make_tokens(config, url)}"]
+    if config.console:
+        lines += [f"Console:    {config.public_url or url}/hookbot/"]
+        if secrets:
+            lines += [f"  sign in:  {make_token(config.key.value, '/', _digest(config))}"]
     if config.github_secrets:
         lines += _about_github(config, url, secrets=secrets)
     return "\n".join(lines)
@@ -32,9 +36,14 @@ def _about_key(config: Config) -> list[str]:
 
 
 def _to_paste(config: Config, url: str) -> list[str]:
-    digest: Digest = "sha1" if config.sha1_tokens else "sha256"
-    publish, subscribe = (token_url(config.key.value, f"/{way}/{TOPIC}", url, digest) for way in ("pub", "sub"))
+    publish, subscribe = (
+        token_url(config.key.value, f"/{way}/{TOPIC}", url, _digest(config)) for way in ("pub", "sub")
+    )
     return ["", f"Publish:    {publish}", f"Subscribe:  {subscribe}", f"Try it:     curl -d 'hello, world' {publish}"]
+
+
+def _digest(config: Config) -> Digest:
+    return "sha1" if config.sha1_tokens else "sha256"
 
 
 def _make_tokens(config: Config, url: str) -> str:
