@@ -121,6 +121,7 @@ async def test_ids_go_on_after_retention_has_taken_everything(log: MemoryLog | S
 
 header_text = st.text(st.characters(max_codepoint=255), max_size=20)
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # halves of surrogate pairs, too
+any_id = st.integers(1, 99).map(partial(format_id, "abcdefgh"))
 drafts = st.builds(
     Draft,
     topic=st.sampled_from(["", "a", "a/", "a/b", "/unsafe/a", "ä/\U0001f600", 'quo"te\\']),
@@ -129,6 +130,8 @@ drafts = st.builds(
     query=any_text,
     verified=st.none() | st.builds(Verified, any_text, any_text, st.none() | st.floats(0, 1e12), st.none() | any_text),
     hops=st.lists(any_text, max_size=3).map(tuple),
+    replay_of=st.none() | any_id,
+    routed_from=st.none() | any_id,
 )
 
 
@@ -143,7 +146,7 @@ async def test_what_is_read_is_what_was_published(open_log: Callable[..., Any], 
 
     assert read_back == answered
     for draft, message in zip(batch, read_back, strict=True):
-        for name in ("topic", "body", "headers", "query", "verified", "hops"):
+        for name in ("topic", "body", "headers", "query", "verified", "hops", "replay_of", "routed_from"):
             assert getattr(message, name) == getattr(draft, name)
 
 

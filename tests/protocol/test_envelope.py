@@ -42,6 +42,8 @@ MESSAGES = st.builds(
     | st.builds(Verified, st.text(), st.text(), st.none() | st.floats(0, 1e12), st.none() | st.text()),
     hops=st.lists(st.text(min_size=1), max_size=3).map(tuple),
     duplicate_of=st.none() | IDS,
+    replay_of=st.none() | IDS,
+    routed_from=st.none() | IDS,
     id=IDS,
     time_us=st.integers(0, 253402300799_999999),
     redelivered=st.booleans(),
@@ -80,6 +82,8 @@ def test_the_envelope_says_what_else_is_known() -> None:
             verified=Verified("github", "0", 1.5, "/unsafe/github.com/"),
             hops=("github",),
             duplicate_of="abcdefgh-000000000000001",
+            replay_of="abcdefgh-000000000000002",
+            routed_from="abcdefgh-000000000000003",
             redelivered=True,
         )
     )
@@ -94,6 +98,8 @@ def test_the_envelope_says_what_else_is_known() -> None:
     }
     assert envelope["hops"] == ("github",)
     assert envelope["duplicate_of"] == "abcdefgh-000000000000001"
+    assert envelope["replay_of"] == "abcdefgh-000000000000002"
+    assert envelope["routed_from"] == "abcdefgh-000000000000003"
     assert envelope["redelivered"] is True
 
 
@@ -132,6 +138,8 @@ def test_an_envelope_from_a_newer_hub_is_understood() -> None:
         {"id": "x" * 65},
         {"id": ["x"]},
         {"duplicate_of": "a b"},
+        {"replay_of": 1},
+        {"routed_from": "a b"},
         {"topic": "\ud800"},
         {"query": "\udfff"},
         {"headers": [["\ud800", "x"]]},

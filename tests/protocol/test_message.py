@@ -62,11 +62,11 @@ def test_a_message_knows_when_it_was_stored_and_where() -> None:
 
 def test_a_message_is_passed_on_with_all_that_its_sender_sent() -> None:
     verified = Verified("github", "0", None, "/unsafe/github.com/")
-    message = Message("/unsafe/t", b"body", (("A", "b"),), "q", verified, ("first",), "x", "y", 7)
+    message = Message("/unsafe/t", b"body", (("A", "b"),), "q", verified, ("first",), "x", "y", 7, replay_of="z")
 
     draft = Draft.passing_on(message, "topic", "q&more", ("first", "second"))
 
-    assert draft == Draft("topic", b"body", (("A", "b"),), "q&more", verified, ("first", "second"))
+    assert draft == Draft("topic", b"body", (("A", "b"),), "q&more", verified, ("first", "second"), routed_from="y")
     assert draft.size == Draft("topic", b"body", (("A", "b"),), "q&more").size
 
 

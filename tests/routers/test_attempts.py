@@ -83,6 +83,7 @@ async def test_a_router_that_misbehaves_goes_on_with_the_next_message_and_distur
     assert [copy.body for copy in copies if copy.hops == ("good",)] == [b"bad", b"next"]
     assert [copy.body for copy in copies if copy.hops == ("bad",)] == [b"next"]
     assert (failed.body, failed.header("x-kind"), failed.hops) == (b"bad", "test", ())
+    assert {message.routed_from for message in (copies[0], failed)} == {bad.id}
     assert failed.header("Hookbot-Failed-Router") == "bad"
     assert failed.header("Hookbot-Failed-Id") == bad.id
     assert failed.header("Hookbot-Failed-Topic") == "in/1"

@@ -178,13 +178,14 @@ async def published(*arguments: Any, **options: Any) -> Draft:
 
 async def test_new_bytes_have_only_the_headers_and_hops_that_they_are_given() -> None:
     draft = await published("copy", b"new", headers=(("X-New", "1"),))
-    assert draft == Draft("copy", b"new", (("X-New", "1"),), hops=("first", "second"))
+    assert draft == Draft("copy", b"new", (("X-New", "1"),), hops=("first", "second"), routed_from=MESSAGE.id)
     assert (await published("copy", b"new", wrapped=True)).query == "extra-metadata=github"
 
 
 async def test_a_message_is_passed_on_whole_with_more_headers() -> None:
     draft = await published("copy", MESSAGE, headers=(("X-New", "1"),))
-    assert draft == Draft("copy", b"body", (("X-Kind", "test"), ("X-New", "1")), "a=1", hops=("first", "second"))
+    headers, hops = (("X-Kind", "test"), ("X-New", "1")), ("first", "second")
+    assert draft == Draft("copy", b"body", headers, "a=1", hops=hops, routed_from=MESSAGE.id)
     assert (await published("copy", MESSAGE, wrapped=True)).query == "a=1&extra-metadata=github"
 
 

@@ -58,7 +58,7 @@ def test_a_router_has_a_name_topics_and_route() -> None:
 
 def test_a_message_has_what_it_always_had() -> None:
     assert {field.name for field in dataclasses.fields(Message)} >= {
-        *("topic", "body", "headers", "query", "verified", "hops", "duplicate_of", "id")
+        *("topic", "body", "headers", "query", "verified", "hops", "duplicate_of", "replay_of", "routed_from", "id")
     }
     assert isinstance(Message.time, property)
     assert [field.name for field in dataclasses.fields(Verified)][:4] == ["provider", "key", "signed_at", "source"]

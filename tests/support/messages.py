@@ -23,6 +23,8 @@ FULL = Message(
     verified=Verified("github", "0", 1_700_000_000.0, "/unsafe/acme"),
     hops=("github",),
     duplicate_of="abcdefgh-000000000000001",
+    replay_of="abcdefgh-000000000000001",
+    routed_from="abcdefgh-000000000000001",
     id=format_id(EPOCH, 2),
     time_us=3,
 )

@@ -15,7 +15,7 @@ from .sqlite_errors import GARBLED
 _DECODER = json.JSONDecoder(strict=False)
 
 # Fields of a message in its meta, beside those that most messages have.
-_RARE = ("query", "hops", "duplicate_of")
+_RARE = ("query", "hops", "duplicate_of", "replay_of", "routed_from")
 
 logger = logging.getLogger(__package__)
 
@@ -114,6 +114,8 @@ def decode_fields(row: Row) -> Mapping[str, Any]:
         "verified": _verified(meta) if "verified" in meta else None,
         "hops": tuple(meta.get("hops", ())),
         "duplicate_of": meta.get("duplicate_of"),
+        "replay_of": meta.get("replay_of"),
+        "routed_from": meta.get("routed_from"),
         "id": format_id(epoch, position),
         "time_us": time_us,
         "redelivered": False,

@@ -79,6 +79,10 @@ def envelope_around(message: Message, body_fields: Mapping[str, Any]) -> dict[st
         envelope["hops"] = message.hops
     if message.duplicate_of:
         envelope["duplicate_of"] = message.duplicate_of
+    if message.replay_of:
+        envelope["replay_of"] = message.replay_of
+    if message.routed_from:
+        envelope["routed_from"] = message.routed_from
     if message.redelivered:
         envelope["redelivered"] = True
     return envelope
@@ -102,7 +106,9 @@ def from_envelope(envelope: dict[str, Any]) -> Message:
             query=text_of(envelope["query"]),
             verified=_verified(verified) if (verified := envelope.get("verified")) else None,
             hops=tuple(map(text_of, envelope.get("hops", ()))),
-            duplicate_of=check_id(first) if (first := envelope.get("duplicate_of")) else None,
+            duplicate_of=_other_id(envelope, "duplicate_of"),
+            replay_of=_other_id(envelope, "replay_of"),
+            routed_from=_other_id(envelope, "routed_from"),
             id=check_id(envelope["id"]),
             time_us=_time_us(envelope["time"]),
             redelivered=envelope.get("redelivered") is True,
@@ -275,6 +281,10 @@ def _verified(verified: dict[str, Any]) -> Verified:
         None if (signed_at := verified.get("signed_at")) is None else _finite(signed_at),
         None if source is None else text_of(source),
     )
+
+
+def _other_id(envelope: dict[str, Any], name: str) -> str | None:
+    return check_id(other) if (other := envelope.get(name)) else None
 
 
 def _time_us(value: Any) -> int:

@@ -77,6 +77,10 @@ class Draft:
     verified: Verified | None = None
     hops: tuple[str, ...] = ()
     once: tuple[Once, ...] = ()
+    replay_of: str | None = None
+    """Id of the message that an operator publishes again."""
+    routed_from: str | None = None
+    """Id of the message that a router of the hub has made it from."""
     _size: int = field(default=0, init=False, repr=False, compare=False)
 
     @property
@@ -93,8 +97,8 @@ class Draft:
 
     @classmethod
     def passing_on(cls, message: "Message", topic: str, query: str, hops: tuple[str, ...]) -> "Draft":
-        """Draft with the body, the headers and the origin of a message."""
-        draft = cls(topic, message.body, message.headers, query, message.verified, hops)
+        """Draft of a router, with the body, the headers and the origin of a message."""
+        draft = cls(topic, message.body, message.headers, query, message.verified, hops, routed_from=message.id)
         draft._size = message.size + len(topic) - len(message.topic) + len(query) - len(message.query)
         return draft
 
@@ -103,7 +107,8 @@ class Draft:
         message = _Unsealed()
         message.topic, message.body, message.headers = self.topic, self.body, self.headers
         message.query, message.verified, message.hops = self.query, self.verified, self.hops
-        message.duplicate_of, message.redelivered = duplicate_of, False
+        message.duplicate_of, message.replay_of, message.routed_from = duplicate_of, self.replay_of, self.routed_from
+        message.redelivered = False
         message.id, message.time_us = format_id(epoch, position), time_us
         message._size, message._position = self.size, position
         message.__class__ = Message
@@ -128,6 +133,10 @@ class Message:
     """Microseconds since 1970, UTC; never decreases in the order of ids. Of a raw frame, the time of its arrival."""
     redelivered: bool = field(default=False, compare=False)
     """True if the hub sent it to a member of the group before, and it was not acknowledged."""
+    replay_of: str | None = None
+    """Id of the message that an operator has published again as this one."""
+    routed_from: str | None = None
+    """Id of the message that a router of the hub has made this one from."""
     _size: int = field(default=0, init=False, repr=False, compare=False)
     _position: int = field(default=0, init=False, repr=False, compare=False)
 

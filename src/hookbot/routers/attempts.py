@@ -209,7 +209,8 @@ def failed_draft(router: str, message: Message, error: BaseException) -> Draft:
     """
     failure = Failure(router, message.id, message.topic, describe(error))
     headers = (*without_failure(message.headers), *failure.headers)
-    return Draft(failure.failed_topic, message.body, headers, message.query, message.verified, message.hops)
+    of_message = message.query, message.verified, message.hops
+    return Draft(failure.failed_topic, message.body, headers, *of_message, routed_from=message.id)
 
 
 def _unless_explained(error: BaseException) -> BaseException | None:

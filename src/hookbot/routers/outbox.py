@@ -95,7 +95,7 @@ class Outbox:
 
 
 class DraftCollector:
-    """The `Publish` of a router for one message: checks drafts, adds the router to their hops, and collects them."""
+    """The `Publish` of a router for one message: checks drafts, adds where they come from, and collects them."""
 
     def __init__(
         self, router: str, message: Message, max_publishes: int = MAX_PUBLISHES, time_slice: TimeSlice | None = None
@@ -171,9 +171,10 @@ class DraftCollector:
             # Most are passed on as they are: the log has taken all of it before.
             if what is self._message and not headers:
                 return Draft.passing_on(what, topic, query, self._hops)
-            draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
+            fields = what.body, (*what.headers, *headers), query, what.verified
         else:
-            draft = Draft(topic, what, tuple(headers), GITHUB_METADATA if wrapped else "", hops=self._hops)
+            fields = what, tuple(headers), GITHUB_METADATA if wrapped else "", None
+        draft = Draft(topic, *fields, self._hops, routed_from=self._message.id)
         # What the message has is in the log, and was checked before that.
         received = self._message.headers
         passed_on = draft.headers[: len(received)] == received
