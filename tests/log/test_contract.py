@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hookbot.callbacks import result_of
 from hookbot.errors import Superseded
-from hookbot.log.contract import Log, Move, News, Noted, Page, Result, Unit
+from hookbot.log.contract import Behind, Log, Move, News, Noted, Page, Result, Unit
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
@@ -66,6 +66,10 @@ async def positions(log: Log, *patterns: str, after: int = 0) -> list[int]:
     """Positions of all messages that the patterns select after `after`."""
     wanted = TopicFilter(patterns)
     return [message.position async for page in pages(log, wanted, after) for message in page.messages]
+
+
+async def behind(log: Log, *patterns: str, after: int, limit: int = 1000) -> Behind:
+    return await log.behind(TopicFilter(patterns), after=after, limit=limit)
 
 
 async def trim(log: Log, retention: Retention, now_us: int) -> None:
@@ -261,6 +265,45 @@ async def test_a_page_read_backwards_holds_about_max_bytes(log: MemoryLog | Sqli
     page = await read(log, "a", after=4, max_bytes=2500, newest=True)
 
     assert ([m.position for m in page.messages], page.next_after) == ([3, 2], 2)
+
+
+async def test_what_is_behind_is_counted_and_since_when_it_waits(log: MemoryLog | SqliteLog, clock: Clock) -> None:
+    await store(log, "a", "b")
+    clock.now_us += 1_000_000
+    [_, first] = stored(await log.append([Draft("/unsafe/a"), Draft("a/b")]))
+    await store(log, "a", "c")
+
+    assert await behind(log, "a", "a/", after=1) == Behind(2, False, first.time_us)
+    assert await behind(log, "a", "a/", after=1, limit=2) == Behind(2, False, first.time_us)
+    assert await behind(log, "a", "a/", after=1, limit=1) == Behind(1, True, first.time_us)
+
+
+@pytest.mark.parametrize(("pattern", "after"), [("a", 1), ("a", 99), ("b", 2), ("c", 0), ("/unsafe/", 0)])
+async def test_nothing_is_behind_at_the_newest_message(
+    log: MemoryLog | SqliteLog, pattern: str, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(log, "a", "b")
+    # Nothing is read.
+    monkeypatch.delattr(type(log), "_count")
+
+    assert await behind(log, pattern, after=after) == Behind(0, False, 0)
+
+
+async def test_what_one_scan_does_not_find_may_be_behind(scanning_log: MemoryLog | SqliteLog) -> None:
+    log = scanning_log
+    await store(log, "a", *["b"] * 10, "a", *["b"] * 4)
+
+    assert await behind(log, "a", after=1) == Behind(0, True, 0)
+    assert (await behind(log, "a", after=2))[:2] == (1, False)
+    assert (await behind(log, "b", after=0))[:2] == (9, True)
+    assert (await behind(log, "b", after=6))[:2] == (9, False)
+
+
+async def test_what_retention_has_deleted_is_not_behind(log: MemoryLog | SqliteLog, clock: Clock) -> None:
+    await store(log, "a", "a", "a")
+    await trim(log, Retention(max_count=1), clock.now_us)
+
+    assert (await behind(log, "a", after=0))[:2] == (1, False)
 
 
 async def test_a_rare_topic_is_found_scan_by_scan(scanning_log: MemoryLog | SqliteLog) -> None:

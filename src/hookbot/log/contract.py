@@ -28,6 +28,16 @@ class Page:
     """Reason if the page is a hole: it is empty because its range is damaged, or was lost in a failover."""
 
 
+class Behind(NamedTuple):
+    """Messages that a filter selects after a position: how many, and since when they wait."""
+
+    number: int = 0
+    more: bool = False
+    """True if there may be more than were counted."""
+    oldest_us: int = 0
+    """Time of the oldest; 0 if none was counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class SavedCursor:
     """A position in the log, stored under a name: of a cursor, a group or a router."""
@@ -145,6 +155,12 @@ class Log(Protocol):
         fewer, even none, since one call scans a bounded range of the log: continue from `next_after`. Messages that are
         damaged are a page of their own, a `hole`. What retention deleted before the page was read is counted in
         `lost_up_to` when this returns. Cancelling is safe. Raises `Unavailable`.
+        """
+
+    async def behind(self, wanted: TopicFilter, *, after: int, limit: int) -> Behind:
+        """The messages that `wanted` selects after position `after`, counted up to `limit`. Raises `Unavailable`.
+
+        As `read`, one call scans a bounded range of the log. It reads nothing if there are none for certain.
         """
 
     async def position_before(self, time_us: int) -> int:

@@ -16,7 +16,7 @@ from ..errors import ConfigError, Superseded
 from ..protocol.message import Draft
 from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
 from .batch import Batch, SizeOf, own_size
-from .contract import NewPosition, News, Result, Stored, Tell, Unit
+from .contract import Behind, NewPosition, News, Result, Stored, Tell, Unit
 from .deduplication import FirstUse, Outcome
 from .duties import Duties, SoleDuties
 from .retention import PARTITIONS, Partition, dense_after
@@ -88,6 +88,9 @@ class TopicHeads:
 class Engine(ABC):
     """Base class of all engines, without storage: each adds the methods of `Log` that store, read and delete."""
 
+    _scan_length: int
+    """Positions that one call of `read` or `behind` scans."""
+
     def __init__(self, epoch: str, partitions: Sequence[Partition], clock_us: Callable[[], int]) -> None:
         self.epoch = epoch
         self.duties: Duties = SoleDuties()
@@ -127,6 +130,19 @@ class Engine(ABC):
     async def refresh(self) -> None:
         # Who alone writes to a log has told everything.
         await trio.lowlevel.checkpoint()
+
+    async def behind(self, wanted: TopicFilter, *, after: int, limit: int) -> Behind:
+        scan = self._scan_range(wanted, after=after, newest=False, length=self._scan_length)
+        if scan.low >= scan.high:
+            await trio.lowlevel.checkpoint()
+            return Behind()
+        scanned_all = scan.end == self.head
+        number, oldest_us = await self._count(wanted, scan, limit + 1)
+        return Behind(min(number, limit), number > limit or not scanned_all, oldest_us)
+
+    @abstractmethod
+    async def _count(self, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
+        """Number of the messages in `scan` that `wanted` selects, up to `limit`, and time of the oldest, or 0."""
 
     def lost_up_to(self, wanted: TopicFilter) -> int:
         return max((partition.lost for partition in self._selected(wanted)), default=0)

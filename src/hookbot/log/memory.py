@@ -72,10 +72,7 @@ class MemoryLog(Engine):
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         await trio.lowlevel.checkpoint()
         scan = self._scan_range(wanted, after=after, newest=newest, length=self._scan_length)
-        parts = [_within(entries, scan, newest=newest) for entries in self._entries]
-        selects = cache(wanted.matches)
-        found = (entry for entry in merge(*parts, key=_position, reverse=newest) if selects(entry[1].topic))
-        return _fill(found, limit, max_bytes, scan.end)
+        return _fill(self._selected_in(scan, wanted, newest=newest), limit, max_bytes, scan.end)
 
     async def position_before(self, time_us: int) -> int:
         await trio.lowlevel.checkpoint()
@@ -96,6 +93,16 @@ class MemoryLog(Engine):
 
     async def probe(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def _count(self, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
+        await trio.lowlevel.checkpoint()
+        found = list(islice(self._selected_in(scan, wanted, newest=False), limit))
+        return len(found), _time_us(found[0]) if found else 0
+
+    def _selected_in(self, scan: ScanRange, wanted: TopicFilter, *, newest: bool) -> Iterator["_Entry"]:
+        parts = [_within(entries, scan, newest=newest) for entries in self._entries]
+        selects = cache(wanted.matches)
+        return (entry for entry in merge(*parts, key=_position, reverse=newest) if selects(entry[1].topic))
 
     def _make_room(self) -> None:
         """Delete what exceeds the limits by far: what publishers send in a second may be a gigabyte."""

@@ -18,7 +18,7 @@ from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import postgres_queries as queries
 from .contract import News, Page, SavedCursor, Stored, Unit
-from .engine import Engine, TopicHeads
+from .engine import Engine, ScanRange, TopicHeads
 from .postgres_address import PostgresAddress, require_psycopg
 from .postgres_batch import APPLICATION, NEWS
 from .postgres_connections import Connections, PostgresReaders
@@ -171,6 +171,9 @@ class PostgresLog(Engine):
             await self._look_for_failovers()
             return await self.read(wanted, after=after, limit=limit, max_bytes=max_bytes, newest=newest)
         return page
+
+    async def _count(self, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
+        return await self._readers.do(partial(queries.count_messages, wanted=wanted, scan=scan, limit=limit))
 
     def hole_after(self, position: int) -> int:
         hole = self._failovers.hole_after(position)

@@ -51,6 +51,9 @@ LOAD_PAGE = {
     newest: _FITTING.format(found=_SCAN.format(order=order), order=order)
     for newest, order in ((False, "ASC"), (True, "DESC"))
 }
+_COUNT = f"""
+    SELECT count(*), coalesce(min(time_us), 0) FROM ({_SCAN.format(order="ASC")}) found
+    """
 _NEXT = """
     SELECT * FROM log WHERE position > %(after)b::bigint AND position <= coalesce(%(up_to)b::bigint, position)
     ORDER BY position LIMIT %(limit)b::bigint
@@ -147,6 +150,15 @@ def load_page(
     rows = found.fetchall()
     complete = not rows or len(rows) == rows[0][-1] < limit
     return Page(_messages(epoch, rows), scan.end if complete else rows[-1][0]), lost_of(lost)
+
+
+def count_messages(
+    connection: "Connection[Any]", *, wanted: TopicFilter, scan: ScanRange, limit: int
+) -> tuple[int, int]:
+    """Number of the messages in `scan` that `wanted` selects, up to `limit`, and time of the oldest, 0 without one."""
+    bounds = {"low": scan.low, "high": scan.high, "limit": limit}
+    [(number, oldest_us)] = connection.execute(_COUNT, bounds | _selection(wanted), binary=True)
+    return int(number), int(oldest_us)
 
 
 def load_start(connection: "Connection[Any]", *, primed: int) -> Start:

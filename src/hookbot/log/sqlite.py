@@ -147,6 +147,9 @@ class SqliteLog(Engine):
     async def probe(self) -> None:
         await self._connections.store(_probe)
 
+    async def _count(self, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
+        return await self._connections.read(lambda reader: queries.count_messages(reader, wanted, scan, limit))
+
     def _prime(self, reader: sqlite3.Connection, after: int) -> None:
         try:
             self._heads = TopicHeads(after)

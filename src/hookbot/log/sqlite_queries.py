@@ -178,6 +178,17 @@ def load_page(
     return Page(messages, scan.end if complete else last)
 
 
+def count_messages(connection: sqlite3.Connection, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
+    """Number of the messages in `scan` that `wanted` selects, up to `limit`, and time of the oldest, 0 without one."""
+    condition, topics = _condition(wanted)
+    number, oldest_us = connection.execute(
+        "SELECT count(*), coalesce(min(time_us), 0) FROM"
+        f" (SELECT time_us FROM log WHERE position > ? AND position <= ? AND ({condition}) ORDER BY position LIMIT ?)",
+        (scan.low, scan.high, *topics, limit),
+    ).fetchone()
+    return int(number), int(oldest_us)
+
+
 def trim_partition(
     connection: sqlite3.Connection,
     partition: Partition,
