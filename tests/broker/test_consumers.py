@@ -34,7 +34,7 @@ async def test_listed_are_cursors_and_groups_with_their_lag_and_whether_somebody
         pass
     await hub.publish("b", "a/x", "x")
     async with hub.open("b", cursor="here"):
-        listed = hub.consumers.list()
+        listed = await hub.consumers.list()
 
     assert [(one.kind, one.path, one.name, one.position, one.lag, one.connected) for one in listed] == [
         ("cursor", "/sub/b", "c", hub.id(0), 3, False),
@@ -43,20 +43,48 @@ async def test_listed_are_cursors_and_groups_with_their_lag_and_whether_somebody
     ]
 
 
+@pytest.mark.parametrize("kind", ["cursor", "group"])
+async def test_listed_is_how_many_of_its_own_messages_wait_and_what_is_not_acknowledged(
+    hub: ConsumerHub, kind: ConsumerKind
+) -> None:
+    await hub.publish("t", "other", "t", "t")
+    async with hub.open(**{kind: "c"}, since=FromOldest(), max_unacked=2) as consumer:
+        await take(consumer, 2)
+        [sent] = await hub.consumers.list()
+        (ack if kind == "cursor" else ack_each)(consumer, hub, 1)
+        [acked] = await hub.consumers.list()
+    [left] = await hub.consumers.list()
+
+    assert [(one.behind, one.behind_more, one.unacked) for one in (sent, acked)] == [(3, False, 2), (2, False, 1)]
+    # Nobody may acknowledge any more what a cursor has sent; the next members of a group may.
+    assert (left.behind, left.unacked) == (2, 0 if kind == "cursor" else 1)
+    assert left.behind_s is not None
+
+
+async def test_a_message_that_was_acknowledged_before_an_older_one_is_not_unacknowledged(hub: ConsumerHub) -> None:
+    await hub.publish("t", "t", "t")
+    async with hub.open(group="g", since=FromOldest()) as member:
+        await take(member, 3)
+        ack_each(member, hub, 2)
+        [listed] = await hub.consumers.list()
+
+    assert listed.unacked == 2
+
+
 @pytest.mark.parametrize("path", ["/a", "/sub/a"])
 async def test_listed_are_those_of_one_path_however_it_is_written(hub: ConsumerHub, path: str) -> None:
     async with hub.open("a", cursor="c"), hub.open("a/", cursor="c"), hub.open("a b", cursor="c"):
         pass
 
-    assert [one.path for one in hub.consumers.list(path)] == ["/sub/a"]
-    assert [one.path for one in hub.consumers.list("/sub/a b")] == ["/sub/a b"]
+    assert [one.path for one in await hub.consumers.list(path)] == ["/sub/a"]
+    assert [one.path for one in await hub.consumers.list("/sub/a b")] == ["/sub/a b"]
 
 
 async def test_a_path_that_is_none_is_refused(hub: ConsumerHub) -> None:
     with pytest.raises(NotFound):
-        hub.consumers.list("/status")
+        await hub.consumers.list("/status")
     with pytest.raises(InvalidTopic):
-        hub.consumers.list("/sub//a")
+        await hub.consumers.list("/sub//a")
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
@@ -73,6 +101,32 @@ async def test_a_moved_one_goes_on_from_where_it_was_moved_to_backwards_or_forwa
     assert await hub.saved(kind) == {f"{kind} /sub/t c": 1}
     async with hub.open(**{kind: "c"}) as consumer:
         assert await take(consumer, 2) == [2, 3]
+
+
+@pytest.mark.parametrize("first", [1, 4])
+async def test_one_is_moved_so_that_it_begins_with_a_message(hub: ConsumerHub, first: int) -> None:
+    async with hub.open(cursor="c"):
+        await hub.publish("t", "other", "t", "t")
+
+    since = await hub.consumers.starting_with("/sub/t", hub.id(first))
+    moved = await hub.consumers.move("cursor", "/sub/t", "c", since)
+
+    assert moved.behind == {1: 3, 4: 1}[first]
+    async with hub.open(cursor="c") as cursor:
+        assert (await take(cursor, 1))[0] == first
+
+
+async def test_none_begins_with_what_is_no_message_of_its_own(hub: ConsumerHub) -> None:
+    await hub.publish("t", "other", "t")
+    await hub.trim(2)
+
+    for id in (hub.id(0), hub.id(1), hub.id(2), hub.id(4), "abcdefgh-000000000000003"):
+        with pytest.raises(NotFound, match=f"the log has no message {id} for '/sub/t'"):
+            await hub.consumers.starting_with("/t", id)
+    with pytest.raises(Refused, match="not a message id"):
+        await hub.consumers.starting_with("/sub/t", "3")
+    with pytest.raises(NotFound):
+        await hub.consumers.starting_with("/status", hub.id(3))
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
@@ -103,7 +157,7 @@ async def test_who_is_connected_to_a_deleted_one_is_closed_for_good(hub: Consume
         await hub.consumers.delete(kind, "/sub/t", "c")
 
     assert heard == [(4001, f"the {kind} c was deleted")]
-    assert hub.consumers.list() == []
+    assert await hub.consumers.list() == []
     assert await hub.log.cursors() == []
 
 
@@ -134,7 +188,7 @@ async def test_a_connection_that_waited_for_a_cursor_that_is_deleted_recreates_i
         await hub.consumers.delete("cursor", "/sub/t", "c")
         await opened.wait()
 
-    assert [one.name for one in hub.consumers.list()] == ["c"]
+    assert [one.name for one in await hub.consumers.list()] == ["c"]
 
 
 @pytest.mark.parametrize("path", ["/sub/t", "/sub/other"])

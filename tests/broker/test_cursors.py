@@ -232,7 +232,7 @@ async def test_a_connection_that_was_taken_over_does_not_free_the_cursor_by_leav
     await first.__aenter__()
     async with hub.open(cursor="c", takeover=True) as second:
         await first.__aexit__(None, None, None)
-        assert hub.consumers.list()[0].connected
+        assert (await hub.consumers.list())[0].connected
         await hub.publish("t")
         assert await take(second, 1) == [1]
 
@@ -291,10 +291,10 @@ async def test_a_connected_cursor_moves_over_what_is_not_of_its_subscription(hub
         await hub.publish("other", "other")
         assert cursor.skip_unwanted() == 3  # all of it was sent
 
-        assert hub.consumers.list()[0].position == hub.id(0)
+        assert (await hub.consumers.list())[0].position == hub.id(0)
         ack(cursor, hub, 1)
         assert cursor.skip_unwanted() == 3
-        assert hub.consumers.list()[0].position == hub.id(3)
+        assert (await hub.consumers.list())[0].position == hub.id(3)
 
 
 async def test_what_waits_for_room_is_not_told_as_sent(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
@@ -313,7 +313,7 @@ async def test_the_id_of_a_heartbeat_may_be_acknowledged(hub: ConsumerHub) -> No
 
         ack(cursor, hub, cursor.skip_unwanted())
 
-    assert hub.consumers.list()[0].lag == 0
+    assert (await hub.consumers.list())[0].lag == 0
 
 
 async def test_a_gap_is_told_when_retention_has_overtaken_a_cursor_and_again_until_something_is_acknowledged(

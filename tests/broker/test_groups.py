@@ -208,4 +208,4 @@ async def test_a_member_of_a_deleted_group_that_leaves_late_does_not_end_the_new
             await hub.publish("t")
             assert await take(member, 1) == [1]
             async with join(hub):
-                assert len(hub.consumers.list()) == 1
+                assert len(await hub.consumers.list()) == 1

@@ -289,7 +289,7 @@ async def test_a_path_has_room_for_so_many_cursors_and_groups(hub: ConsumerHub, 
         async with hub.open(cursor="more"):
             pass
     async with hub.open(cursor="c0"), hub.open("elsewhere", cursor="more"):
-        assert len(hub.consumers.list("/sub/t")) == MAX_PER_PATH
+        assert len(await hub.consumers.list("/sub/t")) == MAX_PER_PATH
 
 
 async def test_a_new_cursor_whose_connection_breaks_before_an_ack_is_told_of_the_gap_again(

@@ -335,13 +335,15 @@ async def test_every_hub_lists_all(
         await trio.sleep(1)
         if in_use:
             await b.consumers.refresh()
-            [info] = b.consumers.list()
+            [info] = await b.consumers.list()
     if not in_use:
         await given_up(family)
         await b.consumers.refresh()
-        [info] = b.consumers.list("/sub/t")
+        [info] = await b.consumers.list("/sub/t")
 
-    assert (info.name, info.position, info.lag, info.connected) == ("c", b.id(1), 1, in_use)
+    assert (info.name, info.position, info.lag, info.behind, info.connected) == ("c", b.id(1), 1, 1, in_use)
+    # Only the hub that serves it knows what it has sent.
+    assert info.unacked == (None if in_use else 0)
 
 
 async def test_every_hub_moves_and_deletes_all(
@@ -452,7 +454,7 @@ async def test_a_move_by_a_hub_that_loses_the_cursor_meanwhile_is_refused_and_le
         await a.consumers.move("cursor", "/sub/t", "c", SinceTime(START_US * 2))
     await b.consumers.move("cursor", "/sub/t", "c", FromOldest())
     await a.consumers.refresh()
-    [info] = a.consumers.list()
+    [info] = await a.consumers.list()
 
     assert info.position == a.id(0)
 

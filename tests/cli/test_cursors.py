@@ -1,11 +1,13 @@
 """``hookbot cursors``."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hookbot.cli.cursors import behind_of
 from hookbot.testing import KEY
 from support.commands import Caller
 from support.hubs import ThreadHub
@@ -36,9 +38,9 @@ def test_cursors_and_groups_are_listed_with_how_far_they_are_behind(
     code, out, _ = call("cursors", "list", "--url", thread.url_for(MINE), "--path", listened)
     heading, cursor, group = out.decode().splitlines()
     assert code == 0
-    assert heading.split() == ["KIND", "PATH", "NAME", "LAG", "CONNECTED", "USED", "POSITION"]
-    assert cursor.split()[:5] == ["cursor", listened, "c", "2", "no"]
-    assert group.split()[:5] == ["group", listened, "g", "2", "no"]
+    assert heading.split() == ["KIND", "PATH", "NAME", "BEHIND", "LAG", "CONNECTED", "USED", "POSITION"]
+    assert re.fullmatch(rf"cursor +{listened} +c +2 \(\d+s\) +2 +no .*", cursor)
+    assert re.fullmatch(rf"group +{listened} +g +2 \(\d+s\) +2 +no .*", group)
 
 
 def test_a_cursor_is_moved_and_goes_on_from_there(thread: ThreadHub, call: Caller, listened: str) -> None:
@@ -49,6 +51,29 @@ def test_a_cursor_is_moved_and_goes_on_from_there(thread: ThreadHub, call: Calle
     lags = {kind: row["lag"] for kind, row in listed(call, thread, listened).items()}
     assert lags["cursor"] == 0
     assert lags["group"] >= 3
+
+
+def test_a_cursor_is_moved_so_that_it_begins_with_a_message(
+    thread: ThreadHub, call: Caller, listened: str, sub: str
+) -> None:
+    [first, *_] = map(json.loads, call("listen", "--json", "--no-follow", sub)[1].splitlines())
+    code, _, err = call("cursors", "move", "--url", thread.url_for("/"), "--from", first["id"], listened, "c")
+    assert code == 0, err
+    assert listed(call, thread, listened)["cursor"]["behind"] == 3
+
+
+@pytest.mark.parametrize(
+    ("counted", "text"),
+    [
+        ({"behind": 0, "behind_more": False, "behind_s": 0.0}, "0"),
+        ({"behind": 10000, "behind_more": True, "behind_s": 7300.5}, "10000+ (2h)"),
+        ({"behind": None, "behind_more": False, "behind_s": None}, "?"),
+        ({}, "?"),
+        ({"behind": 7, "behind_s": [1e999]}, "7"),
+    ],
+)
+def test_what_was_not_counted_is_not_known(counted: dict[str, Any], text: str) -> None:
+    assert behind_of(counted) == text
 
 
 def test_a_group_is_deleted_and_the_cursor_stays(thread: ThreadHub, call: Caller, listened: str) -> None:
@@ -87,7 +112,8 @@ def test_a_stored_key_opens_only_a_hub_on_this_machine(thread: ThreadHub, call: 
     [
         (["list"], 2, "Missing option '--url'"),
         (["list", "--url", "http://127.0.0.1:1"], 4, "Connection refused"),
-        (["move", "--url", "{root}", "/sub/a", "c"], 2, "Missing option '--since'"),
+        (["move", "--url", "{root}", "/sub/a", "c"], 2, "Needs either --since or --from."),
+        (["move", "--url", "{root}", "--since", "all", "--from", "x", "/sub/a", "c"], 2, "Needs either --since or"),
         (["move", "--url", "{root}", "--since", "soon", "/sub/a", "c"], 3, "since must be an id"),
         (["list", "--url", "{root}", "--path", "/pub/a"], 3, "/pub/a"),
         (["list", "--url", "nonsense"], 3, "a URL must begin with"),

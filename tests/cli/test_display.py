@@ -11,7 +11,7 @@ import click
 import pytest
 
 from hookbot.cli import display as showing
-from hookbot.cli.display import log_to_stderr, show, size_of, table, to_json
+from hookbot.cli.display import age_of, log_to_stderr, show, size_of, table, to_json
 from hookbot.protocol.message import MAX_TIME_US, Message, Verified
 from support.commands import kept_logging, on_terminal
 
@@ -138,6 +138,13 @@ def test_json_that_would_take_long_to_read_is_shown_as_it_is(body: bytes) -> Non
 )
 def test_sizes_are_for_people(size: int, shown: str) -> None:
     assert size_of(size) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "0s"), (59.0, "59s"), (60.0, "1m"), (7199.0, "1h"), (86400.0 * 40, "40d")]
+)
+def test_an_age_is_in_its_largest_unit(seconds: float, shown: str) -> None:
+    assert age_of(seconds) == shown
 
 
 def test_a_table_has_aligned_columns_and_nothing_that_controls_the_terminal() -> None:

@@ -61,6 +61,8 @@ class Claim:
         """Reason of the revocation, or None before."""
         self.skip_unwanted: Callable[[], object] = lambda: None
         """Moves the position past messages of other topics; set by the holder of the claim."""
+        self.unacked: Callable[[], int] = lambda: 0
+        """Number of messages that were sent and not acknowledged; set by the holder of the claim."""
         self._working: set[trio.CancelScope] = set()
 
     def end(self, reason: Ended) -> None:

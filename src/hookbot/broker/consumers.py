@@ -2,18 +2,19 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import trio
 
-from ..errors import Ended, NotFound
+from ..errors import Ended, NotFound, Refused
 from ..log.duties import SoleDuties
-from ..protocol.message import format_id, wall_clock_us
+from ..protocol.message import format_id, parse_id, wall_clock_us
 from ..protocol.paths import path_of, wanted_at
-from ..protocol.since import Since
+from ..protocol.since import AfterId, Since
 from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GONE, TRY_AGAIN_LATER
+from .backlogs import measure
 from .broker import Broker
 from .claims import ConsumerId, ConsumerKind
 from .consumer_state import ConsumerState
@@ -50,6 +51,12 @@ class ConsumerInfo:
     connected: bool
     used_us: int
     """Time of the last use, in microseconds since 1970; during a connection it is up to a day old."""
+    unacked: int | None
+    """Number of messages that were sent and not acknowledged; None if another hub serves it."""
+    behind: int | None = None
+    """Number of its own messages after the position, as far as they were counted; see `Backlog`."""
+    behind_more: bool = False
+    behind_s: float | None = None
 
 
 @asynccontextmanager
@@ -104,11 +111,29 @@ class Consumers:
         """
         return self._groups.open(request) if request.group else open_cursor(self._positions, request)
 
-    def list(self, path: str | None = None) -> Sequence[ConsumerInfo]:
+    async def list(self, path: str | None = None) -> Sequence[ConsumerInfo]:
         """All cursors and groups, or those of one path; raises `Refused` if it is not the path of a subscription."""
         wanted = None if path is None else path_of(wanted_at(path))
         states = [state for state in self._positions.all() if wanted in (None, state.id.path)]
-        return [self._info(state) for state in sorted(states, key=lambda state: state.id)]
+        return await self._describe(sorted(states, key=lambda state: state.id))
+
+    async def starting_with(self, path: str, id: str) -> Since:
+        """The `since` with which `move` has a cursor or a group of a path begin with one of its messages.
+
+        Raises `NotFound` if there is no such message, `Refused` if `id` or `path` is none, and `Unavailable` if the
+        log fails.
+        """
+        wanted, log = wanted_at(path), self._positions.broker.log
+        try:
+            epoch, position = parse_id(id)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        # Another hub may have stored it.
+        await log.refresh()
+        page = await log.read(wanted, after=position - 1, limit=1, max_bytes=1)
+        if not page.messages or page.messages[0].id != id:
+            raise NotFound(f"the log has no message {id} for {path_of(wanted)!r}")
+        return AfterId(epoch, position - 1)
 
     async def move(
         self, kind: ConsumerKind, path: str, name: str, since: Since | None, *, takeover: bool = False
@@ -122,7 +147,8 @@ class Consumers:
         id = await self._find(kind, path, name, takeover)
         start = await self._positions.broker.start_at(since, id.wanted)
         moved = Ended(TRY_AGAIN_LATER, f"the {kind} {name} was moved; reconnect to resume from there")
-        return self._info(await self._positions.move(id, start.position, moved))
+        [info] = await self._describe([await self._positions.move(id, start.position, moved)])
+        return info
 
     async def delete(self, kind: ConsumerKind, path: str, name: str, *, takeover: bool = False) -> None:
         """Delete a cursor or a group, and close its connections for good.
@@ -140,16 +166,25 @@ class Consumers:
         await self._positions.hold(id, takeover=takeover)
         return id
 
+    async def _describe(self, states: Sequence[ConsumerState]) -> Sequence[ConsumerInfo]:
+        infos = [self._info(state) for state in states]
+        readers = [(state.id.wanted, state.position) for state in states]
+        backlogs = await measure(self._positions.broker, readers)
+        return [replace(info, **backlogs[reader]._asdict()) for info, reader in zip(infos, readers, strict=True)]
+
     def _info(self, state: ConsumerState) -> ConsumerInfo:
         positions, id = self._positions, state.id
         if claim := positions.claims.find(id):
             claim.skip_unwanted()
+        elsewhere = positions.is_used_elsewhere(id)
+        unacked = claim.unacked() if claim else len(state.sent_unacked)
         return ConsumerInfo(
             kind=id.kind,
             path=id.path,
             name=id.name,
             position=format_id(positions.broker.log.epoch, state.position),
             lag=max(0, positions.broker.head - state.position),
-            connected=claim is not None or positions.is_used_elsewhere(id),
+            connected=claim is not None or elsewhere,
             used_us=state.used_us,
+            unacked=None if elsewhere else unacked,
         )

@@ -66,6 +66,7 @@ class CursorConsumer:
         self._subscription = subscription
         self._ready: deque[Entry | Gap] = deque([gap] if gap else ())
         self._unacked: deque[int] = deque()
+        claim.unacked = self._unacked.__len__
         # Position of the last gap sent. The cursor stays before it until a message after it is acknowledged, so that
         # the next connection is sent the gap again if this one breaks first.
         self._gap = 0

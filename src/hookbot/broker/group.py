@@ -52,6 +52,7 @@ class Group:
         self._demand = trio.Event()
         self._reading = trio.CancelScope()
         claim.skip_unwanted = self.skip_unwanted
+        claim.unacked = leases.count_unacked
         state.acked = leases.acked
 
     async def read_on_demand(self) -> None:

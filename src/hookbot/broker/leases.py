@@ -205,6 +205,10 @@ class Leases:
                     self._give_back(one)
         return ended
 
+    def count_unacked(self) -> int:
+        """Number of messages that were sent to a client and are not acknowledged."""
+        return sum(item.sent for item in self._items.values())
+
     def sent(self, limit: int) -> Collection[int]:
         """Positions of the oldest `limit` messages that were sent to a client and are not acknowledged."""
         return frozenset(islice((position for position, item in self._items.items() if item.sent), limit))

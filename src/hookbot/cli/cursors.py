@@ -10,7 +10,7 @@ import click
 from ..protocol.paths import CURSORS
 from ..standard_files import printing_of
 from .credentials import key_for
-from .display import table, to_json
+from .display import age_of, table, to_json
 from .parameters import Given, cafile, data_dir, with_options
 
 _URL = click.option(
@@ -21,7 +21,7 @@ _of_one = with_options(
     click.argument("name"),
     click.option("--group", "kind", flag_value="group", default="cursor", help="NAME is a group, not a cursor."),
 )
-COLUMNS = ("kind", "path", "name", "lag", "connected", "used", "position")
+COLUMNS = ("kind", "path", "name", "behind", "lag", "connected", "used", "position")
 
 
 def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
@@ -63,7 +63,8 @@ def cursors() -> None:
 def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
     """List cursors and groups, with their positions.
 
-    LAG is the number of messages, of any topic, that were stored after the position.
+    BEHIND is the number of its messages after the position, and the age of the oldest. LAG is the number of messages,
+    of any topic, that were stored after the position.
 
     \b
     Example:
@@ -78,11 +79,10 @@ def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
 @cursors.command()
 @_of_a_hub
 @_of_one
-@click.option(
-    "--since", required=True, metavar="WHEN", help="New position: an id, 90s, 10m, 2h, 7d, a time, all, or now."
-)
-def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str) -> None:
-    """Move the cursor NAME of the subscription PATH.
+@click.option("--since", metavar="WHEN", help="New position: an id, 90s, 10m, 2h, 7d, a time, all, or now.")
+@click.option("--from", "first", metavar="ID", help="Message that it gets again, with all that follow.")
+def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str | None, first: str | None) -> None:
+    """Move the cursor NAME of the subscription PATH: after what --since says, or before a message of it, --from.
 
     A connected client is disconnected, and resumes from the new position.
 
@@ -92,7 +92,10 @@ def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str) -
     """
     from ..client.http import rows
 
-    moved = {"cursors": [ask("POST", kind=kind, path=path, name=name, since=since)]}
+    where = {name: value for name, value in (("since", since), ("from", first)) if value is not None}
+    if len(where) != 1:
+        raise click.UsageError("Needs either --since or --from.")
+    moved = {"cursors": [ask("POST", kind=kind, path=path, name=name, **where)]}
     with printing_of("the cursor is moved"):
         click.echo(table(COLUMNS, map(_shown, rows(moved, "cursors"))))
 
@@ -114,4 +117,15 @@ def delete(ask: Callable[..., Any], path: str, name: str, kind: str) -> None:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     used = str(row.get("used"))[:19].replace("T", " ")
-    return {**row, "connected": "yes" if row.get("connected") else "no", "used": f"{used} UTC"}
+    connected = "yes" if row.get("connected") else "no"
+    return {**row, "behind": behind_of(row), "connected": connected, "used": f"{used} UTC"}
+
+
+def behind_of(row: dict[str, Any]) -> str:
+    """Text of how far a cursor or a group is behind: messages of its own, and the age of the oldest."""
+    number, age_s = row.get("behind"), row.get("behind_s")
+    if number is None:
+        return "?"
+    more = "+" if row.get("behind_more") else ""
+    age = f" ({age_of(age_s)})" if isinstance(age_s, float) and age_s else ""
+    return f"{number}{more}{age}"

@@ -60,6 +60,14 @@ def size_of(size: int) -> str:
     return f"{size} B"
 
 
+def age_of(seconds: float) -> str:
+    """Text of an age in its largest unit, of those that durations have."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
 def table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows as aligned columns below their names; characters that control a terminal are escaped."""
     cells = [[column.upper() for column in columns], *([_cell(row.get(column)) for column in columns] for row in rows)]

@@ -34,12 +34,16 @@ async def test_a_cursor_is_listed_moved_and_deleted(tmp_path: Path) -> None:
 
         [listed] = (await client.get("/hookbot/v1/cursors")).json()["cursors"]
         moved = await client.post("/hookbot/v1/cursors", params={**query, "since": "now"})
+        back = await client.post("/hookbot/v1/cursors", params={**query, "from": listed["position"][:-1] + "1"})
         gone = await client.delete("/hookbot/v1/cursors", params=query)
         again = await client.delete("/hookbot/v1/cursors", params=query)
         none = (await client.get("/hookbot/v1/cursors", params={"path": "/sub/a"})).json()["cursors"]
 
     assert (listed["path"], listed["name"], listed["lag"], listed["connected"]) == ("/sub/a", "c", 1, False)
-    assert moved.json()["lag"] == 0
+    assert (listed["behind"], listed["behind_more"], listed["unacked"]) == (1, False, 0)
+    assert listed["behind_s"] >= 0
+    assert (moved.json()["lag"], moved.json()["behind"], moved.json()["behind_s"]) == (0, 0, 0)
+    assert (back.status_code, back.json()["behind"]) == (200, 1)
     assert (gone.status_code, again.status_code, none) == (200, 404, [])
 
 
@@ -64,3 +68,18 @@ async def test_a_parameter_of_a_cursor_is_known_where_it_has_a_meaning(tmp_path:
         answer = await client.request(method, "/hookbot/v1/cursors", params={name: "x"})
 
     assert (answer.status_code, answer.text.partition(":")[0]) == (400, f"unknown query parameter '{name}'")
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({}, "the query parameter since is missing; add ?since=...\n"),
+        ({"since": "all", "from": "x"}, "the query parameters since and from exclude each other; say one of them\n"),
+        ({"from": "x"}, "not a message id: 'x'\n"),
+    ],
+)
+async def test_a_cursor_is_moved_to_one_place_that_there_is(tmp_path: Path, query: dict[str, str], text: str) -> None:
+    async with hub(tmp_path) as (_, client):
+        answer = await client.post("/hookbot/v1/cursors", params={"path": "/sub/a", "name": "c", **query})
+
+    assert (answer.status_code, answer.text) == (400, text)

@@ -9,10 +9,10 @@ from quart import Response
 
 from ...broker.claims import ConsumerKind
 from ...broker.consumers import ConsumerInfo
-from ...errors import HeldElsewhere, HookbotError
+from ...errors import HeldElsewhere, HookbotError, Refused
 from ...protocol.message import format_time
 from ...protocol.paths import CURSORS, wanted_at
-from ...protocol.since import parse_since
+from ...protocol.since import Since, parse_since
 from ..relay import is_relayed, relay_request
 from ..services import Services
 from .operations import Api, Asked, Parameter
@@ -23,7 +23,10 @@ _ONE = (
     Parameter("path", _PATH.description, required=True),
     Parameter("name", "Its name", required=True),
 )
-_SINCE = Parameter("since", "Where to move it: an id, a duration, a time, all, or now", required=True)
+_TO = (
+    Parameter("since", "Where to move it: an id, a duration, a time, all, or now"),
+    Parameter("from", "In place of since: the id of the message that it gets again, with all that follow"),
+)
 
 logger = logging.getLogger(__package__)
 
@@ -36,6 +39,10 @@ class Cursor(TypedDict):
     name: str
     position: str
     lag: int
+    behind: int
+    behind_more: bool
+    behind_s: float
+    unacked: int | None
     connected: bool
     used: str
 
@@ -51,14 +58,13 @@ def add_cursors(api: Api, services: Services) -> None:
 
     async def list_(asked: Asked) -> Mapping[str, Any]:
         await services.consumers.refresh()
-        listed = services.consumers.list(asked.get("path"))
+        listed = await services.consumers.list(asked.get("path"))
         return {"cursors": [_to_json(info) for info in listed if asked.scope.sees_all(wanted_at(info.path))]}
 
     async def move(asked: Asked) -> Mapping[str, Any] | Response:
         """Connected clients continue from the new position."""
         kind, path, name = _named(asked)
-        since = asked.need("since")
-        start = None if since == "now" else parse_since(since, now_us=int(services.access.now_s * 1e6))
+        start = await _read_start(services, asked, path)
 
         async def act(takeover: bool) -> Mapping[str, Any]:
             return _to_json(await services.consumers.move(kind, path, name, start, takeover=takeover))
@@ -76,7 +82,7 @@ def add_cursors(api: Api, services: Services) -> None:
         return await _where_served(services, asked, act)
 
     api.add("GET", CURSORS, list_, "List cursors and groups", parameters=[_PATH], answer=Cursors)
-    api.add("POST", CURSORS, move, "Move a cursor or a group", parameters=[*_ONE, _SINCE], answer=Cursor)
+    api.add("POST", CURSORS, move, "Move a cursor or a group", parameters=[*_ONE, *_TO], answer=Cursor)
     api.add("DELETE", CURSORS, delete, "Delete a cursor or a group", parameters=_ONE, answer=dict[str, Any])
 
 
@@ -86,6 +92,16 @@ def _named(asked: Asked) -> tuple[ConsumerKind, str, str]:
     path, name = asked.need("path"), asked.need("name")
     asked.scope.check_manages(path)
     return kind, path, name  # type: ignore[return-value]
+
+
+async def _read_start(services: Services, asked: Asked, path: str) -> Since | None:
+    """Where a cursor is moved to: to the time or the id of `since`, or so that it begins with the message `from`."""
+    if first := asked.get("from"):
+        if asked.get("since"):
+            raise Refused("the query parameters since and from exclude each other; say one of them")
+        return await services.consumers.starting_with(path, first)
+    since = asked.need("since")
+    return None if since == "now" else parse_since(since, now_us=int(services.access.now_s * 1e6))
 
 
 async def _where_served(
