@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from operator import itemgetter
 from typing import NamedTuple
 
 import trio
 
 from ..errors import Damaged, Unavailable
-from ..log.contract import Behind
 from ..protocol.topics import TopicFilter
 from .broker import Broker
 
@@ -23,26 +23,27 @@ Reader = tuple[TopicFilter, int]
 class Backlog(NamedTuple):
     """Messages that wait for a reader. None is for what was not counted."""
 
-    behind: int | None = None
-    behind_more: bool = False
+    behind: int | None
+    behind_more: bool
     """True if there may be more than were counted."""
-    behind_s: float | None = None
+    behind_s: float | None
     """Age of the oldest in seconds; 0 if none was counted."""
+
+
+NOTHING = Backlog(0, False, 0.0)
+UNCOUNTED = Backlog(None, False, None)
 
 
 async def measure(broker: Broker, readers: Iterable[Reader]) -> Mapping[Reader, Backlog]:
     """Backlog of each reader. Those furthest behind come first: some may not be counted in time, or cannot be read."""
-    now_us = broker.clock()
-    oldest_first = sorted(set(readers), key=lambda reader: reader[1])
-    backlogs = dict.fromkeys(oldest_first, Backlog())
+    await trio.lowlevel.checkpoint()
+    head, now_us = broker.head, broker.clock()
+    backlogs = {reader: NOTHING if reader[1] >= head else UNCOUNTED for reader in readers}
+    before_head = [reader for reader, backlog in backlogs.items() if backlog is UNCOUNTED]
     with trio.move_on_after(COUNTING_S), suppress(Unavailable):
-        for wanted, position in oldest_first:
+        for wanted, position in sorted(before_head, key=itemgetter(1)):
             with suppress(Damaged):
                 found = await broker.log.behind(wanted, after=position, limit=COUNT_LIMIT)
-                backlogs[wanted, position] = _backlog(found, now_us)
+                age_us = max(0, now_us - found.oldest_us) if found.number else 0
+                backlogs[wanted, position] = Backlog(found.number, found.more, age_us / 1_000_000)
     return backlogs
-
-
-def _backlog(found: Behind, now_us: int) -> Backlog:
-    age_us = max(0, now_us - found.oldest_us) if found.number else 0
-    return Backlog(found.number, found.more, age_us / 1_000_000)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -14,7 +14,7 @@ from ..protocol.paths import path_of, wanted_at
 from ..protocol.since import AfterId, Since
 from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GONE, TRY_AGAIN_LATER
-from .backlogs import measure
+from .backlogs import Backlog, Reader, measure
 from .broker import Broker
 from .claims import ConsumerId, ConsumerKind
 from .consumer_state import ConsumerState
@@ -23,6 +23,7 @@ from .groups import Groups
 from .history import MessageSource
 from .positions import Positions
 from .shared_positions import SharedPositions
+from .time_slices import TimeSlice
 
 
 class Consumer(MessageSource, Protocol):
@@ -53,10 +54,10 @@ class ConsumerInfo:
     """Time of the last use, in microseconds since 1970; during a connection it is up to a day old."""
     unacked: int | None
     """Number of messages that were sent and not acknowledged; None if another hub serves it."""
-    behind: int | None = None
+    behind: int | None
     """Number of its own messages after the position, as far as they were counted; see `Backlog`."""
-    behind_more: bool = False
-    behind_s: float | None = None
+    behind_more: bool
+    behind_s: float | None
 
 
 @asynccontextmanager
@@ -167,24 +168,35 @@ class Consumers:
         return id
 
     async def _describe(self, states: Sequence[ConsumerState]) -> Sequence[ConsumerInfo]:
-        infos = [self._info(state) for state in states]
-        readers = [(state.id.wanted, state.position) for state in states]
+        time_slice = TimeSlice()
+        readers: list[Reader] = []
+        for state in states:
+            await time_slice.yield_if_over()
+            if claim := self._positions.claims.find(state.id):
+                claim.skip_unwanted()
+            readers.append((state.id.wanted, state.position))
         backlogs = await measure(self._positions.broker, readers)
-        return [replace(info, **backlogs[reader]._asdict()) for info, reader in zip(infos, readers, strict=True)]
+        time_slice.begin()
+        infos: list[ConsumerInfo] = []
+        for state, reader in zip(states, readers, strict=True):
+            await time_slice.yield_if_over()
+            infos.append(self._info(state, reader[1], backlogs[reader]))
+        return infos
 
-    def _info(self, state: ConsumerState) -> ConsumerInfo:
+    def _info(self, state: ConsumerState, position: int, backlog: Backlog) -> ConsumerInfo:
         positions, id = self._positions, state.id
-        if claim := positions.claims.find(id):
-            claim.skip_unwanted()
-        elsewhere = positions.is_used_elsewhere(id)
+        claim, elsewhere = positions.claims.find(id), positions.is_used_elsewhere(id)
         unacked = claim.unacked() if claim else len(state.sent_unacked)
         return ConsumerInfo(
             kind=id.kind,
             path=id.path,
             name=id.name,
-            position=format_id(positions.broker.log.epoch, state.position),
-            lag=max(0, positions.broker.head - state.position),
+            position=format_id(positions.broker.log.epoch, position),
+            lag=max(0, positions.broker.head - position),
             connected=claim is not None or elsewhere,
             used_us=state.used_us,
             unacked=None if elsewhere else unacked,
+            behind=backlog.behind,
+            behind_more=backlog.behind_more,
+            behind_s=backlog.behind_s,
         )
