@@ -1,51 +1,21 @@
 """``hookbot cursors``: the cursors and groups that a hub remembers."""
 
-from collections.abc import Callable
-from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..protocol.paths import CURSORS
 from ..standard_files import printing_of
-from .credentials import key_for
 from .display import age_of, table, to_json
-from .parameters import Given, cafile, data_dir, with_options
+from .hub_api import Ask, of_a_hub
+from .parameters import with_options
 
-_URL = click.option(
-    "--url", "-u", envvar="HOOKBOT_URL", required=True, metavar="URL", help="URL of the hub, with a token."
-)
 _of_one = with_options(
     click.argument("path"),
     click.argument("name"),
     click.option("--group", "kind", flag_value="group", default="cursor", help="NAME is a group, not a cursor."),
 )
 COLUMNS = ("kind", "path", "name", "behind", "lag", "connected", "used", "position")
-
-
-def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator that adds the options for the hub. The command receives a function that sends a request to the hub."""
-
-    @with_options(_URL, data_dir, cafile)
-    @wraps(command)
-    @click.pass_obj
-    def described(given: Given, /, url: str, data_dir: Path, cafile: Path | None, **others: Any) -> None:
-        import trio
-
-        from ..client.address import Address
-        from ..client.http import ask
-        from ..routers.hub_url import HubUrl
-
-        hub = Address.parse(url)
-        address = HubUrl(hub, key_for(given, data_dir, hub)).at(CURSORS)
-
-        async def ask_hub(method: str, query: dict[str, str]) -> Any:
-            return await ask(address, method, query=query, ca_file=cafile)
-
-        command(lambda method, **query: trio.run(ask_hub, method, query), **others)
-
-    return described
 
 
 @click.group()
@@ -57,10 +27,10 @@ def cursors() -> None:
 
 
 @cursors.command("list")
-@_of_a_hub
+@of_a_hub
 @click.option("--path", metavar="PATH", help="List only those of this subscription, such as /sub/deploy.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
+def list_(ask: Ask, path: str | None, as_json: bool) -> None:
     """List cursors and groups, with their positions.
 
     BEHIND is the number of its messages after the position, and the age of the oldest. LAG is the number of messages,
@@ -72,16 +42,16 @@ def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
     """
     from ..client.http import rows
 
-    found = rows(ask("GET", **({"path": path} if path else {})), "cursors")
+    found = rows(ask("GET", CURSORS, **({"path": path} if path else {})), "cursors")
     click.echo(to_json(found) if as_json else table(COLUMNS, map(_shown, found)))
 
 
 @cursors.command()
-@_of_a_hub
+@of_a_hub
 @_of_one
 @click.option("--since", metavar="WHEN", help="New position: an id, 90s, 10m, 2h, 7d, a time, all, or now.")
 @click.option("--from", "first", metavar="ID", help="Message that it gets again, with all that follow.")
-def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str | None, first: str | None) -> None:
+def move(ask: Ask, path: str, name: str, kind: str, since: str | None, first: str | None) -> None:
     """Move the cursor NAME of the subscription PATH: after what --since says, or before a message of it, --from.
 
     A connected client is disconnected, and resumes from the new position.
@@ -95,15 +65,15 @@ def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str | 
     where = {name: value for name, value in (("since", since), ("from", first)) if value is not None}
     if len(where) != 1:
         raise click.UsageError("Needs either --since or --from.")
-    moved = {"cursors": [ask("POST", kind=kind, path=path, name=name, **where)]}
+    moved = {"cursors": [ask("POST", CURSORS, kind=kind, path=path, name=name, **where)]}
     with printing_of("the cursor is moved"):
         click.echo(table(COLUMNS, map(_shown, rows(moved, "cursors"))))
 
 
 @cursors.command()
-@_of_a_hub
+@of_a_hub
 @_of_one
-def delete(ask: Callable[..., Any], path: str, name: str, kind: str) -> None:
+def delete(ask: Ask, path: str, name: str, kind: str) -> None:
     """Delete the cursor NAME of the subscription PATH.
 
     A connected client is disconnected for good.
@@ -112,7 +82,7 @@ def delete(ask: Callable[..., Any], path: str, name: str, kind: str) -> None:
     Example:
       hookbot cursors delete --url https://TOKEN@hub.example.com /sub/deploy laptop
     """
-    ask("DELETE", kind=kind, path=path, name=name)
+    ask("DELETE", CURSORS, kind=kind, path=path, name=name)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

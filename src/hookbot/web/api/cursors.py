@@ -39,9 +39,9 @@ class Cursor(TypedDict):
     name: str
     position: str
     lag: int
-    behind: int
+    behind: int | None
     behind_more: bool
-    behind_s: float
+    behind_s: float | None
     unacked: int | None
     connected: bool
     used: str
