@@ -5,17 +5,14 @@ from typing import Any
 
 import pytest
 
-from hookbot.access.active_subscriptions import ActiveSubscriptions
+from hookbot.access.active_subscriptions import GRANT_ENDED, ActiveSubscriptions
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.errors import TooManyRequests, Unauthorized
 from support import KEY
+from support.subscriptions import Unconnected
 
 AUTHORIZER = Authorizer([KEY], revoked=["gone"])
 PLAIN = Grant(KEY, path="/sub/")
-
-
-def nothing() -> None:
-    """Callback that does nothing."""
 
 
 class Watched(Authorizer):
@@ -41,11 +38,12 @@ def sweep(active: ActiveSubscriptions) -> int:
 
 
 def test_what_is_granted_goes_on() -> None:
-    active, ended = make_active(now_s=99), []
-    for grant in (PLAIN, Grant(KEY, names=("ann",)), Grant(KEY, expires_s=100)):
-        active.add(grant, object(), lambda: ended.append(1))
+    active = make_active(now_s=99)
+    subscriptions = [Unconnected(grant) for grant in (PLAIN, Grant(KEY, names=("ann",)), Grant(KEY, expires_s=100))]
+    for subscription in subscriptions:
+        active.add(subscription)
     assert sweep(active) == 3
-    assert ended == []
+    assert not any(subscription.ended for subscription in subscriptions)
     assert len(active) == 3
 
 
@@ -61,90 +59,92 @@ def test_what_is_granted_goes_on() -> None:
 )
 def test_what_is_no_longer_granted_ends_and_nothing_else(grant: Grant) -> None:
     active = make_active(now_s=100, authorizer=Authorizer([KEY], digests=["sha1"], revoked=["gone"]))
-    ended: list[Grant] = []
-    for which in (PLAIN, grant, grant, Grant(KEY, expires_s=101)):
-        active.add(which, object(), partial(ended.append, which))
+    subscriptions = [Unconnected(which) for which in (PLAIN, grant, grant, Grant(KEY, expires_s=101))]
+    for subscription in subscriptions:
+        active.add(subscription)
     assert sweep(active) == 4
-    assert ended == [grant, grant]
+    assert [subscription.ended for subscription in subscriptions] == [[], [GRANT_ENDED], [GRANT_ENDED], []]
 
 
 def test_what_expires_ends_without_anything_else_being_looked_at() -> None:
-    ended: list[Grant] = []
     authorizer, now_us = Watched([KEY]), [99_000_000]
     active = ActiveSubscriptions(authorizer, clock_us=lambda: now_us[0])
-    soon, later = Grant(KEY, expires_s=100), Grant(KEY, expires_s=200)
-    for which in (PLAIN, soon, later):
-        active.add(which, "key", partial(ended.append, which))
+    soon, later = Unconnected(Grant(KEY, expires_s=100)), Unconnected(Grant(KEY, expires_s=200))
+    for subscription in (Unconnected(PLAIN), soon, later):
+        active.add(subscription)
     assert len(list(active.sweep())) == 2
     now_us[0] = 100_000_000
     assert len(list(active.sweep())) == 2
-    assert ended == [soon]
-    assert authorizer.looked_at == [soon, later] * 2
-    active.remove(soon, "key")
+    assert soon.ended == [GRANT_ENDED]
+    assert not later.ended
+    assert authorizer.looked_at == [soon.grant, later.grant] * 2
+    active.remove(soon)
     assert len(list(active.sweep())) == 1
-    assert authorizer.looked_at[4:] == [later]
+    assert authorizer.looked_at[4:] == [later.grant]
 
 
 def test_a_subscription_may_leave_while_others_are_ended() -> None:
     active, grant = make_active(), Grant("another key")
-    for key in range(3):
-        active.add(grant, key, partial(active.remove, grant, key))
+    for _ in range(3):
+        subscription = Unconnected(grant)
+        subscription.on_end = partial(active.remove, subscription)
+        active.add(subscription)
     assert sweep(active) == 3
     assert len(active) == 0
 
 
 def test_all_may_leave_between_two_of_them() -> None:
-    active, ended = make_active(), []
-    active.add(Grant("one"), 1, lambda: ended.append(1))
-    active.add(Grant("two"), 2, lambda: ended.append(2))
+    active, one, two = make_active(), Unconnected(Grant("one")), Unconnected(Grant("two"))
+    active.add(one)
+    active.add(two)
     active.adopt(make_active())
     steps = active.sweep()
     next(steps)
-    assert ended == [1]
-    active.remove(Grant("one"), 1)
-    active.remove(Grant("two"), 2)
+    assert one.ended
+    active.remove(one)
+    active.remove(two)
     assert list(steps) == []
-    assert ended == [1]
+    assert not two.ended
 
 
 def test_what_is_no_longer_granted_does_not_begin() -> None:
     active = make_active()
     with pytest.raises(Unauthorized):
         active.check(Grant("another key"))
-    with pytest.raises(Unauthorized), active.hold(Grant("another key"), nothing):
+    with pytest.raises(Unauthorized), active.hold(Unconnected(Grant("another key"))):
         """Never reached."""
     assert len(active) == 0
 
 
 def test_there_are_only_so_many_in_all() -> None:
-    active = make_active(max_subscribers=2)
-    active.add(PLAIN, "one", nothing)
+    active, one = make_active(max_subscribers=2), Unconnected(PLAIN)
+    active.add(one)
     active.check(PLAIN)
-    active.add(Grant(KEY, path="/"), "two", nothing)
+    active.add(Unconnected(Grant(KEY, path="/")))
     with pytest.raises(TooManyRequests, match="this hub") as refused:
         active.check(Grant(KEY, path="/other"))
     assert refused.value.retry_after_s > 0
-    active.remove(PLAIN, "one")
+    active.remove(one)
     active.check(PLAIN)
 
 
 def test_there_are_only_so_many_for_a_token_however_it_is_narrowed() -> None:
-    active = make_active(authorizer=Authorizer([KEY, "old"]), max_per_token=2)
-    active.add(PLAIN, "one", nothing)
-    active.add(Grant(KEY, path="/sub/", expires_s=100), "two", nothing)
+    active, one = make_active(authorizer=Authorizer([KEY, "old"]), max_per_token=2), Unconnected(PLAIN)
+    active.add(one)
+    active.add(Unconnected(Grant(KEY, path="/sub/", expires_s=100)))
     for same in (PLAIN, Grant(KEY, path="/sub/", live_only=True)):
         with pytest.raises(TooManyRequests, match="this token"):
             active.check(same)
     for another in (Grant(KEY, path="/"), Grant(KEY, path="/sub/", names=("ann",)), Grant("old", path="/sub/")):
         active.check(another)
-    active.remove(PLAIN, "one")
+    active.remove(one)
     active.check(PLAIN)
 
 
 def test_limits_may_change_while_there_are_subscriptions() -> None:
     active = make_active()
-    for key in range(3):
-        active.add(PLAIN, key, nothing)
+    for _ in range(3):
+        active.add(Unconnected(PLAIN))
     active.check(PLAIN)
     active.adopt(make_active(max_per_token=3))
     with pytest.raises(TooManyRequests):
@@ -156,12 +156,31 @@ def test_limits_may_change_while_there_are_subscriptions() -> None:
         active.check(PLAIN)
 
 
+def test_each_is_listed_with_its_time_and_found_by_an_id_of_its_own() -> None:
+    active, other = make_active(now_s=5), make_active()
+    one, two = Unconnected(PLAIN), Unconnected(Grant(KEY, names=("ann",)))
+    for subscription in (one, two):
+        active.add(subscription)
+    other.add(Unconnected(PLAIN))
+    id = active.id_of(one)
+
+    assert list(active.all()) == [one, two]
+    assert one.since_us == 5_000_000
+    assert active.find(id) is one
+    assert active.find(active.id_of(two)) is two
+    assert other.find(id) is None
+    active.remove(one)
+    active.add(Unconnected(PLAIN))
+    assert active.find(id) is None
+
+
 def test_nothing_is_left_of_those_who_have_left() -> None:
     active = make_active()
     for number in range(3):
-        with active.hold(Grant(KEY, names=(str(number),), expires_s=100), nothing):
+        with active.hold(Unconnected(Grant(KEY, names=(str(number),), expires_s=100))):
             assert len(active) == 1
     assert len(active) == 0
-    assert not active._ends
+    assert not active.all()
+    assert not active._by_grant
     assert not active._expiring
     assert not active._held

@@ -39,6 +39,7 @@ from hookbot.protocol.response import Response
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
 from hookbot.signatures import load_provider
 from support import KEY, SECRET
+from support.subscriptions import Unconnected
 
 OLD_KEY = "old key"
 I_UNDERSTAND = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE}
@@ -612,10 +613,12 @@ def test_a_subscription_is_decided_once_for_the_same_target_token_and_subprotoco
     token = basic(make_token(KEY, "/"))
     first = ask(access, "GET /sub/x", token)
 
-    again = Request("GET", b"/sub/x", tuple(token.items()))
-    assert access.admit_subscription(again, websocket=True) is first
+    again = Request("GET", b"/sub/x", tuple(token.items()), "192.0.2.7")
+    admitted = access.admit_subscription(again, websocket=True)
+    assert admitted.request is first.request
+    assert admitted.client == "192.0.2.7"
     assert again.authenticated
-    assert ask(access, "GET /sub/x", {**token, "Sec-WebSocket-Protocol": "hookbot.v1"}) != first
+    assert ask(access, "GET /sub/x", {**token, "Sec-WebSocket-Protocol": "hookbot.v1"}).request != first.request
 
 
 @pytest.mark.parametrize(
@@ -631,7 +634,7 @@ def test_a_subscription_is_decided_anew_if_something_else_counts(
 ) -> None:
     headers = {**basic(make_token(KEY, "/")), **headers}
 
-    assert ask(access, f"GET {target}", headers) is not ask(access, f"GET {target}", headers)
+    assert ask(access, f"GET {target}", headers).request is not ask(access, f"GET {target}", headers).request
 
 
 def test_a_stream_is_not_decided_as_the_websocket_was(access: AccessControl) -> None:
@@ -663,7 +666,7 @@ def test_subscriptions_are_counted_though_they_are_decided_once() -> None:
     token = basic(make_token(KEY, "/"))
     admitted = ask(access, "GET /sub/x", token)
     assert isinstance(admitted, AdmittedSubscription)
-    access.active.add(admitted.grant, "key", lambda: None)
+    access.active.add(Unconnected(admitted.grant))
 
     with pytest.raises(TooManyRequests):
         ask(access, "GET /sub/x", token)

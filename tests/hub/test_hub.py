@@ -34,6 +34,7 @@ from support import GUARD_S, KEY
 from support.clients import basic, handshake, post
 from support.clock import START_US, Clock
 from support.hubs import configured, open_whole_hub
+from support.subscriptions import Unconnected
 
 SECOND = 100  # of a process's time, as /proc counts it
 MIB = 1 << 20
@@ -420,8 +421,8 @@ async def test_an_address_that_is_used_is_told_with_the_place_where_it_is_set(tm
 async def test_a_sweep_of_very_many_subscriptions_lets_others_run_meanwhile() -> None:
     active = ActiveSubscriptions(Authorizer(["key"]), clock_us=lambda: 0)
     turns, ended_in_turn = 0, list[int]()
-    for number in range(3 * SWEEP_BATCH):
-        active.add(Grant("a key that is gone", expires_s=1), number, lambda: ended_in_turn.append(turns))
+    for _ in range(3 * SWEEP_BATCH):
+        active.add(Unconnected(Grant("a key that is gone", expires_s=1), lambda: ended_in_turn.append(turns)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sweep_subscriptions, active, 0)

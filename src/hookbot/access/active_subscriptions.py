@@ -1,19 +1,66 @@
 """Active subscriptions: limited in number, ended when their token expires or is revoked."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from math import inf
+from secrets import token_hex
+from typing import Protocol
 
-from ..errors import TooManyRequests, Unauthorized
+from ..errors import Ended, TooManyRequests, Unauthorized
+from ..protocol.subscribe import Format
+from ..protocol.topics import TopicFilter
+from ..protocol.websocket import POLICY_VIOLATION
 from .authorizer import Authorizer, Grant
 
 # Subscriptions last for hours, so a client that retries sooner would hardly ever find room.
 RETRY_AFTER_S = 30
-GRANT_ENDED = "the token is no longer valid"
+GRANT_ENDED = Ended(POLICY_VIOLATION, "the token is no longer valid")
 
-End = Callable[[], None]
-"""Callback that ends one subscription. It must neither block nor raise, and may be called again until `remove`."""
+
+class Requested(Protocol):
+    """What a subscription is to, and in which format: its request, or what all who ask for the same have in common."""
+
+    @property
+    def wanted(self) -> TopicFilter:
+        """Topics."""
+
+    @property
+    def format(self) -> Format:
+        """Format of the frames."""
+
+    @property
+    def cursor(self) -> str:
+        """Name of its cursor, or ""."""
+
+    @property
+    def group(self) -> str:
+        """Name of its group, or ""."""
+
+
+class ActiveSubscription(Protocol):
+    """One active subscription, as it is listed and ended. `ActiveSubscriptions.add` sets its number and its time."""
+
+    grant: Grant
+    client: str
+    """Address of the client."""
+    number: int
+    since_us: int
+    """Time at which it began, in microseconds since 1970."""
+
+    @property
+    def request(self) -> Requested:
+        """What it is to."""
+
+    def skip_unwanted(self) -> int | None:
+        """Move past messages of other topics, and return the position up to which its client was sent everything.
+
+        None if only another hub knows it.
+        """
+
+    def dismiss(self, reason: Ended) -> None:
+        """End it for this reason. Neither blocks nor raises, and may be called again, until it is removed."""
 
 
 class ActiveSubscriptions:
@@ -31,11 +78,14 @@ class ActiveSubscriptions:
         self.max_subscribers = max_subscribers
         self.max_per_token = max_per_token
         self._clock_us = clock_us
-        self._ends: dict[Grant, dict[object, End]] = {}
+        self._by_grant: dict[Grant, dict[int, ActiveSubscription]] = {}
         self._expiring: dict[Grant, None] = {}
         self._held: Counter[object] = Counter()
         self._count = 0
         self._changed = False
+        self._numbers = count(1)
+        # Ids of another hub, or from before a restart, are none of this one.
+        self._prefix = f"{token_hex(3)}-"
 
     def __len__(self) -> int:
         return self._count
@@ -59,20 +109,23 @@ class ActiveSubscriptions:
                 f"this token has reached its limit of {self.max_per_token} subscribers", retry_after_s=RETRY_AFTER_S
             )
 
-    def add(self, grant: Grant, key: object, end: End) -> None:
-        """Register a subscription without checking limits; `sweep` calls `end` when its grant is no longer valid."""
-        self._ends.setdefault(grant, {})[key] = end
+    def add(self, subscription: ActiveSubscription) -> None:
+        """Register a subscription without checking limits; `sweep` ends it when its grant is no longer valid."""
+        grant = subscription.grant
+        subscription.number, subscription.since_us = next(self._numbers), self._clock_us()
+        self._by_grant.setdefault(grant, {})[subscription.number] = subscription
         if grant.expires_s < inf:
             self._expiring[grant] = None
         self._held[grant.holder] += 1
         self._count += 1
 
-    def remove(self, grant: Grant, key: object) -> None:
+    def remove(self, subscription: ActiveSubscription) -> None:
         """Remove a subscription that has ended."""
-        ends = self._ends[grant]
-        del ends[key]
-        if not ends:
-            del self._ends[grant]
+        grant = subscription.grant
+        numbered = self._by_grant[grant]
+        del numbered[subscription.number]
+        if not numbered:
+            del self._by_grant[grant]
             self._expiring.pop(grant, None)
         self._held[grant.holder] -= 1
         # A Counter keeps entries of zero, one for each token ever used.
@@ -81,15 +134,26 @@ class ActiveSubscriptions:
         self._count -= 1
 
     @contextmanager
-    def hold(self, grant: Grant, end: End) -> Iterator[None]:
+    def hold(self, subscription: ActiveSubscription) -> Iterator[None]:
         """Register a subscription for the duration of the block. Raises the same errors as `check`."""
-        self.check(grant)
-        key = object()
-        self.add(grant, key, end)
+        self.check(subscription.grant)
+        self.add(subscription)
         try:
             yield
         finally:
-            self.remove(grant, key)
+            self.remove(subscription)
+
+    def all(self) -> Sequence[ActiveSubscription]:
+        """All subscriptions of the moment."""
+        return [subscription for numbered in self._by_grant.values() for subscription in numbered.values()]
+
+    def id_of(self, subscription: ActiveSubscription) -> str:
+        """Id by which `find` finds the subscription as long as it is active; no hub uses it again."""
+        return f"{self._prefix}{subscription.number}"
+
+    def find(self, id: str) -> ActiveSubscription | None:
+        """The active subscription with this id, or None."""
+        return next((subscription for subscription in self.all() if self.id_of(subscription) == id), None)
 
     def sweep(self) -> Iterator[None]:
         """End all subscriptions whose grant is no longer valid; yields after each step, so that the caller can pause.
@@ -97,15 +161,15 @@ class ActiveSubscriptions:
         Checks only grants that expire, unless the authorizer was replaced since the last sweep. Exhaust the iterator:
         the next sweep may not check the rest.
         """
-        grants = tuple(self._ends if self._changed else self._expiring)
+        grants = tuple(self._by_grant if self._changed else self._expiring)
         self._changed = False
         for grant in grants:
             if self._is_valid(grant):
                 yield
                 continue
-            # Copied, and looked up with a default: `end` may remove its subscription, and others end between steps.
-            for end in tuple(self._ends.get(grant, {}).values()):
-                end()
+            # Copied, and looked up with a default: one may be removed as it is ended, and others end between steps.
+            for subscription in tuple(self._by_grant.get(grant, {}).values()):
+                subscription.dismiss(GRANT_ENDED)
                 yield
 
     def _is_valid(self, grant: Grant) -> bool:

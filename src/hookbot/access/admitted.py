@@ -36,6 +36,8 @@ class AdmittedSubscription:
 
     request: SubscribeRequest
     grant: Grant
+    client: str = ""
+    """Address of the client; empty in what is remembered for any client."""
 
     @classmethod
     def admit(cls, request: SubscribeRequest, grant: Grant, *, now_us: int) -> "AdmittedSubscription":
@@ -56,6 +58,10 @@ class AdmittedSubscription:
         if grant.live_only and (request.since or not request.follow):
             raise Forbidden("this token grants only new messages, not the history")
         return cls(request, grant)
+
+    def of(self, client: str) -> "AdmittedSubscription":
+        """The same for the client with this address."""
+        return AdmittedSubscription(self.request, self.grant, client)
 
 
 # As `Draft`.

@@ -232,7 +232,7 @@ class AccessControl:
         """Admit a subscription, restricted to what its token grants. Raises `Refused`."""
         admitted = self._recall_subscription(request, websocket) or self._admit_subscription(request, websocket)
         self.active.check(admitted.grant)
-        return admitted
+        return admitted.of(request.client)
 
     def _recall_subscription(self, request: Request, websocket: bool) -> AdmittedSubscription | None:
         """What was decided about an earlier websocket with the same target and token, if it would be again."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
+from ..access.admitted import AdmittedSubscription
 from ..errors import Ended
 from ..protocol.websocket import TRY_AGAIN_LATER
 
@@ -93,19 +94,22 @@ class HeldBytes:
 
 
 class Holder(ABC):
-    """What sends to one client: what waits there is counted, and `end` is called with `CUT_OFF` if it is too much.
+    """What sends to one client: what waits there is counted, and `dismiss` is called with `CUT_OFF` if it is too much.
 
     If it is being sent then, its connection is ended by `abort`.
     """
 
-    def __init__(self, held: HeldBytes, wanted: object, abort: Abort) -> None:
+    number: int
+    since_us: int
+
+    def __init__(self, held: HeldBytes, admitted: AdmittedSubscription, abort: Abort) -> None:
+        self.request, self.grant, self.client = admitted.request, admitted.grant, admitted.client
         self._held = held
-        self._wanted = wanted
         self._abort = abort
         self._sending = False
 
     @abstractmethod
-    def end(self, reason: Ended) -> None:
+    def dismiss(self, reason: Ended) -> None:
         """End for this reason, as soon as the client has what is being sent."""
 
     def release(self) -> None:
@@ -118,12 +122,12 @@ class Holder(ABC):
         if size > COUNTED_BYTES:
             # Alone, a frame may be shared with others.
             held = data[0] if len(data) == 1 else data
-            self._held.hold(self, held, size, what=self._wanted, cut=self._cut)
+            self._held.hold(self, held, size, what=self.request.wanted, cut=self._cut)
         else:
             self._held.release(self)
 
     def _cut(self) -> None:
-        self.end(CUT_OFF)
+        self.dismiss(CUT_OFF)
         # Not now: the cancelled tasks would refer to this stack, and so to what the caller has in memory.
         trio.lowlevel.current_trio_token().run_sync_soon(self._abort_sending)
 

@@ -51,7 +51,7 @@ async def relay(services: Services, admitted: AdmittedSubscription, held: HeldEl
     if not held.url or is_relayed(plain):
         raise held
     link = _Link(admitted, services.streams.held, held.what, abort_of(websocket))
-    with services.streams.attach(admitted, link.end):
+    with services.streams.attach(link):
         try:
             async with open_upstream(
                 held.url, plain.relative_target, _passed_fields(services, plain), offered_subprotocols(plain)
@@ -95,15 +95,18 @@ class _Link(Holder):
     """What is between a client and the hub that serves it: one message in each direction."""
 
     def __init__(self, admitted: AdmittedSubscription, held: HeldBytes, what: str, abort: Abort) -> None:
-        super().__init__(held, admitted.request.wanted, abort)
+        super().__init__(held, admitted, abort)
         self._what = what
         self._receiving = trio.CancelScope()
         self._ended: Ended | None = None
 
-    def end(self, reason: Ended) -> None:
+    def dismiss(self, reason: Ended) -> None:
         """Close the client's websocket for this reason, as soon as it has what is being sent."""
         self._ended = self._ended or reason
         self._receiving.cancel()
+
+    def skip_unwanted(self) -> None:
+        """None: the other hub knows the position."""
 
     async def run(self, upstream: Upstream) -> None:
         """Pass messages both ways until one side closes, or the connection to the other hub breaks.

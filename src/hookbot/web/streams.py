@@ -1,12 +1,11 @@
 """Streams: subscriptions encoded as frames, for websockets, server-sent events and JSON lines."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import trio
 
-from ..access.active_subscriptions import GRANT_ENDED, ActiveSubscriptions
+from ..access.active_subscriptions import ActiveSubscription, ActiveSubscriptions
 from ..access.admitted import AdmittedSubscription
 from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
@@ -14,8 +13,7 @@ from ..broker.history import MessageSource, NewestMessages, StoredMessages
 from ..errors import Ended, HistoryLost
 from ..protocol.frames import framing_for
 from ..protocol.message import Gap, format_id
-from ..protocol.subscribe import SubscribeRequest
-from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
+from ..protocol.websocket import GOING_AWAY
 from .held_bytes import Abort, HeldBytes, Holder
 from .page_turns import PageTurns
 from .turns import Turns
@@ -24,9 +22,6 @@ SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resum
 
 # To apply an acknowledgement of 64 KiB takes up to ten milliseconds; others run between two of them.
 LONG_MESSAGE_STEPS = 1
-
-End = Callable[[Ended], None]
-"""Callback that ends one subscription for a reason. It neither blocks nor raises, and may be called again."""
 
 
 class Stream(Holder):
@@ -37,23 +32,27 @@ class Stream(Holder):
     """
 
     def __init__(
-        self, epoch: str, source: MessageSource, request: SubscribeRequest, streams: "Streams", abort: Abort
+        self, epoch: str, source: MessageSource, admitted: AdmittedSubscription, streams: "Streams", abort: Abort
     ) -> None:
-        super().__init__(streams.held, request.wanted, abort)
+        super().__init__(streams.held, admitted, abort)
         self._epoch = epoch
         self._source = source
-        self._framing = framing_for(request)
-        self._left = request.limit
+        self._framing = framing_for(self.request)
+        self._left = self.request.limit
         self._heartbeat_s = streams.heartbeat_s
         self._reading = streams.reading
         self.long_messages = streams.long_messages
         self._waiting = trio.CancelScope()
         self._ended: Ended | None = None
 
-    def end(self, reason: Ended) -> None:
+    def dismiss(self, reason: Ended) -> None:
         """Make the current or the next `__anext__` raise `reason`."""
         self._ended = reason
         self._waiting.cancel()
+
+    def skip_unwanted(self) -> int:
+        """As the source of the stream."""
+        return self._source.skip_unwanted()
 
     def __aiter__(self) -> "Stream":
         return self
@@ -80,7 +79,7 @@ class Stream(Holder):
             taken = () if self._ended else await self._source.take()
         self._raise_if_ended()
         if self._waiting.cancelled_caught:
-            frame = self._framing.heartbeat(format_id(self._epoch, self._source.skip_unwanted()))
+            frame = self._framing.heartbeat(format_id(self._epoch, self.skip_unwanted()))
             return [frame] if frame else []
         if taken is None:
             raise StopAsyncIteration
@@ -138,7 +137,7 @@ class Streams:
         """Held while a page of the log is read, encoded and, on the fast path, sent."""
         self.long_messages = Turns(LONG_MESSAGE_STEPS)
         """Turns of connections whose clients have sent a long message."""
-        self._open: set[End] = set()
+        self._open: set[ActiveSubscription] = set()
         self._closing = False
 
     @contextmanager
@@ -162,31 +161,28 @@ class Streams:
 
         `abort` ends its connection if too much waits for slow subscribers and it holds most.
         """
-        stream = Stream(self._broker.log.epoch, source, admitted.request, self, abort)
-        with self.attach(admitted, stream.end):
+        stream = Stream(self._broker.log.epoch, source, admitted, self, abort)
+        with self.attach(stream):
             try:
                 yield stream
             finally:
                 stream.release()
 
     @contextmanager
-    def attach(self, admitted: AdmittedSubscription, end: End) -> Iterator[None]:
-        """Count a subscription, and `end` it when the hub shuts down or its grant is no longer valid.
-
-        Raises like `ActiveSubscriptions.check`.
-        """
-        self._open.add(end)
+    def attach(self, subscription: ActiveSubscription) -> Iterator[None]:
+        """Register a subscription, and end it when the hub shuts down. Raises like `ActiveSubscriptions.check`."""
+        self._open.add(subscription)
         try:
             # A handshake may have been answered after `close`.
             if self._closing:
-                end(SHUTTING_DOWN)
-            with self._active.hold(admitted.grant, partial(end, Ended(POLICY_VIOLATION, GRANT_ENDED))):
+                subscription.dismiss(SHUTTING_DOWN)
+            with self._active.hold(subscription):
                 yield
         finally:
-            self._open.discard(end)
+            self._open.discard(subscription)
 
     def close(self) -> None:
         """End all streams, and any that is opened from now on, because the hub is shutting down."""
         self._closing = True
-        for end in self._open:
-            end(SHUTTING_DOWN)
+        for subscription in self._open:
+            subscription.dismiss(SHUTTING_DOWN)

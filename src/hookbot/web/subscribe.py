@@ -161,7 +161,7 @@ async def _receive(stream: Stream, consumer: Consumer | None) -> None:
             last_turn_at = trio.current_time()
         if not (consumer and await _acknowledge(consumer, received)) and noise.use(now_s=trio.current_time()):
             logger.warning("a subscriber is closed with 1008: %s", TOO_NOISY)
-            stream.end(TOO_NOISY)
+            stream.dismiss(TOO_NOISY)
             return
 
 

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from websockets.frames import Close, Frame, Opcode
 
+from hookbot.access.active_subscriptions import GRANT_ENDED
 from hookbot.protocol.websocket import BINARY, PONG, frame
 from hookbot.web.fastpath.epoll import READ
 from hookbot.web.fastpath.subscriber import RECEIVE_BYTES
@@ -230,7 +231,7 @@ async def test_a_subscriber_that_vanishes_is_gone() -> None:
 async def test_whose_grant_ends_is_told_1008() -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
-        hub.subscriber.lose_grant()
+        hub.subscriber.dismiss(GRANT_ENDED)
 
         assert await listener.closed() == 1008
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...broker.channels import Channel, Channels, Entry
 from ...protocol.frames import Framing, framing_for
 from ...protocol.message import Message
-from ...protocol.subscribe import SubscribeRequest
+from ...protocol.subscribe import Format, SubscribeRequest
 from ...protocol.topics import TopicFilter
 from ...protocol.websocket import BINARY, TEXT, frame, frame_header, frames
 from .subscriber import Subscriber
@@ -37,18 +37,23 @@ class Audience:
     """
 
     __slots__ = (
-        *("_key", "_listeners", "_opcode", "_prepare", "_queue", "_send", "channel", "framing", "position"),
+        *("_key", "_listeners", "_opcode", "_prepare", "_queue", "_send", "channel", "format", "framing", "position"),
         *("preparing", "queued", "sent_at", "start", "subscribers", "waiting"),
     )
+
+    # Who acknowledges is none of the fan-out.
+    cursor = group = ""
 
     def __init__(
         self,
         channel: Channel,
+        format: Format,
         framing: Framing,
         queue: "Callable[[Audience], None]",
         prepare: "Callable[[Audience, int], None]",
     ) -> None:
         self.channel = channel
+        self.format = format
         self.framing = framing
         self.subscribers: dict[Subscriber, None] = {}
         self.preparing: set[int] = set()
@@ -77,6 +82,11 @@ class Audience:
             self.queued = True
             self.channel.deliveries += 1
             self._queue(self)
+
+    @property
+    def wanted(self) -> TopicFilter:
+        """The topics that its subscribers want."""
+        return self.channel.wanted
 
     @property
     def has_more(self) -> bool:
@@ -158,9 +168,11 @@ class Audience:
         data = run[0].frame((self._key, len(run)), lambda _: self._encode_all(run))
         return Send(data, run[0].position, run[-1].position)
 
-    def is_complete_at(self, position: int) -> bool:
-        """True if no message of the channel follows `position`, neither in memory nor in the log."""
-        return position >= self.channel.floor and not self.channel.after(position)
+    def skip_unwanted(self, position: int, head: int) -> int:
+        """The position; or the head of the log, if no message of the channel is between them, nor in memory."""
+        is_complete = position >= self.channel.floor and not self.channel.after(position)
+        # The head may be behind a message that was sent.
+        return max(position, head) if is_complete else position
 
     def _encode_all(self, entries: Sequence[Entry]) -> bytes:
         return frames(self._opcode, [self.framing.message(entry.message) for entry in entries])
@@ -180,22 +192,28 @@ class Audiences:
         self._audiences: dict[tuple[TopicFilter, Hashable], Audience] = {}
 
     def join(self, request: SubscribeRequest) -> Audience:
-        """The audience for a request, created for its first subscriber; `leave` it after the last."""
+        """The audience for a request, created for its first subscriber."""
         framing = framing_for(request)
         key = request.wanted, framing.key
         audience = self._audiences.get(key)
         if audience is None:
             channel = self._channels.hold(request.wanted)
-            audience = self._audiences[key] = Audience(channel, framing, self.news.append, self._prepare)
+            audience = self._audiences[key] = Audience(
+                channel, request.format, framing, self.news.append, self._prepare
+            )
             channel.wakers.add(audience.wake)
         return audience
 
-    def leave(self, audience: Audience) -> None:
-        """Remove an audience without subscribers, and release its channel."""
+    def leave(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber, and with the last one its audience, whose channel is released."""
+        audience = subscriber.audience
+        del audience.subscribers[subscriber]
+        if audience.subscribers:
+            return
         audience.count_listeners(0)
         audience.channel.wakers.discard(audience.wake)
         self._channels.release(audience.channel)
-        del self._audiences[audience.channel.wanted, audience.framing.key]
+        del self._audiences[audience.wanted, audience.framing.key]
 
 
 def runs(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:

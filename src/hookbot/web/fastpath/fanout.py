@@ -53,7 +53,7 @@ class Fanout:
         self._epoll = epoll
         self._audiences = Audiences(services.broker.channels, self._start_preparing)
         self._news = self._audiences.news
-        self._subscribers: dict[Subscriber, Audience] = {}
+        self._subscribers: dict[Subscriber, None] = {}
         self._has_more = trio.Event()
         """Set while deliveries are left to the task, because a turn was not enough."""
         self._empty = trio.Event()
@@ -88,10 +88,9 @@ class Fanout:
         `early` are the bytes that the client sent after its handshake.
         """
         audience = self._audiences.join(admitted.request)
-        subscriber = Subscriber(sock, self._epoll, self, start.position, admitted.grant)
-        audience.subscribers[subscriber] = None
-        self._subscribers[subscriber] = audience
-        self._active.add(admitted.grant, subscriber, subscriber.lose_grant)
+        subscriber = Subscriber(sock, self._epoll, self, start.position, audience, admitted)
+        audience.subscribers[subscriber] = self._subscribers[subscriber] = None
+        self._active.add(subscriber)
         try:
             if isinstance(audience.framing, HookbotV1):
                 upgrade += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
@@ -102,7 +101,7 @@ class Fanout:
         except Exception as error:  # noqa: BLE001
             self._fail(audience, error, subscriber)
         if self._closing:
-            subscriber.close(SHUTTING_DOWN.code, str(SHUTTING_DOWN))
+            subscriber.dismiss(SHUTTING_DOWN)
         self._advance(subscriber, audience)
         if early and subscriber.open:
             subscriber.received(early)
@@ -111,7 +110,7 @@ class Fanout:
         """Send a close frame (1001) to all subscribers; cut those that have not left at `deadline`."""
         self._closing = True
         for subscriber in tuple(self._subscribers):
-            subscriber.close(SHUTTING_DOWN.code, str(SHUTTING_DOWN))
+            subscriber.dismiss(SHUTTING_DOWN)
         with trio.move_on_at(deadline):
             while self._subscribers:
                 self._empty = trio.Event()
@@ -126,24 +125,27 @@ class Fanout:
     def holds(self, subscriber: Subscriber, rest: memoryview) -> None:
         """Count what waits for a stalled subscriber: all that was sent, because the rest keeps it in memory."""
         sent: bytes = rest.obj  # type: ignore[assignment]
-        wanted = self._subscribers[subscriber].channel.wanted
+        wanted = subscriber.audience.wanted
         self._held.hold(subscriber, sent, len(sent), what=wanted, cut=partial(subscriber.end, str(CUT_OFF)))
+
+    def skip_unwanted(self, subscriber: Subscriber) -> int:
+        """Move a subscriber that has everything to the head, and return its position."""
+        subscriber.position = subscriber.audience.skip_unwanted(subscriber.position, self._broker.head)
+        return subscriber.position
 
     def taken(self, subscriber: Subscriber) -> None:
         """Continue with a subscriber that was stalled."""
         self._held.release(subscriber)
         subscriber.update_busy()
-        self._advance(subscriber, self._subscribers[subscriber])
+        self._advance(subscriber, subscriber.audience)
 
     def gone(self, subscriber: Subscriber, reason: str) -> None:
         """Forget a subscriber whose socket was closed."""
-        audience = self._subscribers.pop(subscriber)
+        del self._subscribers[subscriber]
         self._held.release(subscriber)
-        self._active.remove(subscriber.grant, subscriber)
-        logger.debug("a subscriber of %s left: %s", audience.channel.wanted, reason)
-        del audience.subscribers[subscriber]
-        if not audience.subscribers:
-            self._audiences.leave(audience)
+        self._active.remove(subscriber)
+        logger.debug("a subscriber of %s left: %s", subscriber.audience.wanted, reason)
+        self._audiences.leave(subscriber)
         if not self._subscribers:
             self._empty.set()
 
@@ -255,12 +257,12 @@ class Fanout:
         while True:
             await trio.sleep(self.limits.sweep_s)
             now = trio.current_time()
-            for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
+            for n, subscriber in enumerate(tuple(self._subscribers), 1):
                 try:
                     if subscriber.open:
-                        self._look_after(subscriber, audience, now)
+                        self._look_after(subscriber, subscriber.audience, now)
                 except Exception as error:  # noqa: BLE001
-                    self._fail(audience, error, subscriber)
+                    self._fail(subscriber.audience, error, subscriber)
                 if n % self.limits.sweep_step == 0:
                     await trio.lowlevel.checkpoint()
                     now = trio.current_time()
@@ -268,7 +270,7 @@ class Fanout:
     def _look_after(self, subscriber: Subscriber, audience: Audience, now: float) -> None:
         if reason := subscriber.overdue(now):
             if subscriber.stalled and subscriber.closing_since is None:
-                logger.info("a subscriber of %s is cut off: it %s", audience.channel.wanted, reason)
+                logger.info("a subscriber of %s is cut off: it %s", audience.wanted, reason)
             subscriber.end(reason)
         elif subscriber.takes:
             if now - subscriber.pinged_at > self.limits.ping_s:
@@ -277,10 +279,9 @@ class Fanout:
                 self._send_heartbeat(subscriber, audience)
 
     def _send_heartbeat(self, subscriber: Subscriber, audience: Audience) -> None:
-        """Move a subscriber that has everything to the head, and send a heartbeat if its format has one."""
+        """Send a subscriber that has everything a heartbeat, if its format has one."""
         head = self._broker.head
-        if audience.is_complete_at(subscriber.position) and subscriber.position <= head:
-            subscriber.position = head
+        if self.skip_unwanted(subscriber) == head:
             subscriber.sent_at = trio.current_time()
             payload = audience.framing.heartbeat(format_id(self._broker.log.epoch, head))
             if payload is not None:
@@ -292,7 +293,7 @@ class Fanout:
 
     def _fail(self, audience: Audience, error: Exception, *subscribers: Subscriber) -> None:
         """Close subscribers of an audience because of a bug in the hub."""
-        wanted = audience.channel.wanted
+        wanted = audience.wanted
         logger.error("subscribers of %s cannot be served; they are closed with 1011: %r", wanted, error, exc_info=error)
         for subscriber in subscribers:
             subscriber.close(INTERNAL_ERROR, "the hub failed")

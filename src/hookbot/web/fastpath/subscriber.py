@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from ...access.active_subscriptions import GRANT_ENDED
-from ...access.authorizer import Grant
+from ...access.admitted import AdmittedSubscription
 from ...access.rate_limits import Bucket
+from ...errors import Ended
 from ...protocol.websocket import (
     INTERNAL_ERROR,
     PING,
-    POLICY_VIOLATION,
     PONG,
     TOO_BIG,
     close_frame,
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from wsproto.connection import Connection
     from wsproto.events import Event
 
+    from .audience import Audience
+
 # A client of the fan-out sends pongs and little else. To answer so many of the smallest frames takes a millisecond.
 RECEIVE_BYTES = 256
 
@@ -37,6 +38,9 @@ class Owner(Protocol):
     """Interface of the fan-out for its subscribers."""
 
     limits: ConnectionLimits
+
+    def skip_unwanted(self, subscriber: "Subscriber") -> int:
+        """Move a subscriber past messages of other topics, and return its position."""
 
     def holds(self, subscriber: "Subscriber", rest: memoryview) -> None:
         """Called when a subscriber does not take the end of what was sent, which is kept; may end the subscriber."""
@@ -56,16 +60,29 @@ class Subscriber(NonblockingSocket):
     """
 
     __slots__ = (
-        *("_incoming", "_noise", "_owed", "_owner", "_parser", "busy", "catching_up", "closing_since", "grant"),
-        *("pinged_at", "position", "received_at", "sent_at"),
+        *("_incoming", "_noise", "_owed", "_owner", "_parser", "audience", "busy", "catching_up", "client"),
+        *("closing_since", "grant", "number", "pinged_at", "position", "received_at", "sent_at", "since_us"),
     )
 
     receive_bytes = RECEIVE_BYTES
 
-    def __init__(self, sock: socket.socket, epoll: EpollLoop, owner: Owner, position: int, grant: Grant) -> None:
+    number: int
+    since_us: int
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        epoll: EpollLoop,
+        owner: Owner,
+        position: int,
+        audience: "Audience",
+        admitted: AdmittedSubscription,
+    ) -> None:
         super().__init__(sock, epoll)
         self.position = position
-        self.grant = grant
+        self.audience = audience
+        self.grant = admitted.grant
+        self.client = admitted.client
         self.busy = False
         """True if it cannot take a batch now: it is stalled, catching up, closing or closed. An attribute and not
         computed, because the fan-out checks every subscriber at every batch."""
@@ -78,6 +95,11 @@ class Subscriber(NonblockingSocket):
         self._parser: Connection | None = None
         self._incoming = 0
         self._noise: Bucket | None = None
+
+    @property
+    def request(self) -> "Audience":
+        """What it has asked for, as all of its audience: a request of its own would take more memory."""
+        return self.audience
 
     @property
     def takes(self) -> bool:
@@ -118,9 +140,13 @@ class Subscriber(NonblockingSocket):
             self._parser = None
             self._say(close_frame(code, reason))
 
-    def lose_grant(self) -> None:
-        """Close the subscription, because its token expired or was revoked."""
-        self.close(POLICY_VIOLATION, GRANT_ENDED)
+    def dismiss(self, reason: Ended) -> None:
+        """Close for this reason."""
+        self.close(reason.code, str(reason))
+
+    def skip_unwanted(self) -> int:
+        """Move past messages of other topics, and return the position up to which it was sent everything."""
+        return self._owner.skip_unwanted(self)
 
     def update_busy(self) -> None:
         """Recompute `busy`."""
