@@ -237,6 +237,13 @@ async def test_a_connection_that_was_taken_over_does_not_free_the_cursor_by_leav
         assert await take(second, 1) == [1]
 
 
+async def test_a_connection_that_was_taken_over_no_longer_moves_the_cursor(hub: ConsumerHub) -> None:
+    async with hub.open(cursor="c") as first, hub.open(cursor="c", takeover=True):
+        await hub.publish("other")
+
+        assert first.skip_unwanted() == 0
+
+
 async def test_what_was_sent_on_the_connection_before_may_be_acknowledged_on_the_next(
     memory_hub: ConsumerHub, autojump_clock: MockClock
 ) -> None:

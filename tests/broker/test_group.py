@@ -413,6 +413,15 @@ async def test_a_member_that_waits_is_told_why_its_group_has_ended(hub: Consumer
             await member.take()
 
 
+async def test_a_group_that_has_ended_no_longer_moves(hub: ConsumerHub) -> None:
+    async with join(hub) as member:
+        await wait_all_tasks_blocked()
+        await hub.consumers.delete("group", "/sub/t", "g")
+        await hub.publish("other", "t")
+
+        assert member.skip_unwanted() == 0
+
+
 class HeldLog(WorkingLog):
     """A log whose reads wait until the test releases them."""
 

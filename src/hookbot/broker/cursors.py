@@ -93,7 +93,7 @@ class CursorConsumer:
 
     def skip_unwanted(self) -> int:
         """Move past messages of other topics, and return the position up to which everything has been taken."""
-        if not self._ready:
+        if not (self._ready or self._claim.ended):
             self._sent_up_to(self._subscription.skip_unwanted())
             if not self._unacked and self._state.position >= self._gap:
                 self._positions.advance(self._state, self._sent)

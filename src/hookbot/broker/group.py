@@ -143,7 +143,7 @@ class Group:
 
     def skip_unwanted(self) -> int:
         """Move past messages of other topics, and return the position up to which everything is acknowledged."""
-        if self._subscription and not self._gap:
+        if self._subscription and not (self._gap or self.claim.ended):
             self.leases.reached = max(self.leases.reached, self._subscription.skip_unwanted())
             self._positions.advance(self.state, self.leases.floor)
         return self.leases.floor
