@@ -174,13 +174,27 @@ def test_each_is_listed_with_its_time_and_found_by_an_id_of_its_own() -> None:
     assert active.find(id) is None
 
 
+def test_who_leaves_while_all_are_looked_at_is_left_out() -> None:
+    active = make_active()
+    one, two, three = Unconnected(PLAIN), Unconnected(PLAIN), Unconnected(Grant(KEY, path="/"))
+    for subscription in (one, two, three):
+        active.add(subscription)
+    looked_at = active.all()
+
+    assert next(looked_at) is one
+    active.remove(two)
+    active.remove(three)
+    active.add(Unconnected(PLAIN))
+    assert list(looked_at) == []
+
+
 def test_nothing_is_left_of_those_who_have_left() -> None:
     active = make_active()
     for number in range(3):
         with active.hold(Unconnected(Grant(KEY, names=(str(number),), expires_s=100))):
             assert len(active) == 1
     assert len(active) == 0
-    assert not active.all()
+    assert not list(active.all())
     assert not active._by_grant
     assert not active._expiring
     assert not active._held

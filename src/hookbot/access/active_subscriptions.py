@@ -1,7 +1,7 @@
 """Active subscriptions: limited in number, ended when their token expires or is revoked."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from math import inf
@@ -143,9 +143,12 @@ class ActiveSubscriptions:
         finally:
             self.remove(subscription)
 
-    def all(self) -> Sequence[ActiveSubscription]:
-        """All subscriptions of the moment."""
-        return [subscription for numbered in self._by_grant.values() for subscription in numbered.values()]
+    def all(self) -> Iterator[ActiveSubscription]:
+        """All subscriptions of the moment, but for those that have ended before they are reached."""
+        numbers = [(grant, tuple(numbered)) for grant, numbered in self._by_grant.items()]
+        for grant, number in ((grant, number) for grant, numbered in numbers for number in numbered):
+            if subscription := self._by_grant.get(grant, {}).get(number):
+                yield subscription
 
     def id_of(self, subscription: ActiveSubscription) -> str:
         """Id by which `find` finds the subscription as long as it is active; no hub uses it again."""

@@ -9,13 +9,14 @@ from .openapi import add_description
 from .operations import Api
 from .session import add_session
 from .states import add_states
+from .subscriptions import add_subscriptions
 from .tokens import add_tokens
 
 
 def create_api(services: Services) -> Blueprint:
     """Routes of the API; each needs a token."""
     api = Api(services.access)
-    for add in (add_session, add_messages, add_cursors, add_states, add_tokens):
+    for add in (add_session, add_messages, add_cursors, add_subscriptions, add_states, add_tokens):
         add(api, services)
     add_description(api)
 
