@@ -1,7 +1,7 @@
 """The one task that writes the log."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from hookbot.broker.counts import Counts
 from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
 from hookbot.errors import Damaged, Unavailable
@@ -57,8 +58,8 @@ class Line:
         self.announced: list[list[str]] = []
         self.told: dict[tuple[str, ...], Any] = {}
         self.retention = Retention(max_count=7)
-        self.writer = Writer(self.log, self.retention, self._count, lambda: 42, limits)
-        self.counted = 0
+        self.counts = Counts()
+        self.writer = Writer(self.log, self.retention, self.counts, lambda: 42, limits)
         self.follow(self.log)
 
     def submit(self, *topics: str, size: int = 0, **cursors: int | None) -> None:
@@ -71,9 +72,6 @@ class Line:
 
     def follow(self, log: Log) -> None:
         log.follow(lambda news: self.announced.append([message.topic for message in news.messages]))
-
-    def _count(self, outcomes: Iterable[Outcome]) -> None:
-        self.counted += len(list(outcomes))
 
 
 @pytest.fixture
@@ -132,10 +130,22 @@ async def test_messages_are_stored_in_the_order_in_which_they_stood_in_line(runn
     assert positions == list(range(1, 101))
 
 
+async def test_commits_are_counted_with_their_time_except_those_that_fail(line: Line, running: Line) -> None:
+    running.submit("a")
+    running.submit("b")
+    await wait_all_tasks_blocked()
+    line.log.error = Unavailable("the disk is full")
+    running.submit("c")
+    await wait_all_tasks_blocked()
+
+    assert (line.counts.commits, line.counts.published) == (1, 2)
+    assert line.counts.commit_s > 0
+
+
 async def test_what_was_stored_is_answered_before_it_is_announced(line: Line, nursery: trio.Nursery) -> None:
     order = []
     line.log.follow(lambda _: order.append("announced"))
-    writer = Writer(line.log, line.retention, lambda _: None, lambda: 42, BrokerLimits())
+    writer = Writer(line.log, line.retention, Counts(), lambda: 42, BrokerLimits())
     writer.submit(Unit([Draft("a")]), lambda _: order.append("answered"))
     nursery.start_soon(writer.run)
     await wait_all_tasks_blocked()

@@ -23,14 +23,18 @@ async def test_a_hub_shows_what_was_published_and_how_its_routers_are() -> None:
     async with open_fast_path() as hub:
         metrics = hub_metrics(hub.broker, hub.access, routers)
         await hub.publish("topic", b"hello")
-        await hub.listen()
+        listener = await hub.listen()
+        await hub.publish("topic", b"hello")
+        await listener.payload()
         shown = lines(metrics)
 
     assert {
-        "hookbot_published_total 1.0",
-        "hookbot_published_bytes_total 5.0",
+        "hookbot_published_total 2.0",
+        "hookbot_published_bytes_total 10.0",
+        "hookbot_delivered_total 1.0",
+        "hookbot_commits_total 2.0",
         "hookbot_duplicates_total 0.0",
-        "hookbot_head 1.0",
+        "hookbot_head 2.0",
         "hookbot_subscribers 1.0",
         'hookbot_router_lag{router="github"} 3.0',
         'hookbot_router_restarts_total{router="github"} 3.0',

@@ -112,11 +112,12 @@ def beat(log: MemoryLog, position: int) -> dict[str, str]:
 
 
 async def test_frames_come_in_batches_history_first_and_then_what_is_new(
-    listen: Callable[..., Any], publish: Callable[..., Any]
+    broker: Broker, listen: Callable[..., Any], publish: Callable[..., Any]
 ) -> None:
     await publish(3)
     with listen() as stream:
         assert read(await anext(stream)) == [1, 2, 3]
+        assert broker.counts.delivered == 3
         await publish(2)
         assert read(await anext(stream)) == [4, 5]
 

@@ -110,7 +110,7 @@ class Broker:
         self._gathers = False
         self.frames = FrameCache(limits.frame_bytes)
         self.channels = Channels(log.head, limits, self.frames)
-        self.writer = Writer(log, retention, self.counts.count_outcomes, self.clock, limits)
+        self.writer = Writer(log, retention, self.counts, self.clock, limits)
         self.flow = Flow(self.channels, self.writer, limits.due_bytes)
         self._pages = PageCache(log, limits, self.frames)
         log.follow(self.channels.announce)

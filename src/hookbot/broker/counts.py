@@ -16,6 +16,11 @@ class Counts:
     published: int = 0
     published_bytes: int = 0
     duplicates: int = 0
+    delivered: int = 0
+    """Messages sent to subscribers, once for each of them."""
+    commits: int = 0
+    commit_s: float = 0.0
+    """Seconds that the log took for its commits, in all."""
     refused: Counter[str] = field(default_factory=Counter)
     """Number of requests refused or failed, by status."""
 
@@ -27,6 +32,11 @@ class Counts:
                 self.published_bytes += len(outcome.body)
             elif isinstance(outcome, Duplicate):
                 self.duplicates += 1
+
+    def count_commit(self, seconds: float) -> None:
+        """Count a commit that the log took so long for."""
+        self.commits += 1
+        self.commit_s += seconds
 
     def count_response(self, status: int) -> None:
         """Count a response if its status is that of a refusal or an error."""

@@ -6,10 +6,11 @@ one hub of a family that has the duty.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from time import perf_counter
 
 import trio
 
@@ -19,6 +20,7 @@ from ..log.deduplication import Outcome
 from ..log.duties import TRIM
 from ..log.retention import Retention
 from ..log.trusted_clock import TrustedClock
+from .counts import Counts
 from .limits import BrokerLimits
 
 # Retention may be a second late: more often would cost a commit for a few messages each time.
@@ -75,13 +77,13 @@ class Writer:
         self,
         log: Log,
         retention: Retention,
-        count: Callable[[Iterable[Outcome]], None],
+        counts: Counts,
         clock_us: Callable[[], int],
         limits: BrokerLimits,
     ) -> None:
         self._log = log
         self._retention = retention
-        self._count = count
+        self._counts = counts
         self._clock = TrustedClock.of(clock_us)
         self._queue = _Queue(limits.queue_bytes, limits.batch_bytes)
         self._unverified = _Queue(limits.unverified_queue_bytes, limits.unverified_batch_bytes)
@@ -91,6 +93,7 @@ class Writer:
         """Submissions of the batch that is being stored, until they have their outcome."""
         self._parts: list[int] = []
         """Numbers of submissions in each commit of the batch, the first one last: one, if it touches no damage."""
+        self._part_began = 0.0
         self._trims = False
         """True while retention is applied, or waits for the end of the batch: no other begins."""
         self._stored = trio.lowlevel.ParkingLot()
@@ -177,6 +180,7 @@ class Writer:
 
     def _store_part(self) -> None:
         units = [waiting.unit for waiting in islice(self._batch, self._parts[-1])]
+        self._part_began = perf_counter()
         self._log.store(units, lambda results: self._attempt(partial(self._end_part, results)))
 
     def _end_part(self, result: Sequence[Result] | Exception) -> None:
@@ -194,6 +198,7 @@ class Writer:
             raise result
         else:
             self._storing.works()
+            self._counts.count_commit(perf_counter() - self._part_began)
             self._answer(result)
             self._parts.pop()
         if self._parts:
@@ -207,7 +212,7 @@ class Writer:
         for result in results:
             self._batch.popleft().done(result)
             if not isinstance(result, Superseded):
-                self._count(result)
+                self._counts.count_outcomes(result)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Do a step of storing a batch. An error that nobody expected ends the writer's task, not the caller."""

@@ -67,6 +67,9 @@ def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) ->
         "Publishes that repeated a stored message and were not stored again.",
         lambda: counts.duplicates,
     )
+    metrics.add("counter", "delivered", "Messages sent to subscribers.", lambda: counts.delivered)
+    metrics.add("counter", "commits", "Commits of the log.", lambda: counts.commits)
+    metrics.add("counter", "commit_seconds", "Seconds that commits of the log took.", lambda: counts.commit_s)
     metrics.add("counter", "refused", "Requests answered with an error status.", lambda: counts.refused, label="status")
     metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
     metrics.add("gauge", "subscribers", "Active subscriptions.", lambda: len(access.active))

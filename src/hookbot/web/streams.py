@@ -38,6 +38,7 @@ class Stream(Holder):
         self._epoch = epoch
         self._source = source
         self._framing = framing_for(self.request)
+        self._counts = streams.counts
         self._left = self.request.limit
         self._heartbeat_s = streams.heartbeat_s
         self._reading = streams.reading
@@ -94,13 +95,15 @@ class Stream(Holder):
 
     async def _frames(self, items: Sequence[Entry | Gap]) -> Sequence[bytes]:
         # Counted also while a large message waits to be encoded.
-        self._hold([item.message.body for item in items if isinstance(item, Entry)])
+        bodies = [item.message.body for item in items if isinstance(item, Entry)]
+        self._hold(bodies)
         frames: Sequence[bytes] = ()
         with trio.CancelScope() as self._waiting:
             frames = [await self._frame(item) for item in items]
         if not self._ended:
             self._hold(frames)
         self._raise_if_ended()
+        self._counts.delivered += len(bodies)
         self._sending = True
         return frames
 
@@ -129,11 +132,12 @@ class Streams:
 
     def __init__(self, broker: Broker, active: ActiveSubscriptions, heartbeat_s: float, held: HeldBytes) -> None:
         self._broker = broker
+        self.counts = broker.counts
         self._active = active
         self.heartbeat_s = heartbeat_s
         self.held = held
         """What waits for slow subscribers, those of the fast path included."""
-        self.reading = PageTurns(lambda: broker.counts.published)
+        self.reading = PageTurns(lambda: self.counts.published)
         """Held while a page of the log is read, encoded and, on the fast path, sent."""
         self.long_messages = Turns(LONG_MESSAGE_STEPS)
         """Turns of connections whose clients have sent a long message."""

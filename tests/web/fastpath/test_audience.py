@@ -86,7 +86,7 @@ def test_a_run_from_the_log_is_joined_once_for_all_who_read_it() -> None:
 
     send = audience.stored(run)
 
-    assert send == Send(b"".join(frame(BINARY, b"a/b\0" + entry.message.body) for entry in run), 1, 300)
+    assert send == Send(b"".join(frame(BINARY, b"a/b\0" + entry.message.body) for entry in run), 1, 300, 300)
     assert audience.stored(run).data is send.data
     assert audience.stored(run[:2]).data == frame(BINARY, b"a/b\0") + frame(BINARY, b"a/b\0\0")
 
@@ -100,7 +100,9 @@ async def test_a_large_message_is_prepared_once_however_many_wait_for_it() -> No
     assert asked == [1]
     await audience.prepare(channel.entries[0])
 
-    assert audience.next_send(0) == Send(bytes(LARGE_BODY + 1), 1, 1, b"\x82\x7f" + (LARGE_BODY + 1).to_bytes(8, "big"))
+    assert audience.next_send(0) == Send(
+        bytes(LARGE_BODY + 1), 1, 1, header=b"\x82\x7f" + (LARGE_BODY + 1).to_bytes(8, "big")
+    )
 
 
 async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +173,7 @@ def test_a_delivery_is_for_all_who_can_take_it_and_the_next_begins_after_it() ->
 
     send = audience.begin(0)
 
-    assert send == Send(b"\x82\x017\x82\x018", 7, 8)
+    assert send == Send(b"\x82\x017\x82\x018", 7, 8, 2)
     assert [subscriber.position for subscriber in audience.waiting] == [5, 5]
     assert channel.listeners == 2
     announced(channel, 9)
@@ -189,7 +191,7 @@ def test_those_behind_the_channel_are_served_one_by_one() -> None:
     announced(channel, 7)
     channel.forget(channel.entries[0])
 
-    assert audience.begin(0) == Send(b"", 7, 7)
+    assert audience.begin(0) == Send(b"", 7, 7, 0)
     audience.take(2)
     assert audience.begin(0) is None
 

@@ -59,6 +59,19 @@ async def test_a_subtree_subscription_gets_the_topic_before_each_body(path: str)
         assert await listener.payloads(2) == [b"a/b\0he\0llo", b"a/c/d\0"]
 
 
+async def test_what_each_subscriber_is_sent_is_counted_once_also_what_it_catches_up_with() -> None:
+    async with open_fast_path() as hub:
+        before = [await hub.publish("a/b", b"stored") for _ in range(3)]
+        late = await hub.listen(f"/sub/a/?since={before[0].id}")
+        await late.payloads(2)
+        subscribers = [late, *[await hub.listen("/sub/a/b") for _ in range(2)]]
+        await hub.broker.commit([Draft("a/b", b"new"), Draft("a/b", b"new")])
+        for subscriber in subscribers:
+            await subscriber.payloads(2)
+
+        assert hub.broker.counts.delivered == 2 + 3 * 2
+
+
 async def test_unsafe_topics_keep_their_prefix() -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen("/unsafe/sub/a/", headers=UNSAFE)

@@ -27,6 +27,7 @@ class Send(NamedTuple):
     data: bytes
     first: int
     reached: int
+    messages: int = 1
     header: bytes = b""
 
 
@@ -104,7 +105,7 @@ class Audience:
             self.skip()
             return None
         start = self.start = max(self.position, self.channel.floor)
-        send = self._send = self.next_send(start) or (Send(b"", start, start) if self.position < start else None)
+        send = self._send = self.next_send(start) or (Send(b"", start, start, 0) if self.position < start else None)
         if send:
             self.waiting, self.position, self.sent_at = waiting, send.reached, now
         return send
@@ -145,7 +146,7 @@ class Audience:
             return Send(first.frame(self._key, self._encode), first.position, first.position)
         run = next(runs(entries))
         parts = [entry.frame(self._key, self._encode) for entry in run]
-        return Send(b"".join(parts), first.position, run[-1].position)
+        return Send(b"".join(parts), first.position, run[-1].position, len(run))
 
     def _next_large(self, entry: Entry) -> Send | None:
         payload = entry.ready_frame(self.framing.key)
@@ -157,7 +158,7 @@ class Audience:
         return None
 
     def _large(self, entry: Entry, payload: bytes) -> Send:
-        return Send(payload, entry.position, entry.position, frame_header(self._opcode, len(payload)))
+        return Send(payload, entry.position, entry.position, header=frame_header(self._opcode, len(payload)))
 
     async def prepare(self, entry: Entry) -> Send:
         """Encode a large entry in a thread, for a caller that holds its cache's lock `encoding` until it is sent."""
@@ -166,7 +167,7 @@ class Audience:
     def stored(self, run: Sequence[Entry]) -> Send:
         """A run from the log that is not large; it is kept as one frame for others who read the same page."""
         data = run[0].frame((self._key, len(run)), lambda _: self._encode_all(run))
-        return Send(data, run[0].position, run[-1].position)
+        return Send(data, run[0].position, run[-1].position, len(run))
 
     def skip_unwanted(self, position: int, head: int) -> int:
         """The position; or the head of the log, if no message of the channel is between them, nor in memory."""

@@ -47,11 +47,18 @@ class CatchUp:
             return
         if run[0].is_large:
             async with self._broker.frames.encoding:
-                _send(subscriber, await audience.prepare(run[0]))
+                self._send(subscriber, await audience.prepare(run[0]))
         else:
-            _send(subscriber, audience.stored(run))
+            self._send(subscriber, audience.stored(run))
             # To encode as much in a rich format takes some milliseconds.
             await trio.lowlevel.checkpoint()
+
+    def _send(self, subscriber: Subscriber, send: Send) -> None:
+        # While a large message was encoded, its connection may have ended or stalled.
+        if subscriber.takes:
+            subscriber.position = send.reached
+            self._broker.counts.delivered += send.messages
+            subscriber.send(send.data, send.header)
 
 
 def tell_gap(subscriber: Subscriber, audience: Audience, gap: Gap, *, before: bytes = b"") -> None:
@@ -65,10 +72,3 @@ def tell_gap(subscriber: Subscriber, audience: Audience, gap: Gap, *, before: by
         lost = history_lost(gap)
         logger.warning("closing a subscriber of %s: its format has no gaps: %s", audience.channel.wanted, lost)
         subscriber.close(TRY_AGAIN_LATER, str(lost))
-
-
-def _send(subscriber: Subscriber, send: Send) -> None:
-    # While a large message was encoded, its connection may have ended or stalled.
-    if subscriber.takes:
-        subscriber.position = send.reached
-        subscriber.send(send.data, send.header)

@@ -46,6 +46,7 @@ class Fanout:
     def __init__(self, services: Services, epoll: EpollLoop, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._broker = services.broker
+        self._counts = services.broker.counts
         self._active = services.access.active
         self._heartbeat_s = services.streams.heartbeat_s
         self._held = services.streams.held
@@ -181,23 +182,27 @@ class Fanout:
             return 0
         if send is None:
             return 0
-        data, first, reached, header = send
+        data, first, reached, messages, header = send
         start = audience.start
         cost = SEND_COST + len(data)
         part = audience.take(budget // cost + 1)
+        sent = len(part)
         for subscriber in part:
             # Of those who are not where most are, each has its own next message.
             try:
                 if subscriber.busy:
-                    continue
-                if start <= subscriber.position < first:
+                    sent -= 1
+                elif start <= subscriber.position < first:
                     # The position moves before the send: what the socket does not take now is kept, and sent first.
                     subscriber.position = reached
                     subscriber.send(data, header)
-                elif subscriber.position < reached:
-                    self._advance(subscriber, audience)
+                else:
+                    sent -= 1
+                    if subscriber.position < reached:
+                        self._advance(subscriber, audience)
             except Exception as error:  # noqa: BLE001
                 self._fail(audience, error, subscriber)
+        self._counts.delivered += sent * messages
         return len(part) * cost
 
     def _advance(self, subscriber: Subscriber, audience: Audience) -> None:
@@ -212,6 +217,7 @@ class Fanout:
             subscriber.sent_at = trio.current_time()
             while not subscriber.busy and (send := audience.next_send(subscriber.position)):
                 subscriber.position = send.reached
+                self._counts.delivered += send.messages
                 subscriber.send(send.data, send.header)
         except Exception as error:  # noqa: BLE001
             self._fail(audience, error, subscriber)
