@@ -71,6 +71,19 @@ def test_for_a_topic_the_longest_match_counts() -> None:
     }
 
 
+def test_a_source_that_stays_keeps_its_activity_and_another_one_does_not() -> None:
+    earlier = Sources([make_source("a"), make_source("b"), make_source("c")])
+    for source in earlier:
+        source.activity.accept(1, is_repeat=False)
+
+    later = Sources([make_source("a", secrets=["another"]), make_source("b", "gitea"), make_source("d")]).after(earlier)
+
+    assert [(source.topic, source.activity.accepted) for source in later] == [("a", 1), ("b", 0), ("d", 0)]
+    found = later.find("a")
+    assert found
+    assert found.secrets == ["another"]
+
+
 def test_a_topic_beneath_no_source_has_none() -> None:
     sources = Sources([make_source(topic="/unsafe/acme/")])
     for topic in ("acme/x", "/unsafe/acme", "/unsafe/acmee/x", "/unsafe/", ""):

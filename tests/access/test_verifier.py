@@ -467,6 +467,19 @@ async def test_who_repeats_a_delivery_is_as_unknown_as_before(options: dict[str,
     assert access.verifier.standing("192.0.2.1") is Standing.VERIFIED
 
 
+async def test_what_a_source_accepts_and_its_repeats_are_counted_also_over_a_reload() -> None:
+    access = make_access(github(), Source("/unsafe/x", load_provider("github"), [SECRET]))
+    await publish_signed(access)
+    await publish_signed(access)
+    with pytest.raises(BadSignature):
+        await publish_signed(access, secret="another")
+    access.adopt(make_access(github(), Source("/unsafe/x", load_provider("gitea"), [SECRET])))
+    await publish_signed(access, b"[]")
+
+    told = {source.topic: (source.activity.accepted, source.activity.duplicates) for source in access.sources}
+    assert told == {"/unsafe/acme": (2, 1), "/unsafe/x": (0, 0)}
+
+
 async def test_a_publish_that_nobody_signs_makes_no_network_known() -> None:
     access = make_access()
     await publish(access, b"{}")

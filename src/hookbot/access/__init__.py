@@ -9,6 +9,8 @@ network with `RateLimiter`s (rate_limits, client_address). `ActiveSubscriptions`
 number of subscriptions, and ends those whose token expires or is revoked (active_subscriptions). `Fetches` downloads
 the certificates and confirmation URLs that signed requests refer to (fetching). A `RangeList` holds the networks that a
 sender publishes, for `allow_from` (ip_ranges). Hubs tell each other the address of a client in a signed header
-(relayed). `hookbot.web` calls access control for each request; `hookbot.hub`
+(relayed). `Refusals` holds what was refused lately, and no
+secret of it (refusals, masking); a `SourceActivity` counts what a source accepted and refused (source_activity).
+`hookbot.web` calls access control for each request; `hookbot.hub`
 builds it from the configuration.
 """

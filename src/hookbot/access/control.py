@@ -37,6 +37,7 @@ from .fetching import Fetches
 from .near_misses import NearMisses
 from .permits import Key, Permit, Permits, key_of
 from .rate_limits import FAILURES, Rate, RateLimiter
+from .refusals import Refusals
 from .rejections import missing_token
 from .scope import Scope, find_scope
 from .senders import Standing
@@ -77,17 +78,19 @@ class AccessControl:
     ) -> None:
         self.authorizer = authorizer
         self.max_body_bytes = max_body_bytes
+        self._clock = TrustedClock.of(clock_us)
         self.origins = frozenset(origin.lower() for origin in origins)
         self.public_url = public_url
         """URL of the hub as senders and browsers see it, without a slash at the end; empty if that is not known."""
         self.sources = sources or Sources()
         self.near_misses = NearMisses(self.sources.topics)
+        self.refusals = Refusals(self._find_source, self._clock)
+        """What was refused lately, here and wherever else requests are answered."""
         self._permits = Permits[Permit](self.sources.targets)
         self._subscriptions = Permits[AdmittedSubscription]()
         self.active = ActiveSubscriptions(
             authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
         )
-        self._clock = TrustedClock.of(clock_us)
         limiter = RateLimiter(failures, "requests without a valid token or signature")
         self.verifier = Verifier(self._clock, limiter, fetches or Fetches())
         self._publishes = RateLimiter(publishes, "publishes") if publishes else None
@@ -102,7 +105,7 @@ class AccessControl:
         Active subscriptions are kept until the next sweep checks them, verified networks for their hour. Rate limits
         start to count anew.
         """
-        self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
+        self.authorizer, self.sources, self.origins = other.authorizer, other.sources.after(self.sources), other.origins
         self.proxies, self._unsafe, self._doubted = other.proxies, other._unsafe, False
         self.public_url = other.public_url
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
@@ -371,6 +374,10 @@ class AccessControl:
     def _note_topic(self, topic: str, client: str) -> None:
         if topic not in self.near_misses:
             self.near_misses.note(topic, client, now_s=self._clock.monotonic_s)
+
+    def _find_source(self, topic: str) -> Source | None:
+        # Others after a reload.
+        return self.sources.find(topic)
 
     def _source(self, request: Request, topic: str) -> Source | None:
         """Source of a topic, or None. Raises `Forbidden` if the client's address or certificate is not allowed."""

@@ -4,8 +4,8 @@ A publish to a source's topic is stored only if its signature is valid. The mess
 body and all headers but secrets, so that a listener can rely on the hub or verify again.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from ..signatures import Proof, Provider, SignedRequest
 from ..signatures.pings import Ping
 from .client_address import Network, is_within
 from .rate_limits import RateLimiter
+from .source_activity import SourceActivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Source:
     """True if the hub fetches the URL that a sender demands before its first delivery (AWS SNS)."""
     accept_ping: bool = False
     """True if the provider's unsigned ping is answered like a delivery. It is not stored."""
+    activity: SourceActivity = field(default_factory=SourceActivity, repr=False, compare=False)
 
     def check_sender(self, client: str, certificate: bytes | None) -> None:
         """Raise `Forbidden` unless the client's address and certificate are among those accepted."""
@@ -127,6 +129,18 @@ class Sources:
 
     def __init__(self, sources: Iterable[Source] = ()) -> None:
         self._sources = {source.topic: source for source in sources}
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(self._sources.values())
+
+    def after(self, earlier: "Sources") -> "Sources":
+        """The same sources; those that were among the `earlier` ones, with the same provider, keep their activity."""
+        return Sources(
+            replace(source, activity=other.activity)
+            if (other := earlier._sources.get(source.topic)) and other.provider.name == source.provider.name
+            else source
+            for source in self
+        )
 
     @property
     def topics(self) -> Collection[str]:

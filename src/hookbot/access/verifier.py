@@ -187,6 +187,7 @@ class Verifier:
             raise BadSignature(f"the same request came {age_s:.0f} seconds ago, so that its signature cannot be fresh")
         elif source.publishes and not any(once.exclusive for once in genuine.draft.once):
             source.publishes.use(f"{source.topic} from {network}", now_s=now_s)
+        source.activity.accept(now_s, is_repeat=age_s is not None)
         if delivery:
             self._seen.add(delivery, now_s=now_s)
         return genuine.draft

@@ -221,7 +221,11 @@ def _opened(
 def _unauthenticated(config: Config, access: AccessControl) -> UnauthenticatedConnections:
     per_address, max_files = config.max_connections_per_address, _file_limit() // 2
     return UnauthenticatedConnections(
-        per_address, max_files=max_files, is_proxy=access.is_proxy, standing_of=access.standing
+        per_address,
+        max_files=max_files,
+        is_proxy=access.is_proxy,
+        standing_of=access.standing,
+        note=access.refusals.note,
     )
 
 

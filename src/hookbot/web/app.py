@@ -4,6 +4,7 @@ One catch-all route takes every path to a topic, because `hookbot.protocol.topic
 strictly than werkzeug.
 """
 
+from functools import partial
 from http import HTTPStatus
 
 import quart
@@ -34,9 +35,9 @@ def create_app(services: Services) -> HookbotApp:
     """The Quart-Trio app with all routes of a hub; any ASGI server on Trio that sets ``raw_path`` can run it."""
     access = services.access
     app = HookbotApp("hookbot", max_body_bytes=access.max_body_bytes)
-    app.register_error_handler(HookbotError, report)
+    app.register_error_handler(HookbotError, partial(_refuse, services))
     app.register_error_handler(Answered, _answer)
-    app.register_error_handler(HTTPException, _http_error_response)
+    app.register_error_handler(HTTPException, partial(_refuse_http_error, services))
     app.register_blueprint(create_health(services.readiness.check))
     app.register_blueprint(create_metrics(services))
     app.register_blueprint(create_api(services))
@@ -113,16 +114,20 @@ async def report(error: HookbotError) -> quart.Response:
     return _response(error_response(error, plain_request(request or websocket)))
 
 
+async def _refuse(services: Services, error: HookbotError, status: int | None = None) -> quart.Response:
+    """As `report`, for a request that is then noted as refused."""
+    return _response(services.refuse(error, plain_request(request or websocket), status))
+
+
 async def _answer(answered: Answered) -> quart.Response:
     return _response(answered.response)
 
 
-async def _http_error_response(error: HTTPException) -> quart.Response:
-    plain = plain_request(request or websocket)
+async def _refuse_http_error(services: Services, error: HTTPException) -> quart.Response:
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return _response(error_response(BodyTooLarge.than(current_app.config["MAX_CONTENT_LENGTH"]), plain))
+        return await _refuse(services, BodyTooLarge.than(current_app.config["MAX_CONTENT_LENGTH"]))
     status = error.code or 500
-    return _response(error_response(HookbotError(HTTPStatus(status).phrase), plain, status))
+    return await _refuse(services, HookbotError(HTTPStatus(status).phrase), status)
 
 
 def _allow_origin(access: AccessControl, response: quart.Response) -> quart.Response:

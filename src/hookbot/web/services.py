@@ -11,9 +11,11 @@ from ..access.control import AccessControl
 from ..access.senders import Standing
 from ..broker.broker import Broker, Start
 from ..broker.consumers import Consumers
-from ..errors import Unavailable
+from ..errors import HookbotError, Unavailable
 from ..log.contract import Log
 from ..log.trusted_clock import TrustedClock
+from ..protocol.request import Request
+from ..protocol.response import Response, error_response
 from .bodies import BodyBudget, IncomingBody
 from .metrics import Metrics, RouterStates
 from .streams import Streams
@@ -72,6 +74,11 @@ class Services:
     routers: RouterStates
     console: bool = True
     """True if the hub has a console."""
+
+    def refuse(self, error: HookbotError, request: Request, status: int | None = None) -> Response:
+        """The response to a request that is refused or failed, which is noted. `status` overrides that of the error."""
+        self.access.refusals.note(request, str(error), status or error.status)
+        return error_response(error, request, status)
 
     def open_body(self, admitted: AdmittedPublish) -> IncomingBody:
         """The body of an admitted publish, which is now received. Use it as a context manager, or close it."""

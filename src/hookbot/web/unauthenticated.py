@@ -55,6 +55,7 @@ RETRY_AFTER_S = 10
 BEGINNING_STEPS = 3
 HANDLING_STEPS = 1
 
+REFUSAL = TooManyRequests("too many connections from you have shown no token", retry_after_s=RETRY_AFTER_S)
 NO_ROOM = "too many connections have shown no token"
 
 logger = logging.getLogger(__package__)
@@ -106,6 +107,7 @@ class UnauthenticatedConnections:
         max_bytes: int = MAX_BYTES,
         is_proxy: Callable[[str], bool] = lambda peer: False,
         standing_of: Callable[[Request], Standing] = lambda request: Standing.UNKNOWN,
+        note: Callable[[Request, str, int], None] = lambda request, reason, status: None,
     ) -> None:
         self.refused = self.evicted = 0
         self._per_address = per_address
@@ -113,6 +115,7 @@ class UnauthenticatedConnections:
         self._max_bytes = max_bytes
         self._is_proxy = is_proxy
         self._standing_of = standing_of
+        self._note = note
         self._beginning = Turns(BEGINNING_STEPS)
         self._handling = Turns(HANDLING_STEPS)
         self._bytes = 0
@@ -155,6 +158,7 @@ class UnauthenticatedConnections:
         if len(known) < self._per_address or self._evict(address, known):
             return True
         self.refused += 1
+        self._note(Request("", b"", (), peer), str(REFUSAL), REFUSAL.status)
         logger.warning("refused a connection from %s: it has %d that have shown no token", address, len(known))
         return False
 
@@ -259,5 +263,4 @@ class UnauthenticatedConnections:
 
 def refusal() -> bytes:
     """The response to a connection that `UnauthenticatedConnections.admits` refuses."""
-    error = TooManyRequests("too many connections from you have shown no token", retry_after_s=RETRY_AFTER_S)
-    return encode_response(error_response(error, Request("", b"", ())), version="1.1", close=True)
+    return encode_response(error_response(REFUSAL, Request("", b"", ())), version="1.1", close=True)

@@ -152,6 +152,25 @@ async def test_a_client_that_ends_its_side_still_gets_every_answer(count: int) -
         assert hub.stored() == [("topic", b"hello")] * count
 
 
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        pytest.param(post(PATH, token="bm8="), ("POST", PATH, "topic", 401), id="a publish"),
+        pytest.param(handshake("/sub/topic?since=nothing"), ("GET", "/sub/topic", "topic", 400), id="a handshake"),
+        pytest.param(b"POST /pub/topic HTTP/1.1\r\n\r\n", ("", "", None, 400), id="malformed"),
+        pytest.param(post(PATH)[:-1], ("POST", PATH, "topic", 400), id="half a body"),
+    ],
+)
+async def test_whatever_is_refused_is_noted(sent: bytes, told: tuple[str, str, str | None, int]) -> None:
+    async with open_fast_path() as hub:
+        answer = await hub.ask(sent)
+
+        [refusal] = hub.access.refusals.newest()
+        assert (refusal.method, refusal.path, refusal.topic, refusal.status) == told
+        assert (refusal.client, refusal.count) == ("127.0.0.1", 1)
+        assert refusal.reason in answer.decode()
+
+
 @pytest.mark.parametrize("sent", [b"", b"PO", post(PATH)[:-1], post(PATH)[:40], post(PATH) + b"POST"])
 async def test_half_a_request_of_a_client_that_has_ended_its_side_is_answered_by_400(sent: bytes) -> None:
     async with open_fast_path() as hub:

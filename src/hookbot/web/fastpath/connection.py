@@ -33,7 +33,7 @@ class FastPathConnection(HttpConnection):
     __slots__ = ("_authenticated", "_client", "_usual")
 
     def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
-        super().__init__(context, sock)
+        super().__init__(context, sock, peer)
         certificate = sock.certificate() if isinstance(sock, TlsSocket) else None
         self._client = (peer, isinstance(sock, TlsSocket), certificate)
         """Address of the client, True if the connection is encrypted, and the client's certificate, for `Head`."""

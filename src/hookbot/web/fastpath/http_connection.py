@@ -12,7 +12,7 @@ from ...errors import HookbotError, RequestTimeout
 from ...protocol.http1 import BadRequest, encode_response, encode_stored, head_end, skip_empty_lines
 from ...protocol.message import Duplicate, Message
 from ...protocol.request import Request
-from ...protocol.response import Response, error_response
+from ...protocol.response import Response
 from ..tls import TlsSocket
 from .context import Context, Exchange
 from .epoll import READ, TURN_S, WRITE
@@ -58,12 +58,14 @@ class HttpConnection(NonblockingSocket):
         "_ended_by_client",
         "_exchange",
         "_last",
+        "_peer",
         "_waiting",
     )
 
-    def __init__(self, context: Context, sock: socket.socket) -> None:
+    def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
         super().__init__(sock, context.epoll)
         self._context = context
+        self._peer = peer
         self._buffer = bytearray()
         self._advancing = False
         """True while the buffer is processed; an outcome that comes at once leaves the rest of it to that."""
@@ -268,9 +270,9 @@ class HttpConnection(NonblockingSocket):
     def _refuse(self, error: HookbotError, *, last: bool) -> None:
         """Answer an error without waiting for the rest of the body; the connection is kept if there is none."""
         exchange = self._exchange
-        request = exchange.head.request if exchange else Request("", b"", ())
+        request = exchange.head.request if exchange else Request("", b"", (), self._peer)
         whole = exchange is not None and exchange.skip(self._buffer)
-        self._respond(error_response(error, request), last=last or not whole)
+        self._respond(self._context.services.refuse(error, request), last=last or not whole)
 
     def _respond(self, response: Message | Duplicate | Response, *, last: bool) -> None:
         """Send a response; after the `last` one, drain and close."""

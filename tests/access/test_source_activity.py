@@ -1,0 +1,12 @@
+from hookbot.access.source_activity import SourceActivity
+
+
+def test_deliveries_repeats_and_refusals_are_counted_each_with_its_last_time() -> None:
+    activity = SourceActivity()
+    activity.accept(1, is_repeat=False)
+    activity.accept(2, is_repeat=False)
+    activity.accept(3, is_repeat=True)
+    activity.refuse(4, "no")
+    activity.refuse(5, "wrong")
+
+    assert activity == SourceActivity(2, 1, 2, 3, 5, "wrong")
