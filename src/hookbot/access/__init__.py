@@ -10,7 +10,8 @@ number of subscriptions, and ends those whose token expires or is revoked (activ
 the certificates and confirmation URLs that signed requests refer to (fetching). A `RangeList` holds the networks that a
 sender publishes, for `allow_from` (ip_ranges). Hubs tell each other the address of a client in a signed header
 (relayed). `Refusals` holds what was refused lately, and no
-secret of it (refusals, masking); a `SourceActivity` counts what a source accepted and refused (source_activity).
+secret of it (refusals, masking); a `SourceActivity` counts what a source accepted and refused (source_activity), and
+sample deliveries test it (sample_deliveries).
 `hookbot.web` calls access control for each request; `hookbot.hub`
 builds it from the configuration.
 """
