@@ -7,7 +7,9 @@ from .cursors import add_cursors
 from .messages import add_messages
 from .openapi import add_description
 from .operations import Api
+from .refusals import add_refusals
 from .session import add_session
+from .sources import add_sources
 from .states import add_states
 from .subscriptions import add_subscriptions
 from .tokens import add_tokens
@@ -16,7 +18,10 @@ from .tokens import add_tokens
 def create_api(services: Services) -> Blueprint:
     """Routes of the API; each needs a token."""
     api = Api(services.access)
-    for add in (add_session, add_messages, add_cursors, add_subscriptions, add_states, add_tokens):
+    for add in (
+        *(add_session, add_tokens, add_messages, add_cursors),
+        *(add_subscriptions, add_refusals, add_sources, add_states),
+    ):
         add(api, services)
     add_description(api)
 

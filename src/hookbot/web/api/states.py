@@ -5,8 +5,8 @@ from typing import Any, TypedDict
 
 from ...broker.hubs import describe_hubs
 from ...log.duties import Family
-from ...protocol.message import format_id
-from ...protocol.paths import HUBS, ROUTERS
+from ...protocol.message import format_id, format_time
+from ...protocol.paths import HUBS, ROUTERS, STATS
 from ..services import Services
 from .operations import Api, Asked
 
@@ -25,6 +25,21 @@ class Hubs(TypedDict):
     hubs: list[dict[str, Any]]
 
 
+class Stats(TypedDict):
+    """What the hub has done since its start, and how many subscribe now."""
+
+    time: str
+    head: str
+    published: int
+    published_bytes: int
+    duplicates: int
+    delivered: int
+    refused: int
+    subscribers: int
+    commits: int
+    commit_s: float
+
+
 def add_states(api: Api, services: Services) -> None:
     """Add the operations that only tell something."""
     log = services.broker.log
@@ -40,5 +55,23 @@ def add_states(api: Api, services: Services) -> None:
         family = Family(log.epoch, services.broker.head, await log.duties.hubs())
         return {"head": format_id(family.epoch, family.head), "hubs": describe_hubs(family)}
 
+    async def stats(asked: Asked) -> Mapping[str, Any]:
+        """Only for operators. All but `subscribers` only grows, so that differences are rates."""
+        asked.scope.check_operates()
+        counts = services.broker.counts
+        return {
+            "time": format_time(services.broker.clock()),
+            "head": format_id(log.epoch, services.broker.head),
+            "published": counts.published,
+            "published_bytes": counts.published_bytes,
+            "duplicates": counts.duplicates,
+            "delivered": counts.delivered,
+            "refused": counts.refused.total(),
+            "subscribers": len(services.access.active),
+            "commits": counts.commits,
+            "commit_s": counts.commit_s,
+        }
+
+    api.add("GET", STATS, stats, "Count what the hub does", answer=Stats)
     api.add("GET", ROUTERS, routers, "Show the routers", answer=Routers)
     api.add("GET", HUBS, hubs, "Show the hubs of the store", answer=Hubs)

@@ -1,0 +1,102 @@
+"""Refusals: which requests were refused lately, and why."""
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, NotRequired, TypedDict
+
+from ...access.masking import masked
+from ...access.refusals import MAX_REFUSALS, Refusal
+from ...access.scope import EVERYTHING, Scope
+from ...protocol.message import format_time
+from ...protocol.paths import REFUSALS
+from ...protocol.topics import TopicFilter
+from ..services import Services
+from .operations import Api, Asked, Parameter
+
+_PARAMETERS = (
+    Parameter("topic", "Only those of a topic or, if it ends in a slash, of everything beneath it"),
+    Parameter("text", "Only those with this text in their path, reason, address, provider or delivery, in any case"),
+    Parameter("before", "Only those with a lower number", {"type": "integer", "minimum": 1}),
+    Parameter("limit", "At most so many; 50 if absent", {"type": "integer", "minimum": 1, "maximum": MAX_REFUSALS}),
+)
+
+
+class RefusalShown(TypedDict):
+    """A refused request, and how often it was repeated by its network with the same path, status and reason."""
+
+    number: int
+    first: int
+    time: str
+    last: str
+    count: int
+    status: int
+    reason: str
+    method: str
+    path: str
+    topic: NotRequired[str]
+    client: str
+    provider: NotRequired[str]
+    delivery: NotRequired[str]
+
+
+class RefusalsShown(TypedDict):
+    """Refusals, newest first; `before` is the number to go on with, null at the end."""
+
+    refusals: list[RefusalShown]
+    before: int | None
+
+
+def add_refusals(api: Api, services: Services) -> None:
+    """Add the operation that lists refusals."""
+
+    async def list_(asked: Asked) -> Mapping[str, Any]:
+        """They are kept in memory only, and repeated ones together: `number` is that of the newest, `first` stays.
+
+        Those that name no topic are only shown to those who see everything.
+        """
+        limit = asked.number("limit", 50, most=MAX_REFUSALS)
+        before = asked.number("before", 1 << 62, most=1 << 62)
+        topic, text = asked.get("topic"), (asked.get("text") or "").lower()
+        wanted = TopicFilter.parse(topic) if topic else None
+        found = (
+            refusal
+            for refusal in services.access.refusals.newest(before)
+            if sees(asked.scope, refusal) and _is_of(refusal, wanted) and text in _text(refusal)
+        )
+        shown = list(islice(found, limit))
+        more = next(found, None) is not None
+        return {"refusals": list(map(to_json, shown)), "before": shown[-1].number if more else None}
+
+    api.add("GET", REFUSALS, list_, "List refused requests", parameters=_PARAMETERS, answer=RefusalsShown)
+
+
+def sees(scope: Scope, refusal: Refusal) -> bool:
+    """True if a scope sees the topic of a refusal; without a topic, if it sees everything."""
+    return scope.wanted == EVERYTHING if refusal.topic is None else scope.sees(refusal.topic)
+
+
+def to_json(refusal: Refusal) -> Mapping[str, Any]:
+    """A refusal as it is shown."""
+    optional = {"provider": refusal.provider, "delivery": refusal.delivery}
+    return {
+        "number": refusal.number,
+        "first": refusal.first,
+        "time": format_time(refusal.time_us),
+        "last": format_time(refusal.last_us),
+        "count": refusal.count,
+        "status": refusal.status,
+        "reason": refusal.reason,
+        "method": refusal.method,
+        "path": refusal.path,
+        **({} if refusal.topic is None else {"topic": masked(refusal.topic)}),
+        "client": refusal.client,
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _is_of(refusal: Refusal, wanted: TopicFilter | None) -> bool:
+    return wanted is None or (refusal.topic is not None and wanted.matches(refusal.topic))
+
+
+def _text(refusal: Refusal) -> str:
+    return f"{refusal.path}\n{refusal.reason}\n{refusal.client}\n{refusal.provider}\n{refusal.delivery}".lower()

@@ -1,0 +1,117 @@
+"""Sources: what each has accepted and refused, and a test of it."""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+from urllib.parse import quote
+
+import trio
+
+from ...access.sample_deliveries import request_of, sample_topic, sign_sample
+from ...access.sources import Source
+from ...errors import NotFound, Refused
+from ...log.trusted_clock import TrustedClock
+from ...protocol.message import format_time
+from ...protocol.paths import SOURCES, path_to
+from ...protocol.response import Response
+from ...protocol.topics import is_unsafe
+from ..services import Services
+from .operations import Api, Asked, Parameter
+from .public_url import public_url
+
+_TOPIC = Parameter("topic", "Topic of the source, or one beneath it", required=True)
+
+
+class SourceShown(TypedDict):
+    """A source, and what came to it since the hub was started."""
+
+    topic: str
+    provider: str
+    url: str
+    needs_token: bool
+    accepted: int
+    refused: int
+    duplicates: int
+    last_accepted: str | None
+    last_refused: str | None
+    why: str | None
+    testable: bool
+    untestable: str | None
+
+
+class SourcesShown(TypedDict):
+    """The sources of the hub."""
+
+    sources: list[SourceShown]
+
+
+class Tested(TypedDict):
+    """The message that a test has stored."""
+
+    id: str
+
+
+def add_sources(api: Api, services: Services) -> None:
+    """Add the operations on sources."""
+    access, clock = services.access, services.broker.clock
+
+    async def list_(asked: Asked) -> Mapping[str, Any]:
+        """The `url` is for the sender; one that `needs_token` has none, because nobody but its maker may know it.
+
+        `why` is the reason for the last refusal, and `untestable` that for which there is no test.
+        """
+        shown, base = [], public_url(access, asked.plain)
+        for source in access.sources:
+            if asked.scope.sees(source.topic):
+                shown.append(_to_json(source, base, clock))
+                # To sign a sample may take a millisecond.
+                await trio.lowlevel.checkpoint()
+        return {"sources": shown}
+
+    async def test(asked: Asked) -> Mapping[str, Any]:
+        """A small delivery, signed with the first secret of the source, is verified and stored like one of its sender.
+
+        It takes a token for operators, or those that see the topic and publish to it.
+        """
+        topic = sample_topic(asked.need("topic"))
+        source = access.sources.find(topic) if asked.scope.sees(topic) else None
+        if source is None:
+            raise NotFound(f"no source has the topic {topic[:100]!r}")
+        asked.scope.check_manages(path_to("subscribe", topic))
+        signed = sign_sample(source, topic, now_s=access.now_s)
+        admitted = access.admit_sample(request_of(signed, asked.plain.client))
+        draft = await access.verifier.verify(admitted, signed.body)
+        if isinstance(draft, Response):
+            raise Refused(f"the test was taken for a handshake of {source.provider.name}")
+        return {"id": (await services.broker.publish(draft)).id}
+
+    api.add("GET", SOURCES, list_, "List the sources", answer=SourcesShown)
+    api.add("POST", f"{SOURCES}/test", test, "Send a test to a source", parameters=[_TOPIC], answer=Tested)
+
+
+def _to_json(source: Source, base: str, clock: TrustedClock) -> Mapping[str, Any]:
+    def time_of(at_s: float | None) -> str | None:
+        return None if at_s is None else format_time(clock() - int((clock.monotonic_s - at_s) * 1e6))
+
+    activity, untestable = source.activity, _why_untestable(source, clock)
+    return {
+        "topic": source.topic,
+        "provider": source.provider.name,
+        "url": (source.url or base) + quote(path_to("publish", source.topic)),
+        "needs_token": not is_unsafe(source.topic),
+        "accepted": activity.accepted,
+        "refused": activity.refused,
+        "duplicates": activity.duplicates,
+        "last_accepted": time_of(activity.last_accepted_s),
+        "last_refused": time_of(activity.last_refused_s),
+        "why": activity.why or None,
+        "testable": untestable is None,
+        "untestable": untestable,
+    }
+
+
+def _why_untestable(source: Source, clock: TrustedClock) -> str | None:
+    try:
+        sign_sample(source, sample_topic(source.topic), now_s=clock() / 1e6)
+    except Refused as error:
+        return str(error)
+    return None
