@@ -1,7 +1,10 @@
 /** The HTTP API of the hub, for a page that is signed in by its cookie. Paths are relative to `/hookbot/`. */
 
 /** Relative path from this page to `/hookbot/`, such as `../`: the console works under any path of a proxy. */
-export const root = document.documentElement.dataset.root;
+export const { root, page } = document.documentElement.dataset;
+
+/** Key of the session storage under which the page is remembered to which signing in leads back. */
+export const PLACE = "place";
 
 /** A refusal of the hub: `message` is its sentence. */
 export class Refused extends Error {
@@ -47,7 +50,8 @@ export async function* lines(path, parameters, { method = "GET", ...options } = 
   }
 }
 
-async function send(method, path, parameters, { headers, signal } = {}) {
+/** The answer to a request, if the hub has not refused it. A session that is over leads to signing in, and back. */
+export async function send(method, path, parameters, { headers, signal } = {}) {
   let answer;
   try {
     answer = await fetch(url(path, parameters), {
@@ -61,7 +65,10 @@ async function send(method, path, parameters, { headers, signal } = {}) {
     throw error.name === "AbortError" ? error : new Refused(0, "the hub cannot be reached");
   }
   tell("connected");
-  if (answer.status === 401) location.assign(`${root}sign-in`);
+  if (answer.status === 401 && page !== "sign-in") {
+    sessionStorage.setItem(PLACE, location.href);
+    location.assign(`${root}sign-in`);
+  }
   if (!answer.ok) throw new Refused(answer.status, await detail(answer));
   return answer;
 }

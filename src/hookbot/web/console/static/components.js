@@ -1,7 +1,7 @@
 /** What more than one page shows: times, topics, verdicts, copy buttons, dialogs, toasts, empty states. */
 
 import { root } from "./api.js";
-import { byId, fill, foreign, h } from "./dom.js";
+import { byId, fill, foreign, h, visible } from "./dom.js";
 import { ago, clock, fullTime } from "./format.js";
 
 /** A time of day, which tells the whole time when pointed at. */
@@ -10,12 +10,15 @@ export const timeOf = (time) => h("time", { datetime: time, title: fullTime(time
 /** How long ago a time was. */
 export const agoOf = (time) => h("time", { datetime: time, title: fullTime(time) }, ago(time));
 
-/** A topic, as its sender wrote it. */
-export const topicOf = (topic) => foreign(topic, { class: "topic" });
+/** A topic, as its sender wrote it; its last segment stands out. */
+export function topicOf(topic) {
+  const last = topic.replace(/\/$/, "").lastIndexOf("/") + 1;
+  return h("bdi", { class: "topic" }, last > 0 && h("span", { class: "above" }, visible(topic.slice(0, last))), visible(topic.slice(last)));
+}
 
 /** A small label with a symbol and a word, such as `badge("failed", "refused")`. Kinds: verified, token, unverified,
- * refused; note, good, warning, bad. */
-export const badge = (text, kind = "note") => h("span", { class: `badge ${kind}` }, text);
+ * refused; plain, good, warning, bad. */
+export const badge = (text, kind = "plain") => h("span", { class: `badge ${kind}` }, text);
 
 /** The verdict about the sender of a message. */
 export function verdictOf({ verdict, provider }) {

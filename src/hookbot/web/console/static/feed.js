@@ -201,11 +201,11 @@ const cell = (properties, ...children) => h("td", { role: "cell", ...properties 
 function messageRow(message) {
   return h("tr", { role: "row", dataset: { id: message.id } },
     cell({ class: "when" }, timeOf(message.time)),
+    cell({ class: "who" }, verdictOf(message)),
     cell({ class: "what" },
       h("a", { class: "open", href: `${root}messages/${encodeURIComponent(message.id)}` }, topicOf(message.topic)),
       message.event && foreign(message.event, { class: "event" }),
       marksOf(message)),
-    cell({ class: "who" }, verdictOf(message)),
     cell({ class: "number" }, size(message.size)));
 }
 
@@ -227,8 +227,8 @@ function refusalRow(refusal) {
   } }, topicOf(refusal.topic ?? refusal.path));
   return h("tr", { role: "row", class: "refused" },
     cell({ class: "when" }, timeOf(refusal.last)),
-    cell({ class: "what" }, button, foreign(refusal.reason, { class: "reason" })),
     cell({ class: "who" }, badge(`refused ${refusal.status}`, "refused")),
+    cell({ class: "what" }, button, foreign(refusal.reason, { class: "reason" })),
     cell({ class: "number" }, refusal.count > 1 && `×${count(refusal.count)}`),
     facts);
 }

@@ -1,6 +1,6 @@
 /** One message: who vouches for it, its body, its headers, and what became of it. */
 
-import { get, root } from "./api.js";
+import { get, page, root } from "./api.js";
 import { bodyOf, fetchBody, SHOWN_BYTES } from "./body.js";
 import { agoOf, badge, copy, failure, timeOf, topicOf, verdictOf } from "./components.js";
 import { deliverAgain, giveToCursor } from "./deliver.js";
@@ -31,7 +31,7 @@ export class MessageView {
       const [message, bytes] = await Promise.all([get(path(this.id), { body: "none" }), fetchBody(this.id)]);
       const related = h("section", { class: "related" });
       fill(this.element, head(message, bytes, this.close), verdictCard(message), message.failed && failureCard(message.failed),
-        bodyOf(message, bytes), headersOf(message), factsOf(message), related);
+        bodyOf(message, bytes), h("div", { class: "message-side" }, headersOf(message), factsOf(message), related));
       this.element.removeAttribute("aria-busy");
       fill(related, relatedOf(await get(path(this.id, "/related"))));
     } catch (error) {
@@ -151,7 +151,7 @@ function relatedOf({ origin, duplicate_of, routed, replays, duplicates }) {
 }
 
 // On a page of its own, the id is the end of the address.
-if (document.documentElement.dataset.page === "message") {
+if (page === "message") {
   const id = decodeURIComponent(location.pathname.split("/").at(-1));
   const view = new MessageView(id);
   document.title = `${id} · hookbot`;

@@ -60,6 +60,8 @@ function headersOf({ headers }) {
 /** Value of a header as its sender meant it: its bytes, which come as Latin-1, are mostly UTF-8. */
 export function headerText(value) {
   try {
+    // Beyond Latin-1 there are no bytes: it is what a router made.
+    if (/[^\0-\xff]/.test(value)) return value;
     return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(value, (character) => character.charCodeAt(0)));
   } catch {
     return value;
