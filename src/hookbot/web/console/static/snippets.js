@@ -40,7 +40,7 @@ function base64(bytes) {
 }
 
 /** A text as one word of a POSIX shell. */
-const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
 /** URL at which a topic is published to. */
 export function publishUrl({ topic, query }, base) {

@@ -1,0 +1,97 @@
+/** Routers, how they are, and what failed in them. */
+
+import { get, poll, post } from "./api.js";
+import { agoOf, badge, failure, messageLink, toast, topicOf } from "./components.js";
+import { deliverAll } from "./deliver.js";
+import { byId, fill, foreign, h } from "./dom.js";
+import { count } from "./format.js";
+import { keyedList, refill } from "./refreshing.js";
+
+// A router's error ends with the id of the message that it failed on.
+const ID = /([a-z]{8}-[0-9]{15})/;
+const FIGURES = ["lag", "routed", "published", "retried", "failed", "restarts"];
+const ALARMING = ["failed", "restarts"];
+const KINDS = { running: "good", standby: "plain", starting: "plain" };
+const SHOWN = 20;
+
+const show = keyedList(byId("routers"), (router) => router.name, makeCard);
+poll(2, load, (error) => fill(byId("problem"), failure(error)));
+
+async function load() {
+  const { routers } = await get("v1/routers");
+  show(routers);
+  fill(byId("problem"));
+  byId("none").hidden = routers.length > 0;
+}
+
+function makeCard({ name }) {
+  const state = h("p");
+  const figures = h("dl", { class: "figures" });
+  const error = h("div");
+  const head = h("div", { class: "card-head" }, h("h2", null, name), state);
+  const topics = h("p", { class: "hint" });
+  const element = h("article", { class: "card stack" }, head, topics, figures, error, failuresOf(name));
+  const update = (router) => {
+    refill(state, badge(router.state, KINDS[router.state] ?? "bad"));
+    refill(topics, router.topics.length ? ["reads ", topicsOf(router.topics)] : "reads nothing", holderOf(router));
+    refill(figures, FIGURES.map((figure) => figureOf(figure, router[figure])));
+    refill(error, router.error && h("p", { class: "note bad" }, linked(router.error)));
+  };
+  return { element, update };
+}
+
+/** An error whose message is a link. */
+const linked = (error) => error.split(ID).map((part, i) => (i % 2 ? messageLink(part) : foreign(part)));
+
+const topicsOf = (topics) => topics.flatMap((topic, i) => [i > 0 && ", ", topicOf(topic)]);
+const holderOf = ({ holder }) => holder && [" · runs on ", foreign(holder)];
+
+function figureOf(name, number) {
+  const alarming = ALARMING.includes(name) && number > 0;
+  return h("div", { class: alarming ? "alarming" : "" }, h("dt", null, name), h("dd", null, count(number)));
+}
+
+/** What failed in a router, which is read when it is opened. */
+function failuresOf(name) {
+  const place = h("div", { class: "stack" });
+  const details = h("details", null, h("summary", null, "Retry what failed"), place);
+  details.addEventListener("toggle", () => details.open && showFailures(name, place));
+  return details;
+}
+
+async function showFailures(name, place) {
+  try {
+    const topics = [`hookbot/failed/${name}`, `/unsafe/hookbot/failed/${name}`];
+    const pages = await Promise.all(topics.map((topic) => get("v1/messages", { topic, limit: SHOWN })));
+    const lists = pages.map(({ messages, before }, i) => messages.length > 0 && failuresAt(topics[i], messages, before));
+    fill(place, lists, !lists.some(Boolean) && h("p", { class: "hint" }, "Nothing that failed here is stored."));
+  } catch (error) {
+    fill(place, failure(error));
+  }
+}
+
+function failuresAt(topic, messages, before) {
+  const number = `${count(messages.length)}${before ? "+" : ""}`;
+  const all = h("button", { type: "button", onclick: () => deliverAll({ topic }) }, "Deliver all again…");
+  return [h("div", { class: "actions" }, h("p", { class: "grow" }, topicOf(topic), ` · ${number}`), all),
+    h("ul", { class: "failures" }, messages.map(failureOf))];
+}
+
+function failureOf({ id, time, failed }) {
+  const place = h("div");
+  const button = h("button", { type: "button", "aria-label": `Deliver ${id} again`, onclick: redeliver }, "Deliver again");
+  const original = failed && messageLink(failed.id, "the message");
+  const text = h("div", null, messageLink(id, failed ? foreign(failed.error) : id), h("div", { class: "hint" },
+    agoOf(time), failed && [" · ", topicOf(failed.topic), " · "], original));
+  async function redeliver() {
+    button.disabled = true;
+    try {
+      const again = await post(`v1/messages/${encodeURIComponent(id)}/redeliver`);
+      fill(place, badge("delivered", "good"), " ", messageLink(again.id, "see it"));
+    } catch (error) {
+      button.disabled = false;
+      toast(error.message, "bad");
+    }
+  }
+  return h("li", null, text, fill(place, button));
+}

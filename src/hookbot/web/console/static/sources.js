@@ -1,0 +1,66 @@
+/** Sources: what each provider sent, what was refused and why, and the URL to paste there. */
+
+import { get, poll, post } from "./api.js";
+import { agoOf, badge, copyButton, failure, messageLink, topicOf } from "./components.js";
+import { byId, fill, foreign, h } from "./dom.js";
+import { count } from "./format.js";
+import { keyedList, refill } from "./refreshing.js";
+
+const FIGURES = ["accepted", "refused", "duplicates"];
+
+const show = keyedList(byId("sources"), (source) => `${source.topic} ${source.provider}`, makeCard);
+poll(2, load, (error) => fill(byId("problem"), failure(error)));
+
+async function load() {
+  const { sources } = await get("v1/sources");
+  show(sources);
+  fill(byId("problem"));
+  byId("none").hidden = sources.length > 0;
+}
+
+function makeCard({ topic, provider, url, testable }) {
+  const state = h("p");
+  const figures = h("dl", { class: "figures" });
+  const times = h("p", { class: "hint" });
+  const why = h("div");
+  const head = h("div", { class: "card-head" }, h("h2", null, foreign(provider)), state);
+  const paste = h("div", { class: "copied" }, h("code", null, foreign(url)), copyButton("Copy URL", url));
+  const element = h("article", { class: "card stack" }, head, topicOf(topic), paste, figures, times, why, testable && testOf(topic));
+  const update = (source) => {
+    refill(state, stateOf(source));
+    refill(figures, FIGURES.map((name) => h("div", null, h("dt", null, name), h("dd", null, count(source[name])))));
+    refill(times, source.last_accepted ? ["last accepted ", agoOf(source.last_accepted)] : "accepted none yet");
+    refill(why, source.last_refused && whyOf(source));
+  };
+  return { element, update };
+}
+
+const refusedLast = ({ last_accepted, last_refused }) =>
+  Boolean(last_refused) && (!last_accepted || Date.parse(last_refused) > Date.parse(last_accepted));
+
+function stateOf(source) {
+  if (refusedLast(source)) return badge("refuses", "bad");
+  return source.last_accepted ? badge("accepts", "good") : badge("silent");
+}
+
+function whyOf(source) {
+  return h("p", { class: refusedLast(source) ? "note bad" : "note" }, "Last refused ", agoOf(source.last_refused),
+    source.why && [": ", foreign(source.why)]);
+}
+
+/** Button that sends a signed sample, and what came of it. */
+function testOf(topic) {
+  const outcome = h("p", { role: "status" });
+  const button = h("button", { type: "button", "aria-label": `Send a test to ${topic}`, onclick: send }, "Send me a test");
+  async function send() {
+    button.disabled = true;
+    try {
+      const { id } = await post("v1/sources/test", { topic });
+      fill(outcome, badge("accepted", "good"), " ", messageLink(id, "see the message"));
+    } catch (error) {
+      fill(outcome, badge("refused", "bad"), ` ${error.message}`);
+    }
+    button.disabled = false;
+  }
+  return h("div", { class: "actions" }, button, outcome);
+}
