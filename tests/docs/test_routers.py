@@ -16,9 +16,9 @@ import hookbot.testing
 from hookbot import Secret
 from hookbot.cli.route import route as route_command
 from hookbot.cli.route import route_github
+from hookbot.protocol.expressions import FIELDS
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits, RouterStats
-from hookbot.routers.expressions import FIELDS
 from hookbot.routers.filter import FilterRouter
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.loading import make

@@ -9,9 +9,9 @@ import trio
 from hookbot.broker.broker import Broker
 from hookbot.errors import BodyTooLarge, ConfigError
 from hookbot.protocol.bodies import UNTRUSTED
+from hookbot.protocol.expressions import Expression
 from hookbot.protocol.message import Draft, Message
 from hookbot.routers import filter as filter_module
-from hookbot.routers.expressions import Expression
 from hookbot.routers.filter import FilterRouter
 from hookbot.routers.large_messages import SMALL_BYTES
 from hookbot.routers.outbox import DraftCollector

@@ -16,10 +16,10 @@ from urllib.parse import urlunsplit
 import click
 
 from ..errors import BodyTooLarge, Lost, Refused
+from ..protocol.expressions import Expression, document
 from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..protocol.urls import split_url
-from ..routers.expressions import Expression, document
 from .credentials import find_token
 from .display import log_to_stderr
 from .parameters import Decorator, Parsed, cafile, token_file, with_options

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from ..errors import ConfigError, InvalidTopic
+from ..protocol.expressions import Expression, Template, document
 from ..protocol.json_text import write_json
 from ..protocol.message import Headers, Message
 from .computing import ComputingRouter, Publishing
-from .expressions import Expression, Template, document
 from .outbox import check_publishable
 
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
@@ -16,7 +16,7 @@ _JSON = (("Content-Type", "application/json"),)
 class FilterRouter(ComputingRouter):
     """Publishes messages that meet a condition to another topic, as they are or with a new body.
 
-    Expressions are JMESPath over the message (see `hookbot.routers.expressions`).
+    Expressions are JMESPath over the message (see `hookbot.protocol.expressions`).
     """
 
     name = "filter"

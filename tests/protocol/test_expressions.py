@@ -5,8 +5,8 @@ import pytest
 
 from hookbot.errors import BodyTooLarge, ConfigError
 from hookbot.protocol.bodies import UNTRUSTED
+from hookbot.protocol.expressions import FIELDS, SHARED_BYTES, Expression, Template, document
 from hookbot.protocol.message import Message, Verified
-from hookbot.routers.expressions import FIELDS, SHARED_BYTES, Expression, Template, document
 
 PUSH = Message(
     "github.com/repo/acme/app",

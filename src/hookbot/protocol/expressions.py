@@ -19,11 +19,11 @@ from jmespath.exceptions import JMESPathError
 from jmespath.visitor import TreeInterpreter
 
 from ..errors import ConfigError
-from ..protocol.bodies import UNTRUSTED, VERIFIED
-from ..protocol.content import read_content
-from ..protocol.json_text import read_json, write_json
-from ..protocol.message import Message, format_time
-from ..protocol.topics import is_unsafe
+from .bodies import UNTRUSTED, VERIFIED
+from .content import read_content
+from .json_text import read_json, write_json
+from .message import Message, format_time
+from .topics import is_unsafe
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _ALL = "@"
