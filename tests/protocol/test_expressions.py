@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from hookbot.errors import BodyTooLarge, ConfigError
-from hookbot.protocol.bodies import UNTRUSTED
-from hookbot.protocol.expressions import FIELDS, SHARED_BYTES, Expression, Template, document
+from hookbot.protocol.bodies import UNTRUSTED, UNVERIFIED, Ceiling
+from hookbot.protocol.envelope import encode_json
+from hookbot.protocol.expressions import FIELDS, SHARED_BYTES, Expression, Template, TooManySteps, document
 from hookbot.protocol.message import Message, Verified
 
 PUSH = Message(
@@ -207,3 +208,67 @@ def test_a_number_that_nobody_can_write_is_put_into_no_topic(inner: str) -> None
 def test_a_template_that_is_none_is_refused_at_once(text: str) -> None:
     with pytest.raises(ConfigError):
         Template(text)
+
+
+# -- steps
+
+STEPS = 10_000
+SEEN = Message("a", encode_json({"text": "x" * 500, "many": [{"a": n} for n in range(1000)]}).encode(), id="x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "|".join(["[@,@][]"] * 60),
+        "[@,@]" + "[][@,@]" * 60,
+        "|".join(["[@,@]"] * 60) + "|to_string(@)",
+        "|".join(["[@,@]"] * 60) + "|contains(@, `{}`)",
+        "[{a}, {b}]|[0]==[1]".format(a="|".join(["(topic)", *["[@,@]"] * 30]), b="|".join(["(id)", *["[@,@]"] * 30])),
+        "join('', [body.text, body.text])" + "|join('', [@,@])" * 25,
+        "body.text|" + "join(@, ['', '', '', '', '', '', '', ''])|" * 10 + "@",
+        "body.many[*].[@,@,@,@,@,@,@,@][][[@,@,@,@,@,@,@,@]][]|[::-1]",
+        "body.many[?contains(to_string(@), 'x')].to_string(@)|sort(@)|[]|[@,@,@,@][]|sort(@)",
+    ],
+)
+def test_an_expression_that_multiplies_what_it_reads_ends_early(text: str) -> None:
+    seen = document(SEEN)
+    expression = Expression(text)
+
+    with pytest.raises(TooManySteps, match="takes too many steps"):
+        expression.value(seen, steps=STEPS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "body.many[?a > `990`].a",
+        "body.many[].a | [::-100]",
+        "[topic, body.many[0]] == ['a', {a: `0`}]",
+        "[[topic, id], [id]][]",
+        "contains(body.text, 'xx') && topic == 'a'",
+        "join(', ', keys(body))",
+        "body.many[1:3] | to_string(@)",
+        "topic[]",
+        "topic[1:]",
+        "sort_by(body.many, &a)[-1]",
+    ],
+)
+def test_an_expression_within_its_steps_has_the_same_value(text: str) -> None:
+    seen = document(SEEN)
+    expression = Expression(text)
+
+    assert expression.value(seen, steps=STEPS) == expression.value(seen)
+
+
+def test_an_expression_that_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        Expression("(" * 5000 + "@" + ")" * 5000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        for depth in range(10, 1000, 10):
+            Expression("!" * depth + "@").value(document(SEEN), steps=STEPS)
+
+
+def test_the_ceiling_for_a_body_may_be_lower() -> None:
+    assert document(PUSH, ["body"], ceiling=UNVERIFIED) == {"body": PUSH.json()}
+    with pytest.raises(BodyTooLarge):
+        document(PUSH, ["body"], ceiling=Ceiling(json_bytes=50, form_bytes=50, values=10, fields=10))

@@ -75,9 +75,9 @@ async def test_a_large_message_does_not_hold_up_the_hub(
     message: Message, in_loop: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Seen(Expression):
-        def holds(self, document: Mapping[str, Any]) -> bool:
+        def holds(self, document: Mapping[str, Any], *, steps: int | None = None) -> bool:
             seen.append(trio.lowlevel.in_trio_task())
-            return super().holds(document)
+            return super().holds(document, steps=steps)
 
     seen: list[bool] = []
     monkeypatch.setattr(filter_module, "Expression", Seen)

@@ -19,7 +19,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.visitor import TreeInterpreter
 
 from ..errors import ConfigError
-from .bodies import UNTRUSTED, VERIFIED
+from .bodies import UNTRUSTED, VERIFIED, Ceiling
 from .content import read_content
 from .json_text import read_json, write_json
 from .message import Message, format_time
@@ -59,7 +59,89 @@ class _Functions(functions.Functions):  # type: ignore[misc]
 
 
 # Expressions that are searched by themselves make one each time, which takes as long as to evaluate them.
-_INTERPRETER = TreeInterpreter(jmespath.Options(custom_functions=_Functions()))
+_OPTIONS = jmespath.Options(custom_functions=_Functions())
+_INTERPRETER = TreeInterpreter(_OPTIONS)
+
+
+class TooManySteps(ValueError):
+    """An expression takes more steps than it may."""
+
+
+class _BoundedInterpreter(TreeInterpreter):  # type: ignore[misc]
+    """An interpreter for one evaluation, which raises `TooManySteps` before it does what takes more steps than left.
+
+    A step is a visit of a node, an item of a list that is made or looked through, or `_TEXT_STEP` characters of text.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(_OPTIONS)
+        self._left = steps
+
+    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+        self._use(1)
+        value = super().visit(node, *args, **kwargs)
+        # What becomes of it, such as a comparison, reads it.
+        if isinstance(value, str):
+            self._use(len(value) // _TEXT_STEP)
+        return value
+
+    def visit_flatten(self, node: Any, value: Any) -> Any:
+        [child] = node["children"]
+        base = self.visit(child, value)
+        if isinstance(base, list):
+            self._use(sum(len(item) if isinstance(item, list) else 1 for item in base))
+        return super().visit_flatten({"children": [{"type": "literal", "value": base}]}, None)
+
+    def visit_slice(self, node: Any, value: Any) -> Any:
+        self._use(_breadth(value))
+        return super().visit_slice(node, value)
+
+    def visit_comparator(self, node: Any, value: Any) -> Any:
+        sides = [self.visit(child, value) for child in node["children"]]
+        # A comparison with a string or a number ends at once.
+        if all(isinstance(side, dict | list) for side in sides):
+            self._use_whole(sides)
+        children = [{"type": "literal", "value": side} for side in sides]
+        return super().visit_comparator({"value": node["value"], "children": children}, None)
+
+    def visit_function_expression(self, node: Any, value: Any) -> Any:
+        name, arguments = node["value"], [self.visit(child, value) for child in node["children"]]
+        self._use(sum(map(_breadth, arguments)))
+        if name in _READ_WHOLE:
+            self._use_whole(arguments)
+        elif name == "join" and len(arguments) == 2:
+            self._use(_breadth(arguments[0]) * _breadth(arguments[1]))
+        return self._functions.call_function(name, arguments)
+
+    def _use(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise TooManySteps("the expression takes too many steps for this message; make it simpler")
+
+    def _use_whole(self, values: list[Any]) -> None:
+        """Use the steps to read values and all that is in them, as often as it is: `[@,@]` has its value twice."""
+        waiting = list(values)
+        while waiting:
+            match value := waiting.pop():
+                case dict():
+                    waiting += value.values()
+                case list():
+                    waiting += value
+            self._use(_breadth(value))
+
+
+# Functions that also read what is in the items of their arguments.
+_READ_WHOLE = ("to_string", "contains")
+_TEXT_STEP = 64
+
+
+def _breadth(value: Any) -> int:
+    """Steps to look through a value, without what is in its items, but for texts."""
+    if isinstance(value, str):
+        return 1 + len(value) // _TEXT_STEP
+    if isinstance(value, list):
+        return 1 + sum(1 + (len(item) // _TEXT_STEP if isinstance(item, str) else 0) for item in value)
+    return 1 + len(value) if isinstance(value, dict) else 1
 
 
 # Filters that read the same topic have their turns one after the other, with a few messages in each: a small body is
@@ -68,7 +150,9 @@ SHARED_BYTES = 16 << 10
 _read_shared = lru_cache(maxsize=32)(read_content)
 
 
-def _body(message: Message) -> Any:
+def _body(message: Message, ceiling: Ceiling | None = None) -> Any:
+    if ceiling:
+        return read_content(message.body, message.header("content-type") or "", ceiling)
     # On a safe topic, the sender has shown a token.
     is_known = message.verified or not is_unsafe(message.topic)
     read = _read_shared if len(message.body) <= SHARED_BYTES else read_content
@@ -100,9 +184,11 @@ class Expression:
     def __init__(self, text: str) -> None:
         try:
             self._compiled = jmespath.compile(text)
+            names = set(_roots(self._compiled.parsed))
         except JMESPathError as error:
             raise ConfigError(f"not a JMESPath expression: {text!r} ({' '.join(str(error).split())})") from None
-        names = set(_roots(self._compiled.parsed))
+        except RecursionError:
+            raise ConfigError(f"the expression is nested too deeply: {text[:80]!r}...") from None
         self.fields = frozenset(FIELDS if _ALL in names else names)
         """Fields of a message that it reads."""
         for name in names - {_ALL}:
@@ -112,19 +198,23 @@ class Expression:
                     "and strings are in single quotes"
                 )
 
-    def value(self, document: Mapping[str, Any]) -> Any:
-        """Value for a document, or None if it has none.
+    def value(self, document: Mapping[str, Any], *, steps: int | None = None) -> Any:
+        """Value for a document, or None if it has none. A hundred thousand steps take some 30 ms.
 
-        Raises `ValueError` for an unknown function, wrong arguments, a slice with step 0, or a number out of range.
+        Raises `ValueError` for an unknown function, wrong arguments, a slice with step 0, or a number out of range, and
+        `TooManySteps` if it would take more than `steps`.
         """
+        interpreter = _INTERPRETER if steps is None else _BoundedInterpreter(steps)
         try:
-            return _INTERPRETER.visit(self._compiled.parsed, document)
+            return interpreter.visit(self._compiled.parsed, document)
         except (TypeError, ArithmeticError) as error:
             raise ValueError(str(error)) from None
+        except RecursionError:
+            raise ValueError("the expression or its value is nested too deeply") from None
 
-    def holds(self, document: Mapping[str, Any]) -> bool:
+    def holds(self, document: Mapping[str, Any], *, steps: int | None = None) -> bool:
         """True if the value is anything but null, false, or an empty string, list or object. Raises as `value`."""
-        value = self.value(document)
+        value = self.value(document, steps=steps)
         return value is not None and value is not False and value not in _FALSE
 
 
@@ -158,13 +248,14 @@ class Template:
         return "".join(filled)
 
 
-def document(message: Message, fields: Collection[str] = FIELDS) -> dict[str, Any]:
+def document(message: Message, fields: Collection[str] = FIELDS, *, ceiling: Ceiling | None = None) -> dict[str, Any]:
     """The object that expressions over a message are evaluated against, with the fields that they read.
 
-    Raises `BodyTooLarge` if they read the body and that is beyond the ceiling: `VERIFIED` if its sender is known,
-    otherwise `UNTRUSTED`.
+    Raises `BodyTooLarge` if they read the body and that is beyond the ceiling: if none is given, `VERIFIED` if its
+    sender is known, otherwise `UNTRUSTED`.
     """
-    return {name: read(message) for name, read in _READERS.items() if name in fields}
+    read_fields = {name: read(message) for name, read in _READERS.items() if name in fields and name != "body"}
+    return {**read_fields, "body": _body(message, ceiling)} if "body" in fields else read_fields
 
 
 def _roots(node: Mapping[str, Any]) -> Iterator[str]:
