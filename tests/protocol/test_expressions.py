@@ -263,9 +263,9 @@ def test_an_expression_within_its_steps_has_the_same_value(text: str) -> None:
 def test_an_expression_that_is_nested_too_deeply_is_refused() -> None:
     with pytest.raises(ConfigError, match="nested too deeply"):
         Expression("(" * 5000 + "@" + ")" * 5000)
+    seen, expressions = document(SEEN), (Expression("!" * depth + "@") for depth in range(10, 1000, 10))
     with pytest.raises(ValueError, match="nested too deeply"):
-        for depth in range(10, 1000, 10):
-            Expression("!" * depth + "@").value(document(SEEN), steps=STEPS)
+        [expression.value(seen, steps=STEPS) for expression in expressions]
 
 
 def test_the_ceiling_for_a_body_may_be_lower() -> None:

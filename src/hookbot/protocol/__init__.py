@@ -7,7 +7,7 @@ module converts errors to responses and back; their statuses are in `hookbot.err
 
 Bodies are read only where somebody asks for their content (content): text in any charset (charsets), JSON with its
 numbers as they were written (json_text), and forms (bodies, multipart). What is parsed stays within a ceiling (bodies).
-Conditions over whole messages are JMESPath (expressions).
+Conditions over whole messages are JMESPath (expressions), and what happened is in a header or the body (event_type).
 
 Bytes: HTTP/1.1 (http1), websocket handshakes and frames (websocket), and the five formats of subscriptions, of which
 the client reads two (frames).
