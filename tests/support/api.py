@@ -1,5 +1,6 @@
 """The API of a hub in this process, as clients with different tokens ask it."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import httpx
 
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.tokens import make_token
+from hookbot.protocol.message import Draft, Message
 from support import KEY
 from support.hubs import WholeHub, open_whole_hub
 
@@ -40,3 +42,18 @@ async def sign_in(client: httpx.AsyncClient, path: str, headers: Mapping[str, st
     """Sign in with the plain token for a path; the client keeps the cookie."""
     fields = {**BY_PAGE, "Authorization": f"Bearer {make_token(KEY, path)}", **headers}
     return await client.post("/hookbot/sign-in", params={"path": path}, headers=fields)
+
+
+async def publish(hub: WholeHub, topic: str, body: Any = None, **fields: Any) -> Message:
+    """Publish a message with a JSON body, or with these bytes."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    stored = await hub.running.broker.publish(Draft(topic, data, **fields))
+    assert isinstance(stored, Message)
+    return stored
+
+
+async def asked(hub: WholeHub, path: str, headers: Mapping[str, str] | None = None, **query: Any) -> Any:
+    """The JSON that the API answers to a GET."""
+    response = await hub.http.get(f"/hookbot/v1/{path}", params=query, headers=headers)
+    assert response.status_code == 200, response.text
+    return response.json()

@@ -8,6 +8,7 @@ from .messages import add_messages
 from .openapi import add_description
 from .operations import Api
 from .refusals import add_refusals
+from .related import add_related
 from .session import add_session
 from .sources import add_sources
 from .states import add_states
@@ -19,8 +20,8 @@ def create_api(services: Services) -> Blueprint:
     """Routes of the API; each needs a token."""
     api = Api(services.access)
     for add in (
-        *(add_session, add_tokens, add_messages, add_cursors),
-        *(add_subscriptions, add_refusals, add_sources, add_states),
+        *(add_session, add_tokens, add_messages, add_related),
+        *(add_cursors, add_subscriptions, add_refusals, add_sources, add_states),
     ):
         add(api, services)
     add_description(api)

@@ -1,61 +1,122 @@
-"""Messages, as the log has stored them."""
+"""Messages, as the log has stored them: listed, and one of them with all that belongs to it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, TypedDict
 
 import trio
 from quart import Response, request
 
 from ...broker.broker import Broker
-from ...errors import Damaged, NotFound, Refused
-from ...protocol.envelope import encode_envelope
-from ...protocol.message import Message, parse_id
+from ...errors import Damaged, NotFound
+from ...protocol.envelope import encode_envelope, envelope_around
+from ...protocol.message import Message
 from ...protocol.paths import MESSAGES
 from ...threads import hub_threads
 from ..asgi import abort_of, pieces
 from ..held_bytes import Cut, HeldBytes
 from ..services import Services
+from .filters import FILTERS, Filters
+from .images import BYTES, image_type
 from .operations import JSON, Api, Asked, Parameter
+from .search import Search, id_at, position_of
+from .summaries import Summary, summarize
 
 ID = Parameter("id", "Id of a message", required=True)
+_BEFORE = Parameter("before", "Id; only messages before it, to go on where the last answer ended")
+_LIMIT = Parameter(
+    "limit", "Number of messages at most", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+)
+_BODY = Parameter("body", "none leaves out the body", {"enum": ["all", "none"]})
+_FIRST = Parameter("first", "Only so many bytes", {"type": "integer", "minimum": 1})
+
+# Whatever the bytes are, no browser shows them as a page of this hub.
+_HARMLESS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Cache-Control": "private, no-store",
+}
+
+
+class Messages(TypedDict):
+    """Messages, newest first, and the id to go on before; null at the beginning of the log."""
+
+    messages: list[Summary]
+    before: str | None
+    searched: int
+    skipped: int
 
 
 def add_messages(api: Api, services: Services) -> None:
-    """Add the operations on messages."""
+    """Add the operations that show messages."""
+    broker = services.broker
 
-    async def show(asked: Asked, id: str) -> Response:
+    async def list_(asked: Asked) -> Mapping[str, Any]:
+        """A request searches a part of the log only: it may find few or none, and have a `before` to go on with.
+
+        Of a body of more than a MiB, `where` reads nothing, and `text` only the first MiB. Messages for which `where`
+        takes too long are `skipped`.
+        """
+        filters, limit = Filters.read(asked), asked.number("limit", 50, most=200)
+        before = asked.get("before")
+        start = min(position_of(broker, before), broker.head + 1) if before else broker.head + 1
+        search = Search(broker, services.streams.reading, filters, summarize, after=start)
+        found = await search.run(limit)
+        return {
+            "messages": found,
+            "before": None if search.ended else id_at(broker, search.position),
+            "searched": search.searched,
+            "skipped": search.skipped,
+        }
+
+    async def show(asked: Asked, id: str) -> Mapping[str, Any] | Response:
+        """The envelope, as subscribers receive it; without its body, with what the summary says in addition."""
+        if asked.one_of("body", ("all", "none"), "all") == "none":
+            message = await find_message(broker, asked, id)
+            return {**summarize(message), **envelope_around(message, {})}
         # Read when others have been encoded, so that those who wait hold no messages.
-        async with services.broker.frames.encoding:
-            message = await find_message(services.broker, asked, id)
+        async with broker.frames.encoding:
+            message = await find_message(broker, asked, id)
             envelope = await trio.to_thread.run_sync(encode_envelope, message, limiter=hub_threads())
             del message
-        body = _slowly(services.streams.held, envelope, request.path, abort_of(request))
-        return Response(body, content_type=JSON)
+        return Response(_slowly(services, envelope, b"\n"), content_type=JSON)
 
-    api.add("GET", f"{MESSAGES}/<id>", show, "Show a message", parameters=[ID], answer=dict)
+    async def body(asked: Asked, id: str) -> Response:
+        """Always for download. The content type is that of an image if the body is one, whatever its sender says."""
+        first = asked.number("first", 1 << 40, most=1 << 40)
+        data = (await find_message(broker, asked, id)).body[:first]
+        content_type, suffix = image_type(data)
+        named = {"Content-Disposition": f'attachment; filename="{id}.{suffix}"', "Content-Length": str(len(data))}
+        return Response(_slowly(services, data), content_type=content_type, headers={**_HARMLESS, **named})
+
+    api.add("GET", MESSAGES, list_, "List messages", parameters=[*FILTERS, _BEFORE, _LIMIT], answer=Messages)
+    api.add("GET", f"{MESSAGES}/<id>", show, "Show a message", parameters=[ID, _BODY], answer=dict[str, Any])
+    download = [ID, _FIRST]
+    api.add("GET", f"{MESSAGES}/<id>/body", body, "Download a body", parameters=download, content_type=BYTES)
 
 
 async def find_message(broker: Broker, asked: Asked, id: str) -> Message:
     """The message with an id. Raises `NotFound` if there is none that the request may see, and `Damaged`."""
-    try:
-        epoch, position = parse_id(id)
-    except ValueError as error:
-        raise Refused(str(error)) from None
+    position = position_of(broker, id)
     page = await broker.log.read(asked.scope.reads, after=position - 1, limit=1, max_bytes=1)
     if page.hole:
         raise Damaged(f"the message {id} cannot be read: the log has a hole there ({page.hole})")
-    if epoch != broker.log.epoch or not page.messages or page.messages[0].id != id:
+    if not page.messages or page.messages[0].id != id:
         raise NotFound(f"the log has no message {id}")
     asked.scope.check_sees(page.messages[0])
     return page.messages[0]
 
 
-async def _slowly(held: HeldBytes, envelope: bytes, what: str, abort: Cut) -> AsyncIterator[bytes]:
-    """The response with an envelope, which is counted while the client reads it."""
+def _slowly(services: Services, data: bytes, end: bytes = b"") -> AsyncIterator[bytes]:
+    """The response with some data, which is counted while the client reads it."""
+    return _counted(services.streams.held, data, end, request.path, abort_of(request))
+
+
+async def _counted(held: HeldBytes, data: bytes, end: bytes, what: str, abort: Cut) -> AsyncIterator[bytes]:
     holder = object()
     try:
-        held.hold(holder, envelope, len(envelope), what=what, cut=abort)
-        for piece in pieces(envelope):
+        held.hold(holder, data, len(data), what=what, cut=abort)
+        for piece in pieces(data):
             yield piece
-        yield b"\n"
+        yield end
     finally:
         held.release(holder)
