@@ -8,6 +8,9 @@ import { endJson, jsonTree, parseJson } from "./json_tree.js";
 
 /** Bytes that are fetched to be shown; of more, only the beginning. */
 export const SHOWN_BYTES = 256 << 10;
+// What is drawn at once, of text in characters: the layout of more takes seconds, of hostile text minutes.
+const PAGE = 24 << 10;
+const BLOCK = 4 << 10;
 const HEX_ROWS = 256;
 const RASTER = /^image\/(png|jpeg|gif|webp|avif)\b/i;
 const MAX_IMAGE_BYTES = 16 << 20;
@@ -57,7 +60,7 @@ function viewsOf({ id, contentType, bytes, whole, cut }) {
   if (RASTER.test(contentType) && whole <= MAX_IMAGE_BYTES) views.Image = () => imageOf(id);
   const pretty = prettyOf(contentType, text, bytes, cut);
   if (pretty) views.Pretty = pretty;
-  if (text !== null) views.Text = () => h("pre", { class: "code-block", tabindex: 0 }, visible(text));
+  if (text !== null) views.Text = () => textView(text);
   views.Hex = () => hexOf(bytes);
   return views;
 }
@@ -99,7 +102,8 @@ function formOf(fields) {
 function valueOf(value) {
   // GitHub and Slack put a whole JSON object into one field.
   const json = /^\s*[[{]/.test(value) ? jsonIn(value, false) : undefined;
-  return json === undefined ? foreign(value, { class: "value" }) : jsonTree(json);
+  if (json !== undefined) return jsonTree(json);
+  return value.length > BLOCK ? textView(value) : foreign(value, { class: "value" });
 }
 
 function partsOf(parts) {
@@ -112,17 +116,35 @@ function partsOf(parts) {
   }));
 }
 
-/** Bytes as hex, a page of rows at a time. */
+/** A long text, a page at a time, in blocks that the browser lays out when they are seen. */
+function textView(text) {
+  return inPages(text.length, PAGE, "characters", (start, end) => {
+    const blocks = [];
+    for (let at = start; at < end; at += BLOCK) blocks.push(h("div", { class: "block" }, visible(text.slice(at, Math.min(end, at + BLOCK)))));
+    return blocks;
+  });
+}
+
+/** Bytes as hex. */
 function hexOf(bytes) {
-  const pre = h("pre", { class: "code-block hex", tabindex: 0 });
-  const button = h("button", { type: "button", class: "quiet", onclick: more });
-  let row = 0;
-  function more() {
+  return inPages(bytes.length, 16 * HEX_ROWS, "bytes", (start, end) => {
     const rows = [];
-    for (const end = row + HEX_ROWS; row < end && 16 * row < bytes.length; row++) rows.push(hexRow(bytes, 16 * row));
-    pre.append(rows.join(""));
-    button.hidden = 16 * row >= bytes.length;
-    fill(button, `${count(bytes.length - Math.min(bytes.length, 16 * row))} bytes more`);
+    for (let at = start; at < end; at += 16) rows.push(hexRow(bytes, at));
+    return rows.join("");
+  }, "hex");
+}
+
+/** A block of code that grows by a page whenever its button is pressed; `make(start, end)` makes what is in a page. */
+function inPages(length, page, unit, make, kind = "") {
+  const pre = h("pre", { class: `code-block ${kind}`, tabindex: 0 });
+  const button = h("button", { type: "button", class: "quiet", onclick: more });
+  let shown = 0;
+  function more() {
+    const end = Math.min(length, shown + page);
+    pre.append(...[make(shown, end)].flat());
+    shown = end;
+    button.hidden = shown === length;
+    fill(button, `${count(length - shown)} ${unit} more`);
   }
   more();
   return [pre, button];

@@ -5,9 +5,11 @@ import { count } from "./format.js";
 
 /** Values that are open at first; the rest is folded. */
 const OPEN_VALUES = 200;
-/** Values of one array or object that are shown at once, and characters of one text. */
+/** Values of one array or object that are shown at once. */
 const PAGE = 200;
-const LONG_TEXT = 600;
+/** Characters of one text that are shown at first, and then at once. */
+const FIRST_TEXT = 600;
+const LONG_TEXT = 4000;
 
 /** A number that JavaScript cannot hold, in the digits that were sent. */
 class Digits {
@@ -125,10 +127,16 @@ function scalar(value) {
   if (value instanceof Digits) return h("span", { class: "json-number" }, value.source);
   if (typeof value !== "string") return h("span", { class: `json-${value === null ? "null" : typeof value}` }, String(value));
   const text = JSON.stringify(value);
-  if (text.length <= LONG_TEXT) return foreign(text, { class: "json-string" });
-  const shown = h("span", { class: "json-string" }, foreign(text.slice(0, LONG_TEXT)), "… ");
-  shown.append(moreButton(`${count(text.length - LONG_TEXT)} more characters`, () => shown.replaceChildren(foreign(text))));
-  return shown;
+  const element = h("span", { class: "json-string" });
+  let shown = 0;
+  function more() {
+    const end = shown ? shown + LONG_TEXT : FIRST_TEXT;
+    element.append(foreign(text.slice(shown, end)));
+    shown = end;
+    if (text.length > end) element.append(moreButton(`… ${count(text.length - end)} more characters`, more));
+  }
+  more();
+  return element;
 }
 
 function moreButton(label, more) {
