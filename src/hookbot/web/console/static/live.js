@@ -133,7 +133,8 @@ function open(id, { focus = false } = {}) {
   const view = new MessageView(id, { close: () => close() });
   fill(pane, view.element);
   pane.scrollTop = 0;
-  if (focus) view.element.querySelector("h2")?.focus({ preventScroll: true });
+  // A reader who came by the keyboard goes along.
+  if (focus) view.shown.then(() => opened === id && view.element.querySelector("h2")?.focus({ preventScroll: true }));
 }
 
 function close() {
@@ -151,7 +152,7 @@ byId("rows").addEventListener("click", (event) => {
   const link = event.target.closest("a.open");
   if (!link || !WIDE.matches || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  // A click by Enter has no place: then the reader goes along.
+  // A click without a place is made by Enter.
   open(link.closest("tr").dataset.id, { focus: event.detail === 0 });
 });
 older.addEventListener("click", loadOlder);

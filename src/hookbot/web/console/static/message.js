@@ -14,11 +14,14 @@ const path = (id, rest = "") => `v1/messages/${encodeURIComponent(id)}${rest}`;
 
 /** A message as an element, which fills itself; `close` puts a button into its head. */
 export class MessageView {
+  #related = h("section", { class: "related" });
+
   constructor(id, { close = null } = {}) {
     this.id = id;
     this.close = close;
     this.element = h("article", { class: "message", "aria-busy": "true" }, h("p", { class: "quiet-text" }, "Loading"));
-    this.loaded = this.#load();
+    /** Fulfilled when the message is shown, or why it cannot be. */
+    this.shown = this.#show();
   }
 
   /** Ask, then deliver a message again of which only the id is known. */
@@ -26,17 +29,23 @@ export class MessageView {
     await deliverAgain(await get(path(id), { body: "none" }));
   }
 
-  async #load() {
+  async #show() {
     try {
       const [message, bytes] = await Promise.all([get(path(this.id), { body: "none" }), fetchBody(this.id)]);
-      const related = h("section", { class: "related" });
       fill(this.element, head(message, bytes, this.close), verdictCard(message), message.failed && failureCard(message.failed),
-        bodyOf(message, bytes), h("div", { class: "message-side" }, headersOf(message), factsOf(message), related));
-      this.element.removeAttribute("aria-busy");
-      fill(related, relatedOf(await get(path(this.id, "/related"))));
+        bodyOf(message, bytes), h("div", { class: "message-side" }, headersOf(message), factsOf(message), this.#related));
+      this.#relate();
     } catch (error) {
-      if (this.element.hasAttribute("aria-busy")) fill(this.element, failure(error));
-      else this.element.append(failure(error));
+      fill(this.element, failure(error));
+    }
+    this.element.removeAttribute("aria-busy");
+  }
+
+  async #relate() {
+    try {
+      fill(this.#related, relatedOf(await get(path(this.id, "/related"))));
+    } catch (error) {
+      fill(this.#related, failure(error));
     }
   }
 }
