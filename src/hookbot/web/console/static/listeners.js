@@ -4,31 +4,41 @@ import { del, get, poll, post } from "./api.js";
 import { agoOf, ask, badge, failure, openDialog, toast, topicOf } from "./components.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { count, counted, duration } from "./format.js";
+import { onKey } from "./keyboard.js";
 import { keyedList, refill } from "./refreshing.js";
 
 const LATE_S = 60;
 const LATE_MESSAGES = 1000;
+const MAX_ROWS = 500;
 const ID = /^[a-z]{8}-[0-9]{15}$/;
 const COLUMNS = ["Listener", "Connection", "Token", "Behind", "Unacknowledged", "Actions"];
 
 const show = keyedList(byId("listeners").tBodies[0], (row) => row.key, makeRow);
+let rows = [];
 poll(2, load, (error) => fill(byId("problem"), failure(error)));
+byId("find").addEventListener("input", showFound);
+onKey("/", () => byId("find").select());
 
 async function load() {
   const [{ subscriptions }, { cursors }] = await Promise.all([get("v1/subscriptions"), get("v1/cursors")]);
-  const rows = listenersOf(subscriptions, cursors);
-  show(rows);
+  rows = listenersOf(subscriptions, cursors);
   fill(byId("problem"));
-  byId("table").hidden = !rows.length;
+  byId("some").hidden = !rows.length;
   byId("nobody").hidden = rows.length > 0;
+  const number = (kind) => counted(cursors.filter((one) => one.kind === kind).length, kind);
   const late = rows.filter(isLate).length;
-  refill(byId("summary"), rows.length > 0 && summaryOf(rows), late > 0 && badge(`${late} behind for long`, "bad"));
+  refill(byId("summary"), `${counted(subscriptions.length, "connection")} · ${number("cursor")} · ${number("group")}`,
+    late > 0 && badge(`${count(late)} behind for long`, "bad"));
+  showFound();
 }
 
-function summaryOf(rows) {
-  const connections = rows.filter((row) => row.kind !== "group").reduce((sum, row) => sum + row.connections.length, 0);
-  const number = (kind) => counted(rows.filter((row) => row.kind === kind).length, kind);
-  return h("span", null, `${counted(connections, "connection")} · ${number("cursor")} · ${number("group")}`);
+/** Show the listeners that have what is looked for in their name, path, address or token. */
+function showFound() {
+  const text = byId("find").value.toLowerCase();
+  const found = rows.filter((row) => !text || JSON.stringify([row.name, row.path, row.connections]).toLowerCase().includes(text));
+  show(found.slice(0, MAX_ROWS));
+  const more = found.length - MAX_ROWS;
+  refill(byId("more"), !found.length ? "Nobody has this in a name, path, address or token." : more > 0 && `and ${count(more)} more, which are less behind`);
 }
 
 /** Rows of the table, the one that is behind for the longest first; the members of a group follow it. */

@@ -25,11 +25,10 @@ byId("more").addEventListener("submit", (event) => {
 session.then(suggest, () => {});
 
 /** Suggest a topic that the reader may publish to, and say if there is none. */
-function suggest({ publishes }) {
-  const prefix = publishes.find((pattern) => !pattern.startsWith(UNSAFE)) ?? publishes[0];
-  const topic = prefix === undefined || prefix.endsWith("/") || !prefix ? `${prefix ?? ""}hello` : prefix;
-  for (const form of ["first", "more"]) byId(form).elements.topic.value ||= topic;
-  if (prefix === undefined) fill(byId("publish"), h("p", { class: "note warning" },
+function suggest({ publishes, sees }) {
+  const [pattern = ""] = [...publishes, ...sees].filter((one) => !one.startsWith(UNSAFE));
+  for (const form of ["first", "more"]) byId(form).elements.topic.value ||= /(^|\/)$/.test(pattern) ? `${pattern}hello` : pattern;
+  if (!publishes.length) fill(byId("publish"), h("p", { class: "note warning" },
     "You are signed in with no token to publish, so this page can make none: sign in with one for ", h("code", null, "/"),
     ", or for a path such as ", h("code", null, "/pub/hello"), "."));
 }
@@ -40,7 +39,7 @@ function begin(topic) {
   waiting = new AbortController();
   for (const step of ["publish-step", "arrival-step", "listen-step"]) byId(step).dataset.open = "";
   waitFor(topic, waiting.signal);
-  showUrl("publish", pathTo("pub", topic), (url, token) => [copied(`curl -d ${quoted(BODY)} ${quoted(url)}`, "Copy the command"),
+  showUrl("publish", pathTo("pub", topic), (url, token) => [copied(url, "Copy the URL"), copied(`curl -d ${quoted(BODY)} ${quoted(url)}`, "Copy the command"),
     h("div", { class: "actions" }, h("button", { type: "button", onclick: () => send(topic, token) }, "Send it from here"))]);
   showUrl("listen", pathTo("sub", topic), (url) => copied(`hookbot listen ${quoted(url)}`, "Copy the command"));
 }
@@ -49,8 +48,7 @@ async function showUrl(id, path, use) {
   const place = byId(id);
   try {
     const { url, token, expires } = await makeToken(path, { expires: TRIAL });
-    fill(place, copied(url, "Copy the URL"), h("p", { class: "hint" }, `It opens ${path} and nothing else, until ${fullTime(expires)}.`),
-      use(url, token));
+    fill(place, use(url, token), h("p", { class: "hint" }, `The token opens ${path} and nothing else, until ${fullTime(expires)}.`));
   } catch (error) {
     fill(place, refusal(error, path));
   }
