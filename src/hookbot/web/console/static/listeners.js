@@ -38,7 +38,7 @@ function showFound() {
   const found = rows.filter((row) => !text || JSON.stringify([row.name, row.path, row.connections]).toLowerCase().includes(text));
   show(found.slice(0, MAX_ROWS));
   const more = found.length - MAX_ROWS;
-  refill(byId("more"), !found.length ? "Nobody has this in a name, path, address or token." : more > 0 && `and ${count(more)} more, which are less behind`);
+  refill(byId("rest"), !found.length ? "Nobody has this in a name, path, address or token." : more > 0 && `and ${count(more)} more, which are less behind`);
 }
 
 /** Rows of the table, the one that is behind for the longest first; the members of a group follow it. */
