@@ -9,25 +9,26 @@ import { keyedList, refill } from "./refreshing.js";
 
 const LATE_S = 60;
 const LATE_MESSAGES = 1000;
+// As many subscriptions as the hub lists at once, those that are furthest behind.
 const MAX_ROWS = 500;
 const ID = /^[a-z]{8}-[0-9]{15}$/;
 const COLUMNS = ["Listener", "Connection", "Token", "Behind", "Unacknowledged", "Actions"];
 
 const show = keyedList(byId("listeners").tBodies[0], (row) => row.key, makeRow);
 let rows = [];
-poll(2, load, (error) => fill(byId("problem"), failure(error)));
+poll(2, load, (error) => refill(byId("problem"), failure(error)));
 byId("find").addEventListener("input", showFound);
 onKey("/", () => byId("find").select());
 
 async function load() {
-  const [{ subscriptions }, { cursors }] = await Promise.all([get("v1/subscriptions"), get("v1/cursors")]);
+  const [{ subscriptions, total }, { cursors }] = await Promise.all([get("v1/subscriptions"), get("v1/cursors")]);
   rows = listenersOf(subscriptions, cursors);
   fill(byId("problem"));
   byId("some").hidden = !rows.length;
   byId("nobody").hidden = rows.length > 0;
   const number = (kind) => counted(cursors.filter((one) => one.kind === kind).length, kind);
   const late = rows.filter(isLate).length;
-  refill(byId("summary"), `${counted(subscriptions.length, "connection")} · ${number("cursor")} · ${number("group")}`,
+  refill(byId("summary"), `${counted(total, "connection")} · ${number("cursor")} · ${number("group")}`,
     late > 0 && badge(`${count(late)} behind for long`, "bad"));
   showFound();
 }
@@ -37,8 +38,8 @@ function showFound() {
   const text = byId("find").value.toLowerCase();
   const found = rows.filter((row) => !text || JSON.stringify([row.name, row.path, row.connections]).toLowerCase().includes(text));
   show(found.slice(0, MAX_ROWS));
-  const more = found.length - MAX_ROWS;
-  refill(byId("rest"), !found.length ? "Nobody has this in a name, path, address or token." : more > 0 && `and ${count(more)} more, which are less behind`);
+  const rest = found.length > MAX_ROWS ? "There are more, which are less behind." : "";
+  refill(byId("rest"), found.length ? rest : "Nobody has this in a name, path, address or token.");
 }
 
 /** Rows of the table, the one that is behind for the longest first; the members of a group follow it. */
@@ -63,8 +64,9 @@ const connectionRow = (kind, subscription) => ({
   connections: [subscription],
 });
 
+// What another hub serves is not known to be behind.
 const byDelay = (one, other) =>
-  other.behind_s - one.behind_s || other.behind - one.behind || one.path.localeCompare(other.path);
+  (other.behind_s ?? 0) - (one.behind_s ?? 0) || (other.behind ?? 0) - (one.behind ?? 0) || one.path.localeCompare(other.path);
 
 const isLate = (row) => row.kind !== "member" && (row.behind_s > LATE_S || row.behind > LATE_MESSAGES);
 
@@ -90,6 +92,7 @@ function nameCell(row) {
 
 function connectionCell(row) {
   if (row.kind === "group" && row.connections.length) return badge(counted(row.connections.length, "member"), "good");
+  if (!row.connections.length && row.connected) return [badge("connected", "good"), second("at another hub")];
   if (!row.connections.length) return [badge("away"), second("used ", agoOf(row.used))];
   const [{ client, format, since }] = row.connections;
   return [badge("connected", "good"), ` ${format}`, second(foreign(client), ", since ", agoOf(since))];
@@ -103,12 +106,13 @@ function tokenCell({ kind, connections: [connection] }) {
 
 function behindCell(row) {
   if (row.kind === "member") return null;
-  if (!row.behind) return "up to date";
+  if (row.behind === 0) return "up to date";
+  if (!row.behind) return "not counted";
   const number = `${count(row.behind)}${row.behind_more ? "+" : ""}`;
   return [isLate(row) ? badge(number, "bad") : number, second("for ", duration(row.behind_s))];
 }
 
-const unackedCell = (row) => (row.unacked === undefined ? null : count(row.unacked));
+const unackedCell = (row) => ((row.unacked ?? null) === null ? null : count(row.unacked));
 
 function actionsOf(row) {
   const what = row.name ?? `${row.path}, ${row.client}`;
@@ -130,7 +134,7 @@ async function change(request, done) {
 
 async function end({ id, path, client }) {
   const content = h("p", null, "The connection of ", foreign(client), " to ", topicOf(path),
-    " is closed. Most clients connect again by themselves.");
+    " is closed, and its client is told not to connect again by itself.");
   if (await ask({ title: "End this subscription?", content, action: "End it", danger: true }))
     await change(del(`v1/subscriptions/${encodeURIComponent(id)}`), "Ended");
 }
@@ -139,7 +143,7 @@ const named = ({ kind, path, name }) => ({ kind, path, name });
 
 async function remove(row) {
   const content = h("p", null, "The hub forgets up to where ", h("strong", null, foreign(row.name)), " has acknowledged ",
-    topicOf(row.path), ", and ends its subscriptions.");
+    topicOf(row.path), ", and ends its subscriptions: their clients do not connect again by themselves.");
   if (await askForName(`Delete this ${row.kind}?`, content, row.name))
     await change(del("v1/cursors", named(row)), `Deleted ${row.name}`);
 }

@@ -4,6 +4,7 @@ import { get, poll } from "./api.js";
 import { failure } from "./components.js";
 import { byId, fill, h, svg } from "./dom.js";
 import { count, duration, size } from "./format.js";
+import { refill } from "./refreshing.js";
 
 const SPAN_S = 600;
 // Until so much has been seen, the graphs show less, so that they soon show something.
@@ -35,7 +36,7 @@ let samples = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
 const updates = GRAPHS.map(addCard);
 // Other pages do not sample, and leave these alone.
 addEventListener("pagehide", () => sessionStorage.setItem(KEPT, JSON.stringify(samples)));
-poll(1, load, (error) => fill(byId("problem"), failure(error)));
+poll(1, load, (error) => refill(byId("problem"), failure(error)));
 
 async function load() {
   const stats = await get("v1/stats");

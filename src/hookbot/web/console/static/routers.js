@@ -15,7 +15,7 @@ const KINDS = { running: "good", standby: "plain", starting: "plain" };
 const SHOWN = 20;
 
 const show = keyedList(byId("routers"), (router) => router.name, makeCard);
-poll(2, load, (error) => fill(byId("problem"), failure(error)));
+poll(2, load, (error) => refill(byId("problem"), failure(error)));
 
 async function load() {
   const { routers } = await get("v1/routers");

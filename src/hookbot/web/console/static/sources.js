@@ -1,15 +1,16 @@
 /** Sources: what each provider sent, what was refused and why, and the URL to paste there. */
 
-import { get, poll, post } from "./api.js";
-import { agoOf, badge, copyButton, failure, messageLink, topicOf } from "./components.js";
+import { get, poll, post, root } from "./api.js";
+import { agoOf, badge, failure, messageLink, topicOf } from "./components.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { count } from "./format.js";
 import { keyedList, refill } from "./refreshing.js";
+import { copied } from "./tokens.js";
 
 const FIGURES = ["accepted", "refused", "duplicates"];
 
 const show = keyedList(byId("sources"), (source) => `${source.topic} ${source.provider}`, makeCard);
-poll(2, load, (error) => fill(byId("problem"), failure(error)));
+poll(2, load, (error) => refill(byId("problem"), failure(error)));
 
 async function load() {
   const { sources } = await get("v1/sources");
@@ -18,14 +19,16 @@ async function load() {
   byId("none").hidden = sources.length > 0;
 }
 
-function makeCard({ topic, provider, url, testable }) {
+function makeCard({ topic, provider, url, needs_token: needsToken, untestable }) {
   const state = h("p");
   const figures = h("dl", { class: "figures" });
   const times = h("p", { class: "hint" });
   const why = h("div");
   const head = h("div", { class: "card-head" }, h("h2", null, foreign(provider)), state);
-  const paste = h("div", { class: "copied" }, h("code", null, foreign(url)), copyButton("Copy URL", url));
-  const element = h("article", { class: "card stack" }, head, topicOf(topic), paste, figures, times, why, testable && testOf(topic));
+  const paste = [copied(url, "Copy the URL"), needsToken && h("p", { class: "hint" }, "It takes a token as well: ",
+    h("a", { href: `${root}start` }, "make its URL"), ".")];
+  const test = untestable ? h("p", { class: "hint" }, `There is no test: ${untestable}.`) : testOf(topic);
+  const element = h("article", { class: "card stack" }, head, topicOf(topic), paste, figures, times, why, test);
   const update = (source) => {
     refill(state, stateOf(source));
     refill(figures, FIGURES.map((name) => h("div", null, h("dt", null, name), h("dd", null, count(source[name])))));

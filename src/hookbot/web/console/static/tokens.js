@@ -6,11 +6,9 @@ import { foreign, h } from "./dom.js";
 
 const UNSAFE = "/unsafe/";
 
-/** The path that publishes (`pub`) or subscribes (`sub`) to a topic; without an action, that which does both. */
+/** The path that publishes (`pub`) or subscribes (`sub`) to a topic. */
 export function pathTo(action, topic) {
-  const rest = topic.replace(/^\//, "");
-  if (!action) return `/${rest}`;
-  return topic.startsWith(UNSAFE) ? `${UNSAFE}${action}/${topic.slice(UNSAFE.length)}` : `/${action}/${rest}`;
+  return topic.startsWith(UNSAFE) ? `${UNSAFE}${action}/${topic.slice(UNSAFE.length)}` : `/${action}/${topic.replace(/^\//, "")}`;
 }
 
 /** The URL with a token for a path, and its end: `{token, url, expires}`. Raises `Refused` if no token opens the path. */
