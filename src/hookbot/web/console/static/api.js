@@ -78,7 +78,8 @@ async function detail(answer) {
   try {
     return JSON.parse(text).detail ?? text;
   } catch {
-    return text;
+    // The status is in the first words of the sentence for those who only see that.
+    return text.replace(/^\d{3} [A-Z][A-Za-z -]*: /, "");
   }
 }
 

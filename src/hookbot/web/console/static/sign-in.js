@@ -14,7 +14,8 @@ byId("sign-in").addEventListener("submit", async (event) => {
     await send("POST", "sign-in", parameters, { headers: { Authorization: `Bearer ${found.token}` } });
     const place = sessionStorage.getItem(PLACE);
     sessionStorage.removeItem(PLACE);
-    location.replace(place ?? root);
+    // A redirect to this page keeps the filters that stand behind `#`.
+    location.replace(place ?? root + location.hash);
   } catch (error) {
     fill(byId("refused"), error.message);
     byId("refused").hidden = false;

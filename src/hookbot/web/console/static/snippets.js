@@ -12,7 +12,7 @@ export function curl(message, bytes, base) {
   const token = message.topic.startsWith("/unsafe/") ? [] : [`-H "Authorization: Bearer $HOOKBOT_TOKEN"`];
   const type = headersOf(message).some(([name]) => /^content-type$/i.test(name)) ? [] : ["-H 'Content-Type:'"];
   const headers = headersOf(message).map(([name, value]) => `-H ${quoted(value ? `${name}: ${value}` : `${name};`)}`);
-  const options = ["--globoff", ...token, ...headers, ...type, `--data-binary ${bytes ? "@-" : quoted(`@${message.id}`)}`];
+  const options = ["-sS", "--globoff", ...token, ...headers, ...type, `--data-binary ${bytes ? "@-" : quoted(`@${message.id}`)}`];
   return piped(message, bytes, ["curl", ...options, quoted(publishUrl(message, base))]);
 }
 
