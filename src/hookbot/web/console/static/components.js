@@ -27,7 +27,8 @@ export function verdictOf({ verdict, provider }) {
 
 /** A link to a message. */
 export const messageLink = (id, ...children) =>
-  h("a", { href: `${root}messages/${encodeURIComponent(id)}`, class: "id" }, children.length ? children : id);
+  h("a", { href: `${root}messages/${encodeURIComponent(id)}`, class: children.length ? null : "id", dataset: { message: id } },
+    children.length ? children : id);
 
 /** A button that copies a text; `text` may be a function that makes it, also later. */
 export function copyButton(label, text) {

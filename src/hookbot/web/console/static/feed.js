@@ -1,7 +1,6 @@
 /** The list of the live page: what arrives is drawn once a frame, and never under the eyes of a reader. */
 
-import { root } from "./api.js";
-import { badge, timeOf, topicOf, verdictOf } from "./components.js";
+import { badge, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { count, counted, size } from "./format.js";
 
@@ -199,11 +198,13 @@ const ROWS = { message: messageRow, refusal: refusalRow, left_out: leftOutRow };
 const cell = (properties, ...children) => h("td", { role: "cell", ...properties }, children);
 
 function messageRow(message) {
+  const link = messageLink(message.id, topicOf(message.topic));
+  link.classList.add("open");
   return h("tr", { role: "row", dataset: { id: message.id } },
     cell({ class: "when" }, timeOf(message.time)),
     cell({ class: "who" }, verdictOf(message)),
     cell({ class: "what" },
-      h("a", { class: "open", href: `${root}messages/${encodeURIComponent(message.id)}` }, topicOf(message.topic)),
+      link,
       message.event && foreign(message.event, { class: "event" }),
       marksOf(message)),
     cell({ class: "number" }, size(message.size)));

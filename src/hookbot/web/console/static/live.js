@@ -15,6 +15,7 @@ const PAGE = 50;
 // A search reads a bounded part of the log for each answer; after so many, the reader says whether to go on.
 const MAX_SEARCHES = 5;
 const MAX_WAIT_S = 15;
+const MAX_SILENCE_MS = 60_000;
 const WIDE = matchMedia("(min-width: 70rem)");
 
 const feed = new Feed(() => refresh());
@@ -24,6 +25,8 @@ let opened = null;
 let before = null;
 let refusals = null;
 let following = new AbortController();
+let connection = new AbortController();
+let heard = Date.now();
 
 /** Follow the live stream with these filters until they change; after each connection, first get what was missed. */
 async function follow() {
@@ -32,8 +35,10 @@ async function follow() {
   const { signal } = following;
   feed.clear();
   for (let failures = 0; !signal.aborted; failures++) {
+    connection = new AbortController();
     try {
-      for await (const line of lines("v1/live", filters(), { signal })) {
+      for await (const line of lines("v1/live", filters(), { signal: AbortSignal.any([signal, connection.signal]) })) {
+        heard = Date.now();
         if (line.type === "hello") await refresh(signal);
         else take(line);
         failures = 0;
@@ -119,7 +124,7 @@ function showEnd() {
   const filtered = Object.keys(filters()).length || address().show;
   fill(byId("nothing"), filtered
     ? empty("Nothing matches", before ? "Nothing so far: there is more of the log to search." : "No message that is kept passes this filter. New ones appear here.")
-    : empty("Nothing has come yet", h("a", { href: `${root}start` }, "Send a first message"), ": it appears here."));
+    : empty("Nothing has come yet", "What this hub takes appears here as it comes. ", h("a", { href: `${root}start` }, "Send a first message"), "."));
 }
 
 /** Show a message beside the list, or nothing. */
@@ -148,13 +153,18 @@ function move(step) {
   if (id && opened) open(id);
 }
 
-byId("rows").addEventListener("click", (event) => {
-  const link = event.target.closest("a.open");
-  if (!link || !WIDE.matches || event.ctrlKey || event.metaKey || event.shiftKey) return;
+/** Open the message of a link beside the list, where there is room; the link of the open one leads to its own page. */
+function openBeside(event) {
+  const id = event.target.closest("a[data-message]")?.dataset.message;
+  if (!id || !WIDE.matches || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (id === opened && pane.contains(event.target)) return;
   event.preventDefault();
   // A click without a place is made by Enter.
-  open(link.closest("tr").dataset.id, { focus: event.detail === 0 });
-});
+  open(id, { focus: event.detail === 0 });
+}
+
+byId("rows").addEventListener("click", openBeside);
+pane.addEventListener("click", openBeside);
 older.addEventListener("click", loadOlder);
 byId("deliver-all").addEventListener("click", () => deliverAll(filters()));
 onKey("j", () => move(1));
@@ -167,6 +177,14 @@ onKey("r", () => {
   if (id) MessageView.deliverAgain(id);
 });
 
+// A computer that slept does not always notice that its connections are gone.
+for (const type of ["visibilitychange", "online"]) {
+  addEventListener(type, () => Date.now() - heard > MAX_SILENCE_MS && connection.abort());
+}
+addEventListener("hashchange", () => {
+  const id = address().open ?? null;
+  if (id !== opened && WIDE.matches) open(id);
+});
 watchFilters(follow);
 if (address().open && WIDE.matches) open(address().open);
 follow();

@@ -2,7 +2,7 @@
 
 import { get, page, root } from "./api.js";
 import { bodyOf, fetchBody, SHOWN_BYTES } from "./body.js";
-import { agoOf, badge, copy, failure, timeOf, topicOf, verdictOf } from "./components.js";
+import { agoOf, badge, copy, failure, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
 import { deliverAgain, giveToCursor } from "./deliver.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { counted, duration, fullTime, size } from "./format.js";
@@ -59,7 +59,8 @@ function head(message, bytes, close) {
       message.event && foreign(message.event, { class: "event" }),
       close && h("button", { type: "button", class: "quiet icon close", "aria-label": "Close", title: "Close (Esc)", onclick: close }, "✕")),
     h("p", { class: "quiet-text" }, timeOf(message.time), " · ", agoOf(message.time), " · ", size(message.size), " · ",
-      h("a", { class: "id", href: `${root}messages/${encodeURIComponent(message.id)}` }, message.id)),
+      messageLink(message.id), " · ",
+      h("a", { href: `${root}#${new URLSearchParams({ topic: message.topic, open: message.id })}` }, "only this topic")),
     h("div", { class: "actions" },
       h("button", { type: "button", class: "primary", title: "r", onclick: () => deliverAgain(message) },
         message.failed ? "Send back" : "Deliver again"),
@@ -117,7 +118,7 @@ function failureCard({ router, topic, error, id }) {
   return h("section", { class: "note bad failed" },
     h("p", null, "The router ", h("strong", null, foreign(router)), " failed at it on ", topicOf(topic), ":"),
     h("p", { class: "error" }, foreign(error)),
-    id && h("p", null, h("a", { href: `${root}messages/${encodeURIComponent(id)}` }, "The original")));
+    id && h("p", null, messageLink(id, "The original")));
 }
 
 /** A list of names and values, without those that are empty. */
@@ -155,7 +156,7 @@ function relatedOf({ origin, duplicate_of, routed, replays, duplicates }) {
   if (!shown.length) return null;
   return [h("h3", null, "Related"), shown.map(([name, messages]) => [h("h4", null, name),
     h("ul", null, messages.map((message) => h("li", null,
-      h("a", { href: `${root}messages/${encodeURIComponent(message.id)}` }, topicOf(message.topic)),
+      messageLink(message.id, topicOf(message.topic)),
       message.event && foreign(message.event, { class: "event" }), message.failed && badge("failed", "bad"), timeOf(message.time))))])];
 }
 
