@@ -205,9 +205,8 @@ class Audiences:
             channel.wakers.add(audience.wake)
         return audience
 
-    def leave(self, subscriber: Subscriber) -> None:
-        """Remove a subscriber, and with the last one its audience, whose channel is released."""
-        audience = subscriber.audience
+    def leave(self, audience: Audience, subscriber: Subscriber) -> None:
+        """Remove a subscriber from its audience, and with the last one the audience, whose channel is released."""
         del audience.subscribers[subscriber]
         if audience.subscribers:
             return

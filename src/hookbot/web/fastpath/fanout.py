@@ -54,7 +54,7 @@ class Fanout:
         self._epoll = epoll
         self._audiences = Audiences(services.broker.channels, self._start_preparing)
         self._news = self._audiences.news
-        self._subscribers: dict[Subscriber, None] = {}
+        self._subscribers: dict[Subscriber, Audience] = {}
         self._has_more = trio.Event()
         """Set while deliveries are left to the task, because a turn was not enough."""
         self._empty = trio.Event()
@@ -89,8 +89,9 @@ class Fanout:
         `early` are the bytes that the client sent after its handshake.
         """
         audience = self._audiences.join(admitted.request)
-        subscriber = Subscriber(sock, self._epoll, self, start.position, audience, admitted)
-        audience.subscribers[subscriber] = self._subscribers[subscriber] = None
+        subscriber = Subscriber(sock, self._epoll, self, start.position, admitted, request=audience)
+        audience.subscribers[subscriber] = None
+        self._subscribers[subscriber] = audience
         self._active.add(subscriber)
         try:
             if isinstance(audience.framing, HookbotV1):
@@ -126,27 +127,27 @@ class Fanout:
     def holds(self, subscriber: Subscriber, rest: memoryview) -> None:
         """Count what waits for a stalled subscriber: all that was sent, because the rest keeps it in memory."""
         sent: bytes = rest.obj  # type: ignore[assignment]
-        wanted = subscriber.audience.wanted
-        self._held.hold(subscriber, sent, len(sent), what=wanted, cut=partial(subscriber.end, str(CUT_OFF)))
+        cut = partial(subscriber.end, str(CUT_OFF))
+        self._held.hold(subscriber, sent, len(sent), what=subscriber.request.wanted, cut=cut)
 
     def skip_unwanted(self, subscriber: Subscriber) -> int:
         """Move a subscriber that has everything to the head, and return its position."""
-        subscriber.position = subscriber.audience.skip_unwanted(subscriber.position, self._broker.head)
+        subscriber.position = self._subscribers[subscriber].skip_unwanted(subscriber.position, self._broker.head)
         return subscriber.position
 
     def taken(self, subscriber: Subscriber) -> None:
         """Continue with a subscriber that was stalled."""
         self._held.release(subscriber)
         subscriber.update_busy()
-        self._advance(subscriber, subscriber.audience)
+        self._advance(subscriber, self._subscribers[subscriber])
 
     def gone(self, subscriber: Subscriber, reason: str) -> None:
         """Forget a subscriber whose socket was closed."""
-        del self._subscribers[subscriber]
+        audience = self._subscribers.pop(subscriber)
         self._held.release(subscriber)
         self._active.remove(subscriber)
-        logger.debug("a subscriber of %s left: %s", subscriber.audience.wanted, reason)
-        self._audiences.leave(subscriber)
+        logger.debug("a subscriber of %s left: %s", audience.wanted, reason)
+        self._audiences.leave(audience, subscriber)
         if not self._subscribers:
             self._empty.set()
 
@@ -263,12 +264,12 @@ class Fanout:
         while True:
             await trio.sleep(self.limits.sweep_s)
             now = trio.current_time()
-            for n, subscriber in enumerate(tuple(self._subscribers), 1):
+            for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
                 try:
                     if subscriber.open:
-                        self._look_after(subscriber, subscriber.audience, now)
+                        self._look_after(subscriber, audience, now)
                 except Exception as error:  # noqa: BLE001
-                    self._fail(subscriber.audience, error, subscriber)
+                    self._fail(audience, error, subscriber)
                 if n % self.limits.sweep_step == 0:
                     await trio.lowlevel.checkpoint()
                     now = trio.current_time()
@@ -286,10 +287,9 @@ class Fanout:
 
     def _send_heartbeat(self, subscriber: Subscriber, audience: Audience) -> None:
         """Send a subscriber that has everything a heartbeat, if its format has one."""
-        head = self._broker.head
-        if self.skip_unwanted(subscriber) == head:
+        if self.skip_unwanted(subscriber) == self._broker.head:
             subscriber.sent_at = trio.current_time()
-            payload = audience.framing.heartbeat(format_id(self._broker.log.epoch, head))
+            payload = audience.framing.heartbeat(format_id(self._broker.log.epoch, subscriber.position))
             if payload is not None:
                 subscriber.send(audience.frame(payload))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from ...access.active_subscriptions import Requested
 from ...access.admitted import AdmittedSubscription
 from ...access.rate_limits import Bucket
 from ...errors import Ended
@@ -25,8 +26,6 @@ from .nonblocking import NonblockingSocket
 if TYPE_CHECKING:
     from wsproto.connection import Connection
     from wsproto.events import Event
-
-    from .audience import Audience
 
 # A client of the fan-out sends pongs and little else. To answer so many of the smallest frames takes a millisecond.
 RECEIVE_BYTES = 256
@@ -60,8 +59,8 @@ class Subscriber(NonblockingSocket):
     """
 
     __slots__ = (
-        *("_incoming", "_noise", "_owed", "_owner", "_parser", "audience", "busy", "catching_up", "client"),
-        *("closing_since", "grant", "number", "pinged_at", "position", "received_at", "sent_at", "since_us"),
+        *("_incoming", "_noise", "_owed", "_owner", "_parser", "busy", "catching_up", "client"),
+        *("closing_since", "grant", "number", "pinged_at", "position", "received_at", "request", "sent_at", "since_us"),
     )
 
     receive_bytes = RECEIVE_BYTES
@@ -75,12 +74,13 @@ class Subscriber(NonblockingSocket):
         epoll: EpollLoop,
         owner: Owner,
         position: int,
-        audience: "Audience",
         admitted: AdmittedSubscription,
+        request: Requested,
     ) -> None:
+        """`request`: what many have in common, since the request of each would take more memory."""
         super().__init__(sock, epoll)
         self.position = position
-        self.audience = audience
+        self.request = request
         self.grant = admitted.grant
         self.client = admitted.client
         self.busy = False
@@ -95,11 +95,6 @@ class Subscriber(NonblockingSocket):
         self._parser: Connection | None = None
         self._incoming = 0
         self._noise: Bucket | None = None
-
-    @property
-    def request(self) -> "Audience":
-        """What it has asked for, as all of its audience: a request of its own would take more memory."""
-        return self.audience
 
     @property
     def takes(self) -> bool:
