@@ -1,0 +1,39 @@
+"""``hookbot refused``: which requests a hub refused lately, and why."""
+
+from typing import Any
+
+import click
+
+from ..protocol.paths import REFUSALS
+from .display import table, to_json
+from .hub_api import Ask, of_a_hub
+
+COLUMNS = ("last", "count", "status", "client", "method", "path", "reason")
+
+
+@click.command()
+@of_a_hub
+@click.option("--topic", metavar="TOPIC", help="List only those of this topic; with a slash at its end, beneath it.")
+@click.option("--text", metavar="TEXT", help="List only those with this text in path, reason, address or delivery.")
+@click.option("-n", "limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="List so many at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def refused(ask: Ask, topic: str | None, text: str | None, limit: int, as_json: bool) -> None:
+    """List the requests that a hub refused lately, newest first.
+
+    For each: how often the same client was refused for the same reason, and when last. The hub keeps them in memory
+    only. The token in the URL must open /hookbot/v1/refusals, or the topics that are to be seen. If the URL has none,
+    it is made from the key (HOOKBOT_KEY).
+
+    \b
+    Example:
+      hookbot refused --url https://TOKEN@hub.example.com --text stripe
+    """
+    from ..client.http import rows
+
+    asked = {"topic": topic, "text": text, "limit": str(limit)}
+    found = rows(ask("GET", REFUSALS, **{name: value for name, value in asked.items() if value}), "refusals")
+    click.echo(to_json(found) if as_json else table(COLUMNS, map(_shown, found)))
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "last": f"{str(row.get('last'))[:19].replace('T', ' ')} UTC"}

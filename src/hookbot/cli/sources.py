@@ -1,0 +1,68 @@
+"""``hookbot sources``: what the sources of a hub accept and refuse, and tests of them."""
+
+from typing import Any
+
+import click
+
+from ..protocol.paths import SOURCES
+from ..standard_files import printing_of
+from .display import table, to_json
+from .hub_api import Ask, of_a_hub
+
+COLUMNS = ("topic", "provider", "accepted", "duplicates", "refused", "last_accepted", "last_refused", "why")
+
+
+@click.group()
+def sources() -> None:
+    """List and test the sources of a hub.
+
+    The token in the URL must open /hookbot/v1/sources. If the URL has none, it is made from the key (HOOKBOT_KEY).
+    """
+
+
+@sources.command("list")
+@of_a_hub
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(ask: Ask, as_json: bool) -> None:
+    """List sources, with what came to them since the hub was started.
+
+    WHY is the reason for the last refusal.
+
+    \b
+    Example:
+      hookbot sources list --url https://TOKEN@hub.example.com
+    """
+    from ..client.http import rows
+
+    found = rows(ask("GET", SOURCES), "sources")
+    click.echo(to_json(found) if as_json else table(COLUMNS, map(_shown, found)))
+
+
+@sources.command()
+@of_a_hub
+@click.argument("topic")
+def test(ask: Ask, topic: str) -> None:
+    """Have the hub send itself a delivery to TOPIC, signed with the secret of the source.
+
+    It is verified and stored like one of the sender. Print its id.
+
+    \b
+    Example:
+      hookbot sources test --url https://TOKEN@hub.example.com /unsafe/stripe/
+    """
+    from ..errors import Lost
+
+    answer = ask("POST", f"{SOURCES}/test", topic=topic)
+    if not isinstance(answer, dict) or "id" not in answer:
+        raise Lost("the response is not that of a hub: it has no id")
+    with printing_of("the test is stored"):
+        click.echo(answer["id"])
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    times = {name: _time(row.get(name)) for name in ("last_accepted", "last_refused")}
+    return {**row, **times, "why": row.get("why") or ""}
+
+
+def _time(value: Any) -> str:
+    return f"{str(value)[:19].replace('T', ' ')} UTC" if value else "never"
