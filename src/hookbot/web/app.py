@@ -22,12 +22,11 @@ from .console import create_console, is_visit
 from .health import create_health, create_metrics
 from .publish import publish
 from .services import Services
+from .streams import STREAM_HEADERS
 from .subscribe import serve_websocket, stream_body
 from .upstream import Answered
 
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""Headers that keep caches from storing a stream, and nginx from buffering it."""
 MEDIA_TYPES = {"sse": "text/event-stream", "jsonl": "application/x-ndjson"}
 
 

@@ -18,6 +18,9 @@ from .held_bytes import Abort, HeldBytes, Holder
 from .page_turns import PageTurns
 from .turns import Turns
 
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Headers that keep caches from storing a stream, and nginx from buffering it."""
+
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
 
 # To apply an acknowledgement of 64 KiB takes up to ten milliseconds; others run between two of them.

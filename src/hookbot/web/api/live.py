@@ -1,0 +1,169 @@
+"""The live view: summaries of new messages, for people, who read no more than some in a second.
+
+It costs the hub little, however many there are: messages are counted as they come, and looked at a few times a second,
+the newest first. So it is no subscription: it leaves out what came in between, and says how much.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from time import monotonic, sleep
+from typing import Literal, NotRequired, TypedDict
+
+import trio
+from quart import Response
+
+from ...broker.channels import Channel, Entry
+from ...errors import Ended, TooManyRequests, Unauthorized
+from ...protocol.envelope import encode_json
+from ...protocol.expressions import TooManySteps
+from ...protocol.message import format_id
+from ...protocol.paths import LIVE
+from ...protocol.subscribe import SubscribeRequest
+from ...threads import ThreadLimiter
+from ..services import Services
+from ..streams import STREAM_HEADERS
+from .filters import FILTERS, Filters
+from .operations import JSON_LINES, Api, Asked
+from .summaries import Summary, summarize
+
+MAX_DRAWN = 50
+"""Number of messages that are shown at a time; the rest is counted."""
+# Between two of these times: what comes meanwhile is shown together.
+PAUSE_S = 0.2
+# For expressions and large bodies, of one view each time.
+LOOK_S = 0.02
+
+_looking = ThreadLimiter("live views", 1)
+
+
+class Line(TypedDict):
+    """A line of the live view, of one of these types."""
+
+    type: Literal["hello", "message", "left_out", "heartbeat"]
+    head: NotRequired[str]
+    message: NotRequired[Summary]
+    number: NotRequired[int]
+
+
+def add_live(api: Api, services: Services) -> None:
+    """Add the operation that shows new messages."""
+
+    async def live(asked: Asked) -> Response:
+        """New messages that match, as lines of JSON, until the client leaves or its token is no longer valid.
+
+        If more come at once than anybody could read, the newest are shown; the `number` of those `left_out` counts
+        the others, also those that were not compared with the filters.
+        """
+        view = LiveView(services, asked, Filters.read(asked))
+        services.access.active.check(view.grant)
+        return Response(view.lines(), content_type=JSON_LINES, headers=STREAM_HEADERS)
+
+    api.add("GET", LIVE, live, "Show new messages", parameters=FILTERS, answer=Line, content_type=JSON_LINES)
+
+
+class LiveView:
+    """A live view of one client. Its subscription is active as long as all of its tokens are valid."""
+
+    number = since_us = 0
+
+    def __init__(self, services: Services, asked: Asked, filters: Filters) -> None:
+        self._services = services
+        self._broker = services.broker
+        self._filters = filters
+        self._grants = [held.grant for held in asked.scope.held]
+        # If one sees all that is read, nothing needs to be looked at to be counted.
+        self._sees_all = asked.scope.sees_all(filters.wanted)
+        self.grant = min(self._grants, key=lambda grant: grant.expires_s)
+        self.client = asked.plain.client
+        self.request = SubscribeRequest(asked.scope.wanted, LIVE, "", "jsonl")
+        self._counted = self._drawn = self._broker.head
+        """Position of the newest message that was counted, and of the newest that was looked at."""
+        self._pending = 0
+        """Number of messages that were counted since then."""
+        self._sent_at = trio.current_time()
+        self._news = trio.Event()
+        self._ended = False
+
+    def skip_unwanted(self) -> int:
+        """The head: whatever it has not shown by then, it leaves out."""
+        return self._broker.head
+
+    def dismiss(self, reason: Ended) -> None:
+        """End with the current line."""
+        self._ended = True
+        self._news.set()
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """The response. It has no close code: if the view has to end, it just ends."""
+        with (
+            suppress(TooManyRequests, Unauthorized),
+            self._services.streams.attach(self),
+            self._broker.channels.open(self._filters.wanted) as channel,
+        ):
+
+            def count() -> None:
+                self._count(channel.after(max(self._counted, channel.floor)))
+
+            channel.wakers.add(count)
+            try:
+                yield _encoded({"type": "hello", "head": self._head})
+                while await self._wait():
+                    if lines := await self._draw(channel) or self._heartbeat():
+                        self._sent_at = trio.current_time()
+                        yield b"".join(map(_encoded, lines))
+                    await trio.sleep(PAUSE_S)
+            finally:
+                channel.wakers.discard(count)
+
+    @property
+    def _head(self) -> str:
+        return format_id(self._broker.log.epoch, self._broker.head)
+
+    def _count(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self._counted = entries[-1].position
+            sees = self._filters.scope.sees
+            self._pending += len(entries) if self._sees_all else sum(sees(one.message.topic) for one in entries)
+            self._news.set()
+
+    async def _wait(self) -> bool:
+        """Wait for something to show, or until a heartbeat is due; false if the view has to end."""
+        with trio.move_on_at(self._sent_at + self._services.streams.heartbeat_s):
+            await self._news.wait()
+        authorizer, now_s = self._services.access.authorizer, self._services.access.now_s
+        return not self._ended and all(authorizer.is_valid(grant, now_s=now_s) for grant in self._grants)
+
+    def _heartbeat(self) -> Sequence[Line]:
+        is_due = trio.current_time() >= self._sent_at + self._services.streams.heartbeat_s
+        return [{"type": "heartbeat", "head": self._head}] if is_due else []
+
+    async def _draw(self, channel: Channel) -> Sequence[Line]:
+        self._news = trio.Event()
+        # What has left memory by now is only counted.
+        entries = channel.after(max(self._drawn, channel.floor))
+        self._drawn = self._counted
+        left_out, self._pending = self._pending, 0
+        if not left_out and not entries:
+            return []
+        summaries, counted = await trio.to_thread.run_sync(self._look, entries, limiter=_looking())
+        shown: list[Line] = [{"type": "message", "message": summary} for summary in reversed(summaries)]
+        return [{"type": "left_out", "number": left_out - counted}, *shown] if left_out > counted else shown
+
+    def _look(self, entries: Sequence[Entry]) -> tuple[Sequence[Summary], int]:
+        """Summaries of the newest that match, newest first, and how many of those that were counted it looked at."""
+        found: list[Summary] = []
+        ends_at, counted = monotonic() + LOOK_S, 0
+        for entry in reversed(entries):
+            if len(found) == MAX_DRAWN or (counted and monotonic() > ends_at):
+                break
+            # As in a search.
+            sleep(0)
+            counted += self._filters.scope.sees(entry.message.topic)
+            with suppress(TooManySteps):
+                if self._filters.matches(entry.message):
+                    found.append(summarize(entry.message))
+        return found, counted
+
+
+def _encoded(line: Line) -> bytes:
+    return encode_json(line).encode() + b"\n"
