@@ -317,6 +317,10 @@ class AccessControl:
             raise Forbidden("the token opens nothing that the console shows: that takes one for /sub/ or /hookbot/v1/")
         return join_session(tokens)
 
+    def still_opens(self, scope: Scope) -> bool:
+        """True if all tokens of a scope are still valid: for what goes on after its request was admitted."""
+        return all(self.authorizer.is_valid(held.grant, now_s=self.now_s) for held in scope.held)
+
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """Grant of the request's token. Counts a failure and raises `Unauthorized` if no token is valid.
 

@@ -40,7 +40,7 @@ class PublishRequest:
         if request.query:
             _check_parameters(request.query, with_token=with_token)
         hops = _hops(request) if with_token else ()
-        return cls(request, topic, hops, _idempotency_key(request))
+        return cls(request, topic, hops, idempotency_key(request))
 
     @property
     def declared_bytes(self) -> int:
@@ -64,7 +64,8 @@ def _check_parameters(query: str, *, with_token: bool) -> None:
             raise Refused(f"a publish has no query parameter {name[:40]!r}: 'since' is for subscriptions")
 
 
-def _idempotency_key(request: Request) -> str:
+def idempotency_key(request: Request) -> str:
+    """The ``Idempotency-Key`` of a request, empty if it has none; raises `Refused` if it is too long."""
     key = request.header("idempotency-key")
     if len(key) > MAX_KEY:
         raise Refused(f"an Idempotency-Key has at most {MAX_KEY} characters, not {len(key)}")

@@ -8,6 +8,7 @@ from .live import add_live
 from .messages import add_messages
 from .openapi import add_description
 from .operations import Api
+from .redelivery import add_redelivery
 from .refusals import add_refusals
 from .related import add_related
 from .session import add_session
@@ -21,7 +22,7 @@ def create_api(services: Services) -> Blueprint:
     """Routes of the API; each needs a token."""
     api = Api(services.access)
     for add in (
-        *(add_session, add_tokens, add_messages, add_related, add_live),
+        *(add_session, add_tokens, add_messages, add_related, add_live, add_redelivery),
         *(add_cursors, add_subscriptions, add_refusals, add_sources, add_states),
     ):
         add(api, services)

@@ -70,10 +70,9 @@ class LiveView:
         self._services = services
         self._broker = services.broker
         self._filters = filters
-        self._grants = [held.grant for held in asked.scope.held]
         # If one sees all that is read, nothing needs to be looked at to be counted.
         self._sees_all = asked.scope.sees_all(filters.wanted)
-        self.grant = min(self._grants, key=lambda grant: grant.expires_s)
+        self.grant = min((held.grant for held in asked.scope.held), key=lambda grant: grant.expires_s)
         self.client = asked.plain.client
         self.request = SubscribeRequest(asked.scope.wanted, LIVE, "", "jsonl")
         self._counted = self._drawn = self._broker.head
@@ -130,8 +129,7 @@ class LiveView:
         """Wait for something to show, or until a heartbeat is due; false if the view has to end."""
         with trio.move_on_at(self._sent_at + self._services.streams.heartbeat_s):
             await self._news.wait()
-        authorizer, now_s = self._services.access.authorizer, self._services.access.now_s
-        return not self._ended and all(authorizer.is_valid(grant, now_s=now_s) for grant in self._grants)
+        return not self._ended and self._services.access.still_opens(self._filters.scope)
 
     def _heartbeat(self) -> Sequence[Line]:
         is_due = trio.current_time() >= self._sent_at + self._services.streams.heartbeat_s

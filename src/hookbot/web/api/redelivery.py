@@ -1,0 +1,182 @@
+"""Redelivery: messages that are published once more, one of them or all that filters select."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, TypedDict, TypeVar
+
+import trio
+from quart import Response
+
+from ...errors import HookbotError, InvalidTopic, Refused, Unauthorized
+from ...protocol.envelope import encode_json
+from ...protocol.failures import Failure, without_failure
+from ...protocol.message import Draft, Message, Once
+from ...protocol.paths import MESSAGES, REDELIVER
+from ...protocol.publish import idempotency_key
+from ...protocol.topics import check_owner, check_topic
+from ..services import Services
+from ..streams import STREAM_HEADERS
+from .filters import FILTERS, Filters
+from .messages import ID, find_message
+from .operations import JSON_LINES, Api, Asked, Parameter
+from .search import Bounds, Search, position_of
+
+MAX_MESSAGES = 10_000
+"""Number of messages that one request publishes again."""
+
+# As many are counted as are published.
+_COUNTED = Bounds(messages=50_000, size=256 << 20, turns_s=2.0)
+
+# Of a page, so that each commit is small.
+_AT_ONCE = 100
+_MAX_REST_S = 0.1
+
+T = TypeVar("T")
+
+_RANGE = (
+    Parameter("from", "Id of the first message; by default, the oldest"),
+    Parameter("until", "Id of the last message; by default, the newest of now"),
+    Parameter("count", "only counts the messages, and publishes none", {"enum": ["only"]}),
+)
+
+
+class Redelivered(TypedDict):
+    """The message that another one was published as."""
+
+    id: str
+
+
+class Counted(TypedDict):
+    """Number of messages that match, at least; all of them if the count is complete."""
+
+    number: int
+    complete: bool
+
+
+class Progress(TypedDict, total=False):
+    """How many messages have been published again, of how many, if that is known; or only how many there are."""
+
+    type: Literal["progress", "done", "error"]
+    done: int
+    of: int | None
+    more: bool
+    detail: str
+    number: int
+    complete: bool
+
+
+def add_redelivery(api: Api, services: Services) -> None:
+    """Add the operations that publish messages again."""
+    broker = services.broker
+
+    async def one(asked: Asked, id: str) -> Mapping[str, Any]:
+        """It is a new message, with the same body, headers and verdict, and `replay_of` the other.
+
+        One that a router has failed at goes back to the topic where it was. With an `Idempotency-Key`, a repeated
+        request publishes nothing twice.
+        """
+        message = await find_message(broker, asked, id)
+        draft = redelivery_of(message, idempotency_key(asked.plain))
+        asked.scope.check_publishes(draft.topic)
+        return {"id": (await broker.publish(draft)).id}
+
+    async def all_(asked: Asked) -> Mapping[str, Any] | Response:
+        """The oldest first, at most 10,000, and nothing that is stored meanwhile.
+
+        The answer is the progress, as lines of JSON. It ends when the client leaves; with the same `Idempotency-Key`,
+        another request goes on and publishes nothing twice. With `count=only`, the answer is only the number.
+        """
+        counts_only = asked.one_of("count", ("only", ""), "")
+        redelivery = Redelivery(services, asked)
+        counted = await redelivery.count()
+        if counts_only:
+            return counted
+        return Response(redelivery.lines(counted), content_type=JSON_LINES, headers=STREAM_HEADERS)
+
+    api.add("POST", f"{MESSAGES}/<id>/redeliver", one, "Publish a message again", parameters=[ID], answer=Redelivered)
+    several = [*FILTERS, *_RANGE]
+    api.add("POST", REDELIVER, all_, "Publish messages again", parameters=several, answer=Progress)
+
+
+class Redelivery:
+    """The redelivery of what filters select in a part of the log, with the pace at which others hardly notice it."""
+
+    def __init__(self, services: Services, asked: Asked) -> None:
+        """Raises `Refused` if the request is malformed."""
+        self._services = services
+        self._broker = broker = services.broker
+        self._filters = Filters.read(asked)
+        self._key = idempotency_key(asked.plain)
+        first, until = asked.get("from"), asked.get("until")
+        self._after = position_of(broker, first) - 1 if first else 0
+        self._last = min(position_of(broker, until) if until else broker.head, broker.head)
+        self._check_publishes = cache(asked.scope.check_publishes)
+
+    async def count(self) -> Counted:
+        """How many messages it publishes. Raises `Refused` if it may not publish one of them."""
+        search = self._search(lambda message: self._draft(message) is not None)
+        found = await search.run(MAX_MESSAGES, _COUNTED)
+        _check_compared(search)
+        return {"number": sum(found), "complete": search.ended}
+
+    async def lines(self, counted: Counted) -> AsyncIterator[bytes]:
+        """The response: publishes, and tells the progress."""
+        of = counted["number"] if counted["complete"] else None
+        search, done = self._search(self._draft), 0
+        try:
+            while not search.ended and done < MAX_MESSAGES:
+                drafts = (await search.page(min(_AT_ONCE, MAX_MESSAGES - done))).found
+                _check_compared(search)
+                done += await self._publish([draft for draft in drafts if draft])
+                yield _encoded({"type": "progress", "done": done, "of": of})
+        except HookbotError as error:
+            yield _encoded({"type": "error", "done": done, "detail": str(error)})
+        else:
+            yield _encoded({"type": "done", "done": done, "more": not search.ended})
+
+    async def _publish(self, drafts: Sequence[Draft]) -> int:
+        if not self._services.access.still_opens(self._filters.scope):
+            raise Unauthorized.because("the token is no longer valid")
+        begun_at = trio.current_time()
+        outcomes = await self._broker.commit(drafts)
+        await trio.sleep(min(trio.current_time() - begun_at, _MAX_REST_S))
+        return len(outcomes)
+
+    def _search(self, make: Callable[[Message], T]) -> Search[T]:
+        turns = self._services.streams.reading
+        return Search(self._broker, turns, self._filters, make, after=self._after, last=self._last)
+
+    def _draft(self, message: Message) -> Draft | None:
+        """Draft of a message that is published again; None if no client could publish it."""
+        try:
+            draft = redelivery_of(message, self._key)
+        except InvalidTopic:
+            return None
+        self._check_publishes(draft.topic)
+        return draft
+
+
+def redelivery_of(message: Message, key: str = "") -> Draft:
+    """Draft of a message that is published again; of a failed one, to the topic where it was, without the failure.
+
+    Raises `InvalidTopic` if that is no topic that clients publish to. With a `key`, it is only stored once.
+    """
+    failure = Failure.of(message)
+    topic = failure.topic if failure else message.topic
+    if failure and not topic:
+        raise InvalidTopic(f"the message {message.id} does not say on which topic it failed")
+    check_owner(check_topic(topic))
+    headers = without_failure(message.headers) if failure else message.headers
+    # Of a kind of its own, in effect: no publisher has an id of this log in its keys by accident.
+    once = (Once("idempotency", topic, f"redeliver {message.id} {key}"),) if key else ()
+    fields = topic, message.body, headers, message.query, message.verified, message.hops
+    return Draft(*fields, once, replay_of=message.id)
+
+
+def _check_compared(search: Search[Any]) -> None:
+    if search.skipped:
+        raise Refused("where takes too long for some of the messages; make the expression simpler")
+
+
+def _encoded(progress: Progress) -> bytes:
+    return encode_json(progress).encode() + b"\n"
