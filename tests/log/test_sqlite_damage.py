@@ -241,6 +241,15 @@ async def test_a_large_body_that_is_damaged_in_the_middle_is_a_hole(tmp_path: Pa
     assert [message.body for message in second.messages] == [b"small"]
 
 
+async def test_what_is_behind_cannot_be_counted_where_the_log_is_damaged(directory: Path) -> None:
+    spoil(directory, leaves(directory, "log")[0])
+
+    async with open_sqlite_log(directory) as log:
+        with pytest.raises(Damaged):
+            await log.behind(EVERYTHING, after=0, limit=COUNT)
+        assert (await log.behind(EVERYTHING, after=COUNT - 10, limit=COUNT))[:2] == (10, False)
+
+
 async def test_other_failures_of_the_file_are_no_holes(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         with database(directory) as connection:
