@@ -13,6 +13,7 @@ from ..protocol.message import format_id, parse_id, wall_clock_us
 from ..protocol.paths import path_of, wanted_at
 from ..protocol.since import AfterId, Since
 from ..protocol.subscribe import SubscribeRequest
+from ..protocol.topics import TopicFilter
 from ..protocol.websocket import GONE, TRY_AGAIN_LATER
 from .backlogs import Backlog, Reader, measure
 from .broker import Broker
@@ -112,10 +113,17 @@ class Consumers:
         """
         return self._groups.open(request) if request.group else open_cursor(self._positions, request)
 
-    async def list(self, path: str | None = None) -> Sequence[ConsumerInfo]:
-        """All cursors and groups, or those of one path; raises `Refused` if it is not the path of a subscription."""
-        wanted = None if path is None else path_of(wanted_at(path))
-        states = [state for state in self._positions.all() if wanted in (None, state.id.path)]
+    async def list(
+        self, path: str | None = None, *, shows: Callable[[TopicFilter], bool] = lambda wanted: True
+    ) -> Sequence[ConsumerInfo]:
+        """Cursors and groups: all, or those of one path, and only of filters that someone `shows`.
+
+        Raises `Refused` if `path` is not that of a subscription.
+        """
+        named = None if path is None else path_of(wanted_at(path))
+        of_path = (state for state in self._positions.all() if named in (None, state.id.path))
+        # Others are not counted for it.
+        states = [state for state in of_path if shows(state.id.wanted)]
         return await self._describe(sorted(states, key=lambda state: state.id))
 
     async def starting_with(self, path: str, id: str) -> Since:

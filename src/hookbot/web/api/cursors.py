@@ -11,7 +11,7 @@ from ...broker.claims import ConsumerKind
 from ...broker.consumers import ConsumerInfo
 from ...errors import HeldElsewhere, HookbotError, Refused
 from ...protocol.message import format_time
-from ...protocol.paths import CURSORS, wanted_at
+from ...protocol.paths import CURSORS
 from ...protocol.since import Since, parse_since
 from ..relay import is_relayed, relay_request
 from ..services import Services
@@ -58,8 +58,8 @@ def add_cursors(api: Api, services: Services) -> None:
 
     async def list_(asked: Asked) -> Mapping[str, Any]:
         await services.consumers.refresh()
-        listed = await services.consumers.list(asked.get("path"))
-        return {"cursors": [_to_json(info) for info in listed if asked.scope.sees_all(wanted_at(info.path))]}
+        listed = await services.consumers.list(asked.get("path"), shows=asked.scope.sees_all)
+        return {"cursors": [_to_json(info) for info in listed]}
 
     async def move(asked: Asked) -> Mapping[str, Any] | Response:
         """Connected clients continue from the new position."""
