@@ -1,16 +1,15 @@
 """Subscriptions: every connected subscriber is listed with how far it is behind, and may be ended."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from math import inf
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
-import trio
-
 from ...access.active_subscriptions import ActiveSubscription
 from ...access.scope import EVERYTHING
+from ...broker.backlogs import NOTHING, UNCOUNTED, Backlog, Reader, measure
+from ...broker.broker import Broker
+from ...broker.time_slices import TimeSlice
 from ...errors import Ended, NotFound
-from ...log.contract import Behind, Log
 from ...protocol.message import format_id, format_time
 from ...protocol.paths import SUBSCRIPTIONS, path_of, wanted_at
 from ...protocol.subscribe import Format
@@ -20,13 +19,6 @@ from ..services import Services
 from .operations import Api, Asked, Parameter
 
 MAX_LISTED = 500
-
-# To look at so many takes less than a millisecond.
-STEP = 100
-
-# A count takes some milliseconds of a thread that reads for others, too.
-MAX_COUNTS = 50
-COUNTED = 10_000
 
 ENDED = Ended(GONE, "an operator has ended this subscription")
 
@@ -44,10 +36,7 @@ class TokenOfSubscription(TypedDict):
 
 
 class Subscription(TypedDict):
-    """A connected subscriber.
-
-    One that another hub serves has no `position`; nor has one `behind` if too many others are further behind.
-    """
+    """A connected subscriber. `position` is null if another hub serves it, `behind` also if that was not counted."""
 
     id: str
     path: str
@@ -57,10 +46,10 @@ class Subscription(TypedDict):
     token: TokenOfSubscription
     cursor: NotRequired[str]
     group: NotRequired[str]
-    position: NotRequired[str]
-    behind: NotRequired[int]
-    behind_more: NotRequired[bool]
-    behind_s: NotRequired[float]
+    position: str | None
+    behind: int | None
+    behind_more: bool
+    behind_s: float | None
 
 
 class Subscriptions(TypedDict):
@@ -71,30 +60,28 @@ class Subscriptions(TypedDict):
 
 
 class Found(NamedTuple):
-    """A subscription, where it was when it was found, or None if only another hub knows, and if more followed."""
+    """A subscription, and where it was when it was found."""
 
     subscription: ActiveSubscription
     position: int | None
-    is_behind: bool
-
-
-Counted = Mapping[tuple[TopicFilter, int | None], Behind]
-"""What is behind a filter and a position."""
+    """Position up to which it had everything; None if only another hub knows."""
+    reader: Reader | None
+    """What may be behind that; None if nothing was, or only another hub knows."""
 
 
 def add_subscriptions(api: Api, services: Services) -> None:
     """Add the operations on active subscriptions."""
-    active = services.access.active
+    active, broker = services.access.active, services.broker
 
     async def list_(asked: Asked) -> Mapping[str, Any]:
         """Of this hub alone, who waits longest first. `position` is what was sent or, of a group, acknowledged."""
         limit = asked.number("limit", MAX_LISTED, most=MAX_LISTED)
         offset = asked.number("offset", 0, least=0, most=10**9)
-        found = await _find(services, active.all(), _shows(asked))
-        found.sort(key=lambda one: one.position if one.is_behind and one.position is not None else inf)
+        found = await _find(broker, active.all(), _shows(asked))
+        found.sort(key=lambda one: one.reader[1] if one.reader else inf)
         page = found[offset : offset + limit]
-        counted = await _count(services.broker.log, page)
-        return {"subscriptions": [_describe(services, one, counted) for one in page], "total": len(found)}
+        backlogs = await measure(broker, [one.reader for one in page if one.reader])
+        return {"subscriptions": [_describe(services, one, backlogs) for one in page], "total": len(found)}
 
     async def end(asked: Asked, id: str) -> Mapping[str, Any]:
         """A websocket is closed with 4001, so that its client does not reconnect; a stream just ends."""
@@ -118,44 +105,34 @@ def _shows(asked: Asked) -> Callable[[TopicFilter], bool]:
 
 
 async def _find(
-    services: Services, subscriptions: Iterable[ActiveSubscription], shown: Callable[[TopicFilter], bool]
+    broker: Broker, subscriptions: Iterable[ActiveSubscription], shown: Callable[[TopicFilter], bool]
 ) -> list[Found]:
     """Those of the subscriptions that are shown."""
-    found = []
-    for number, one in enumerate(subscriptions, 1):
-        if shown(one.request.wanted):
+    found, time_slice = list[Found](), TimeSlice()
+    for one in subscriptions:
+        wanted = one.request.wanted
+        if shown(wanted):
             position = one.skip_unwanted()
-            found.append(Found(one, position, position is not None and position < services.broker.head))
-        if number % STEP == 0:
-            await trio.lowlevel.checkpoint()
+            reader = None if position is None or position >= broker.head else (wanted, position)
+            found.append(Found(one, position, reader))
+        # Not before: it may have ended meanwhile.
+        await time_slice.yield_if_over()
     return found
 
 
-async def _count(log: Log, page: Iterable[Found]) -> Counted:
-    """What is behind the first `MAX_COUNTS` filters and positions on a page. Raises `Unavailable`."""
-    places = dict.fromkeys((one.subscription.request.wanted, one.position or 0) for one in page if one.is_behind)
-    return {
-        (wanted, position): await log.behind(wanted, after=position, limit=COUNTED)
-        for wanted, position in islice(places, MAX_COUNTS)
-    }
-
-
-def _describe(services: Services, found: Found, counted: Counted) -> Mapping[str, Any]:
-    one, position, is_behind = found
+def _describe(services: Services, found: Found, backlogs: Mapping[Reader, Backlog]) -> Mapping[str, Any]:
+    one, position, reader = found
     request, grant = one.request, one.grant
-    described: dict[str, Any] = {
+    backlog = backlogs[reader] if reader else UNCOUNTED if position is None else NOTHING
+    return {
         "id": services.access.active.id_of(one),
         "path": path_of(request.wanted),
         "format": request.format,
         "client": one.client,
         "since": format_time(one.since_us),
         "token": {"path": grant.path, "names": grant.names},
+        **({"cursor": request.cursor} if request.cursor else {}),
+        **({"group": request.group} if request.group else {}),
+        "position": None if position is None else format_id(services.broker.log.epoch, position),
+        **backlog._asdict(),
     }
-    described |= {name: value for name, value in (("cursor", request.cursor), ("group", request.group)) if value}
-    if position is not None:
-        described["position"] = format_id(services.broker.log.epoch, position)
-        behind = counted.get((request.wanted, position)) if is_behind else Behind()
-        if behind:
-            age_s = services.access.now_s - behind.oldest_us / 1e6 if behind.oldest_us else 0
-            described |= {"behind": behind.number, "behind_more": behind.more, "behind_s": max(0, age_s)}
-    return described
