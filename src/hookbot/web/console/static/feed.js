@@ -1,4 +1,4 @@
-/** The list of the live page: what arrives is drawn once a frame, and never under the eyes of a reader. */
+/** The list of the live page: what arrives is drawn in a frame with others, and never under the eyes of a reader. */
 
 import { badge, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
 import { byId, fill, foreign, h } from "./dom.js";
@@ -8,6 +8,8 @@ const MAX_ROWS = 500;
 // A few new rows light up for a moment; many would only flicker.
 const MAX_LIT = 5;
 const ANNOUNCE_MS = 5000;
+// Ten times a second looks alive; each time, the browser lays the list out anew.
+const MIN_PERIOD_MS = 100;
 
 /**
  * Rows, newest first. While it is `paused`, what arrives waits: as long as the pointer or the keyboard's focus is in the
@@ -20,7 +22,8 @@ export class Feed {
   #waiting = [];
   #new = 0;
   #pointed = false;
-  #frame = 0;
+  #scheduled = false;
+  #drawn = 0;
   /** True if newer rows had to go so that older ones could be shown. */
   detached = false;
   /** True if older rows had to go. */
@@ -131,11 +134,15 @@ export class Feed {
   }
 
   #schedule() {
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    const wait = this.#drawn + MIN_PERIOD_MS - performance.now();
+    setTimeout(() => requestAnimationFrame(() => {
+      this.#scheduled = false;
+      this.#drawn = performance.now();
       if (this.paused) this.#show();
       else this.#draw();
-    });
+    }), wait);
   }
 
   #draw() {
