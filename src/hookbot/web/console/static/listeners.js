@@ -1,11 +1,11 @@
 /** Who listens: cursors, groups and plain subscribers, those that are behind first. */
 
-import { del, get, poll, post } from "./api.js";
-import { agoOf, ask, badge, failure, openDialog, toast, topicOf } from "./components.js";
+import { del, get, post } from "./api.js";
+import { agoOf, ask, badge, openDialog, toast, topicOf } from "./components.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { count, counted, duration } from "./format.js";
 import { onKey } from "./keyboard.js";
-import { keyedList, refill } from "./refreshing.js";
+import { keepLoading, keyedList, refill } from "./refreshing.js";
 
 const LATE_S = 60;
 const LATE_MESSAGES = 1000;
@@ -16,14 +16,13 @@ const COLUMNS = ["Listener", "Connection", "Token", "Behind", "Unacknowledged", 
 
 const show = keyedList(byId("listeners").tBodies[0], (row) => row.key, makeRow);
 let rows = [];
-poll(2, load, (error) => refill(byId("problem"), failure(error)));
+keepLoading(2, load);
 byId("find").addEventListener("input", showFound);
 onKey("/", () => byId("find").select());
 
 async function load() {
   const [{ subscriptions, total }, { cursors }] = await Promise.all([get("v1/subscriptions"), get("v1/cursors")]);
   rows = listenersOf(subscriptions, cursors);
-  fill(byId("problem"));
   byId("some").hidden = !rows.length;
   byId("nobody").hidden = rows.length > 0;
   const number = (kind) => counted(cursors.filter((one) => one.kind === kind).length, kind);

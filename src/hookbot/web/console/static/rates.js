@@ -1,10 +1,9 @@
 /** Ten minutes of rates, which the page samples itself each second: a longer history is Prometheus's business. */
 
-import { get, poll } from "./api.js";
-import { failure } from "./components.js";
+import { get } from "./api.js";
 import { byId, fill, h, svg } from "./dom.js";
 import { count, duration, size } from "./format.js";
-import { refill } from "./refreshing.js";
+import { keepLoadingForOperators } from "./refreshing.js";
 
 const SPAN_S = 600;
 // Until so much has been seen, the graphs show less, so that they soon show something.
@@ -32,11 +31,11 @@ function commitTime(from, to) {
   return commits > 0 ? (1000 * (to.commit_s - from.commit_s)) / commits : null;
 }
 
+let updates = [];
 let samples = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-const updates = GRAPHS.map(addCard);
 // Other pages do not sample, and leave these alone.
 addEventListener("pagehide", () => sessionStorage.setItem(KEPT, JSON.stringify(samples)));
-poll(1, load, (error) => refill(byId("problem"), failure(error)));
+keepLoadingForOperators(1, load);
 
 async function load() {
   const stats = await get("v1/stats");
@@ -46,7 +45,7 @@ async function load() {
   if (last && sample.published < last.published) samples = [];
   if (!last || sample.s > last.s) samples.push(sample);
   samples = samples.filter(({ s }) => s >= sample.s - SPAN_S - 1);
-  fill(byId("problem"));
+  if (!updates.length) updates = GRAPHS.map(addCard);
   for (const update of updates) update();
 }
 

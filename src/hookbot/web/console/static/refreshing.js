@@ -1,6 +1,26 @@
-/** Lists that are refreshed in place: focus, selection and pointer stay where they are. */
+/** What is refreshed in place: focus, selection and pointer stay where they are. */
 
-import { fill } from "./dom.js";
+import { poll } from "./api.js";
+import { failure } from "./components.js";
+import { byId, fill } from "./dom.js";
+import { session } from "./shell.js";
+
+const NO_OPERATOR = "Only operators see this: sign in with a token for /hookbot/v1/ or for /.";
+
+/** Run `load` every so many seconds; its failures are shown in the element `problem`, until it works again. */
+export function keepLoading(seconds, load) {
+  const refresh = async () => {
+    await load();
+    fill(byId("problem"));
+  };
+  poll(seconds, refresh, (error) => refill(byId("problem"), failure(error)));
+}
+
+/** The same for what only operators see; anybody else is told so. */
+export function keepLoadingForOperators(seconds, load) {
+  const tell = (error) => fill(byId("problem"), failure(error));
+  session.then(({ operator }) => (operator ? keepLoading(seconds, load) : tell(new Error(NO_OPERATOR))), tell);
+}
 
 /**
  * Function that shows items as the children of `parent`: an element for each, which stays while its key is among them.

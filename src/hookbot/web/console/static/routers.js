@@ -1,11 +1,11 @@
 /** Routers, how they are, and what failed in them. */
 
-import { get, poll, post } from "./api.js";
+import { get, post } from "./api.js";
 import { agoOf, badge, failure, messageLink, toast, topicOf } from "./components.js";
 import { deliverAll } from "./deliver.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { count } from "./format.js";
-import { keyedList, refill } from "./refreshing.js";
+import { keepLoadingForOperators, keyedList, refill } from "./refreshing.js";
 
 // A router's error ends with the id of the message that it failed on.
 const ID = /([a-z]{8}-[0-9]{15})/;
@@ -15,12 +15,11 @@ const KINDS = { running: "good", standby: "plain", starting: "plain" };
 const SHOWN = 20;
 
 const show = keyedList(byId("routers"), (router) => router.name, makeCard);
-poll(2, load, (error) => refill(byId("problem"), failure(error)));
+keepLoadingForOperators(2, load);
 
 async function load() {
   const { routers } = await get("v1/routers");
   show(routers);
-  fill(byId("problem"));
   byId("none").hidden = routers.length > 0;
 }
 
@@ -61,18 +60,19 @@ function failuresOf(name) {
 
 async function showFailures(name, place) {
   try {
+    const reload = () => showFailures(name, place);
     const topics = [`hookbot/failed/${name}`, `/unsafe/hookbot/failed/${name}`];
     const pages = await Promise.all(topics.map((topic) => get("v1/messages", { topic, limit: SHOWN })));
-    const lists = pages.map(({ messages, before }, i) => messages.length > 0 && failuresAt(topics[i], messages, before));
+    const lists = pages.map(({ messages, before }, i) => messages.length > 0 && failuresAt(topics[i], messages, before, reload));
     fill(place, lists, !lists.some(Boolean) && h("p", { class: "hint" }, "Nothing that failed here is stored."));
   } catch (error) {
     fill(place, failure(error));
   }
 }
 
-function failuresAt(topic, messages, before) {
+function failuresAt(topic, messages, before, reload) {
   const number = `${count(messages.length)}${before ? "+" : ""}`;
-  const all = h("button", { type: "button", onclick: () => deliverAll({ topic }) }, "Deliver all again…");
+  const all = h("button", { type: "button", onclick: () => deliverAll({ topic }).then(reload) }, "Deliver all again…");
   return [h("div", { class: "actions" }, h("p", { class: "grow" }, topicOf(topic), ` · ${number}`), all),
     h("ul", { class: "failures" }, messages.map(failureOf))];
 }

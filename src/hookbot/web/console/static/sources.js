@@ -1,21 +1,20 @@
 /** Sources: what each provider sent, what was refused and why, and the URL to paste there. */
 
-import { get, poll, post, root } from "./api.js";
-import { agoOf, badge, failure, messageLink, topicOf } from "./components.js";
+import { get, post, root } from "./api.js";
+import { agoOf, badge, messageLink, topicOf } from "./components.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { count } from "./format.js";
-import { keyedList, refill } from "./refreshing.js";
+import { keepLoading, keyedList, refill } from "./refreshing.js";
 import { copied } from "./tokens.js";
 
 const FIGURES = ["accepted", "refused", "duplicates"];
 
 const show = keyedList(byId("sources"), (source) => `${source.topic} ${source.provider}`, makeCard);
-poll(2, load, (error) => refill(byId("problem"), failure(error)));
+keepLoading(2, load);
 
 async function load() {
   const { sources } = await get("v1/sources");
   show(sources);
-  fill(byId("problem"));
   byId("none").hidden = sources.length > 0;
 }
 
