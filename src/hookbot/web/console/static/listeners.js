@@ -27,15 +27,16 @@ async function load() {
   byId("nobody").hidden = rows.length > 0;
   const number = (kind) => counted(cursors.filter((one) => one.kind === kind).length, kind);
   const late = rows.filter(isLate).length;
-  refill(byId("summary"), `${counted(total, "connection")} · ${number("cursor")} · ${number("group")}`,
-    late > 0 && badge(`${count(late)} behind for long`, "bad"));
+  const all = `${counted(total, "connection")} · ${number("cursor")} · ${number("group")}`;
+  refill(byId("summary"), all, late > 0 && badge(`${count(late)} behind for long`, "bad"));
   showFound();
 }
 
 /** Show the listeners that have what is looked for in their name, path, address or token. */
 function showFound() {
   const text = byId("find").value.toLowerCase();
-  const found = rows.filter((row) => !text || JSON.stringify([row.name, row.path, row.connections]).toLowerCase().includes(text));
+  const shown = (row) => JSON.stringify([row.name, row.path, row.connections]).toLowerCase();
+  const found = text ? rows.filter((row) => shown(row).includes(text)) : rows;
   show(found.slice(0, MAX_ROWS));
   const rest = found.length > MAX_ROWS ? "There are more, which are less behind." : "";
   refill(byId("rest"), found.length ? rest : "Nobody has this in a name, path, address or token.");
@@ -65,7 +66,9 @@ const connectionRow = (kind, subscription) => ({
 
 // What another hub serves is not known to be behind.
 const byDelay = (one, other) =>
-  (other.behind_s ?? 0) - (one.behind_s ?? 0) || (other.behind ?? 0) - (one.behind ?? 0) || one.path.localeCompare(other.path);
+  (other.behind_s ?? 0) - (one.behind_s ?? 0) ||
+  (other.behind ?? 0) - (one.behind ?? 0) ||
+  one.path.localeCompare(other.path);
 
 const isLate = (row) => row.kind !== "member" && (row.behind_s > LATE_S || row.behind > LATE_MESSAGES);
 
@@ -115,7 +118,8 @@ const unackedCell = (row) => ((row.unacked ?? null) === null ? null : count(row.
 
 function actionsOf(row) {
   const what = row.name ?? `${row.path}, ${row.client}`;
-  const button = (label, run) => h("button", { type: "button", "aria-label": `${label} ${what}`, onclick: () => run(row) }, label);
+  const button = (label, run) =>
+    h("button", { type: "button", "aria-label": `${label} ${what}`, onclick: () => run(row) }, label);
   if (row.kind === "plain" || row.kind === "member") return button("End", end);
   return [button("Move", move), button("Delete", remove)];
 }
@@ -141,8 +145,9 @@ async function end({ id, path, client }) {
 const named = ({ kind, path, name }) => ({ kind, path, name });
 
 async function remove(row) {
-  const content = h("p", null, "The hub forgets up to where ", h("strong", null, foreign(row.name)), " has acknowledged ",
-    topicOf(row.path), ", and ends its subscriptions: their clients do not connect again by themselves.");
+  const content = h("p", null, "The hub forgets up to where ", h("strong", null, foreign(row.name)),
+    " has acknowledged ", topicOf(row.path),
+    ", and ends its subscriptions: their clients do not connect again by themselves.");
   if (await askForName(`Delete this ${row.kind}?`, content, row.name))
     await change(del("v1/cursors", named(row)), `Deleted ${row.name}`);
 }
@@ -164,8 +169,11 @@ function askForName(title, content, name) {
 
 async function move(row) {
   const { fields, place } = makePlaces();
-  const content = [h("p", null, foreign(row.name), " is at ", h("code", null, row.position), ". Begin again with:"), fields,
-    h("p", { class: "hint" }, "Its subscriptions end; its clients connect again and go on from there.")];
+  const content = [
+    h("p", null, foreign(row.name), " is at ", h("code", null, row.position), ". Begin again with:"),
+    fields,
+    h("p", { class: "hint" }, "Its subscriptions end; its clients connect again and go on from there."),
+  ];
   if (await ask({ title: `Move this ${row.kind}?`, content, action: "Move it", danger: true }))
     await change(post("v1/cursors", { ...named(row), ...place() }), `Moved ${row.name}`);
 }
@@ -179,12 +187,14 @@ function makePlaces() {
   const [now, nowLabel] = choice("now", "what comes from now on: what is stored is skipped", true);
   const [all, allLabel] = choice("all", "the oldest message that is stored");
   const [since, sinceLabel] = choice("since", "an earlier one: its id, a time, or 10m, 2h, 7d ago");
-  const where = h("input", { class: "code", autocomplete: "off", spellcheck: "false", "aria-label": "Id, time or age", placeholder: "2h" });
+  const label = { "aria-label": "Id, time or age", placeholder: "2h" };
+  const where = h("input", { class: "code", autocomplete: "off", spellcheck: "false", ...label });
   where.addEventListener("input", () => (since.checked = true));
   const place = () => {
     if (!since.checked) return { since: [now, all].find((radio) => radio.checked).value };
     const text = where.value.trim();
     return { [ID.test(text) ? "from" : "since"]: text };
   };
-  return { fields: h("div", { class: "places", role: "radiogroup", "aria-label": "Place" }, nowLabel, allLabel, sinceLabel, where), place };
+  const properties = { class: "places", role: "radiogroup", "aria-label": "Place" };
+  return { fields: h("div", properties, nowLabel, allLabel, sinceLabel, where), place };
 }

@@ -54,7 +54,8 @@ function addCard({ name, unit, value, text }) {
   const most = h("p", { class: "hint" });
   const line = svg("path", { class: "stroke" });
   const area = svg("path", { class: "area" });
-  const graph = svg("svg", { class: "sparkline", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
+  const box = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" };
+  const graph = svg("svg", { class: "sparkline", role: "img", ...box },
     svg("path", { class: "axis", d: `M0 ${HEIGHT}H${WIDTH}` }), area, line);
   const oldest = h("span");
   const head = h("div", { class: "card-head" }, h("h2", null, name), most);
@@ -67,7 +68,9 @@ function addCard({ name, unit, value, text }) {
     fill(oldest, `${duration(shownSpan())} ago`);
     fill(now, last === null ? "–" : text(last));
     fill(most, steps.length > 0 && `at most ${text(max)}`);
-    graph.setAttribute("aria-label", `${name}, ${unit}: ${last === null ? "none" : text(last)} now, at most ${text(max)} in ${duration(shownSpan())}`);
+    const current = last === null ? "none" : text(last);
+    const label = `${name}, ${unit}: ${current} now, at most ${text(max)} in ${duration(shownSpan())}`;
+    graph.setAttribute("aria-label", label);
     draw(line, area, steps, max);
   };
 }

@@ -2,7 +2,7 @@
 
 import { poll } from "./api.js";
 import { failure } from "./components.js";
-import { byId, fill } from "./dom.js";
+import { byId, fill, h } from "./dom.js";
 import { session } from "./shell.js";
 
 const NO_OPERATOR = "Only operators see this: sign in with a token for /hookbot/v1/ or for /.";
@@ -18,8 +18,11 @@ export function keepLoading(seconds, load) {
 
 /** The same for what only operators see; anybody else is told so. */
 export function keepLoadingForOperators(seconds, load) {
-  const tell = (error) => fill(byId("problem"), failure(error));
-  session.then(({ operator }) => (operator ? keepLoading(seconds, load) : tell(new Error(NO_OPERATOR))), tell);
+  const tell = (content) => fill(byId("problem"), content);
+  session.then(
+    ({ operator }) => (operator ? keepLoading(seconds, load) : tell(h("p", { class: "note" }, NO_OPERATOR))),
+    (error) => tell(failure(error)),
+  );
 }
 
 /**
@@ -41,8 +44,14 @@ export function keyedList(parent, keyOf, make) {
     });
     const held = parent.matches(":hover, :focus-within");
     if (held) parent.append(...elements.filter((element) => !element.isConnected));
-    else elements.forEach((element, i) => element === parent.children[i] || parent.insertBefore(element, parent.children[i]));
+    else order(parent, elements);
   };
+}
+
+function order(parent, elements) {
+  for (const [i, element] of elements.entries()) {
+    if (element !== parent.children[i]) parent.insertBefore(element, parent.children[i]);
+  }
 }
 
 function leave(rows, key) {

@@ -63,23 +63,27 @@ async function showFailures(name, place) {
     const reload = () => showFailures(name, place);
     const topics = [`hookbot/failed/${name}`, `/unsafe/hookbot/failed/${name}`];
     const pages = await Promise.all(topics.map((topic) => get("v1/messages", { topic, limit: SHOWN })));
-    const lists = pages.map(({ messages, before }, i) => messages.length > 0 && failuresAt(topics[i], messages, before, reload));
-    fill(place, lists, !lists.some(Boolean) && h("p", { class: "hint" }, "Nothing that failed here is stored."));
+    const lists = pages.map((page, i) => page.messages.length > 0 && failuresAt(topics[i], page, reload));
+    fill(place, lists.some(Boolean) ? lists : h("p", { class: "hint" }, "Nothing that failed here is stored."));
   } catch (error) {
     fill(place, failure(error));
   }
 }
 
-function failuresAt(topic, messages, before, reload) {
+function failuresAt(topic, { messages, before }, reload) {
   const number = `${count(messages.length)}${before ? "+" : ""}`;
-  const all = h("button", { type: "button", onclick: () => deliverAll({ topic }).then(reload) }, "Deliver all again…");
-  return [h("div", { class: "actions" }, h("p", { class: "grow" }, topicOf(topic), ` · ${number}`), all),
-    h("ul", { class: "failures" }, messages.map(failureOf))];
+  const deliver = () => deliverAll({ topic }).then(reload);
+  return [
+    h("div", { class: "actions" }, h("p", { class: "grow" }, topicOf(topic), ` · ${number}`),
+      h("button", { type: "button", onclick: deliver }, "Deliver all again…")),
+    h("ul", { class: "failures" }, messages.map(failureOf)),
+  ];
 }
 
 function failureOf({ id, time, failed }) {
   const place = h("div");
-  const button = h("button", { type: "button", "aria-label": `Deliver ${id} again`, onclick: redeliver }, "Deliver again");
+  const label = `Deliver again ${id}`;
+  const button = h("button", { type: "button", "aria-label": label, onclick: redeliver }, "Deliver again");
   const original = failed && messageLink(failed.id, "the message");
   const text = h("div", null, messageLink(id, failed ? foreign(failed.error) : id), h("div", { class: "hint" },
     agoOf(time), failed && [" · ", topicOf(failed.topic), " · "], original));

@@ -1,8 +1,8 @@
-/** The way to the first message: a topic, its URL, the command that publishes, and what comes of it; and further URLs. */
+/** The way to the first message: a topic, its URL, the command that publishes, what comes of it; and further URLs. */
 
 import { lines, root } from "./api.js";
 import { agoOf, badge, failure, messageLink, toast, topicOf } from "./components.js";
-import { byId, fill, h } from "./dom.js";
+import { byId, fill, foreign, h } from "./dom.js";
 import { fullTime, size } from "./format.js";
 import { session } from "./shell.js";
 import { quoted } from "./snippets.js";
@@ -27,10 +27,11 @@ session.then(suggest, () => {});
 /** Suggest a topic that the reader may publish to, and say if there is none. */
 function suggest({ publishes, sees }) {
   const [pattern = ""] = [...publishes, ...sees].filter((one) => !one.startsWith(UNSAFE));
-  for (const form of ["first", "more"]) byId(form).elements.topic.value ||= /(^|\/)$/.test(pattern) ? `${pattern}hello` : pattern;
+  const topic = /(^|\/)$/.test(pattern) ? `${pattern}hello` : pattern;
+  for (const form of ["first", "more"]) byId(form).elements.topic.value ||= topic;
   if (!publishes.length) fill(byId("publish"), h("p", { class: "note warning" },
-    "You are signed in with no token to publish, so this page can make none: sign in with one for ", h("code", null, "/"),
-    ", or for a path such as ", h("code", null, "/pub/hello"), "."));
+    "You are signed in with no token to publish, so this page can make none: sign in with one for ",
+    h("code", null, "/"), ", or for a path such as ", h("code", null, "/pub/hello"), "."));
 }
 
 /** Make the URLs of a topic, show what to do with them, and wait for its first message. */
@@ -39,8 +40,12 @@ function begin(topic) {
   waiting = new AbortController();
   for (const step of ["publish-step", "arrival-step", "listen-step"]) byId(step).dataset.open = "";
   waitFor(topic, waiting.signal);
-  showUrl("publish", pathTo("pub", topic), (url, token) => [copied(url, "Copy the URL"), copied(`curl -d ${quoted(BODY)} ${quoted(url)}`, "Copy the command"),
-    h("div", { class: "actions" }, h("button", { type: "button", onclick: () => send(topic, token) }, "Send it from here"))]);
+  showUrl("publish", pathTo("pub", topic), (url, token) => [
+    copied(url, "Copy the URL"),
+    copied(`curl -d ${quoted(BODY)} ${quoted(url)}`, "Copy the command"),
+    h("div", { class: "actions" },
+      h("button", { type: "button", onclick: () => send(topic, token) }, "Send it from here")),
+  ]);
   showUrl("listen", pathTo("sub", topic), (url) => copied(`hookbot listen ${quoted(url)}`, "Copy the command"));
 }
 
@@ -48,16 +53,24 @@ async function showUrl(id, path, use) {
   const place = byId(id);
   try {
     const { url, token, expires } = await makeToken(path, { expires: TRIAL });
-    fill(place, use(url, token), h("p", { class: "hint" }, `The token opens ${path} and nothing else, until ${fullTime(expires)}.`));
+    fill(place, use(url, token), rangeOf(path, expires));
   } catch (error) {
     fill(place, refusal(error, path));
   }
 }
 
+/** What a token opens, and until when. */
+function rangeOf(path, expires) {
+  const beneath = path.endsWith("/") ? "everything beneath it" : "nothing else";
+  const end = expires ? `until ${fullTime(expires)}` : "without an end";
+  return h("p", { class: "hint" }, "The token opens ", foreign(path), ` and ${beneath}, ${end}.`);
+}
+
 async function send(topic, token) {
   const path = pathTo("pub", topic).split("/").map(encodeURIComponent).join("/");
   try {
-    const answer = await fetch(`${root}..${path}`, { method: "POST", body: BODY, headers: { Authorization: `Bearer ${token}` } });
+    const headers = { Authorization: `Bearer ${token}` };
+    const answer = await fetch(`${root}..${path}`, { method: "POST", body: BODY, headers });
     if (!answer.ok) toast(await answer.text(), "bad");
   } catch {
     toast("The hub cannot be reached", "bad");
@@ -66,7 +79,7 @@ async function send(topic, token) {
 
 async function waitFor(topic, signal) {
   const place = byId("arrival");
-  fill(place, h("span", { class: "waiting" }), "Waiting for a message to ", topicOf(topic), "…");
+  fill(place, h("span", { class: "waiting" }), h("span", null, "Waiting for a message to ", topicOf(topic), "…"));
   try {
     for await (const line of lines("v1/live", { topic }, { signal })) {
       if (line.type === "message") return fill(place, badge("it came", "good"), arrivalOf(line.message));
@@ -84,8 +97,7 @@ async function makeMore(form) {
   const path = pathTo(form.get("action"), form.get("topic").trim());
   try {
     const { url, expires } = await makeToken(path, { expires: form.get("expires"), name: form.get("name").trim() });
-    fill(byId("made"), copied(url, "Copy the URL"),
-      h("p", { class: "hint" }, `It opens ${path}${path.endsWith("/") ? " and everything beneath" : ""} ${expires ? `until ${fullTime(expires)}` : "without an end"}.`));
+    fill(byId("made"), copied(url, "Copy the URL"), rangeOf(path, expires));
   } catch (error) {
     fill(byId("made"), refusal(error, path));
   }

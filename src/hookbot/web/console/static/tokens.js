@@ -3,15 +3,17 @@
 import { post } from "./api.js";
 import { copyButton } from "./components.js";
 import { foreign, h } from "./dom.js";
+import { quoted } from "./snippets.js";
 
 const UNSAFE = "/unsafe/";
 
 /** The path that publishes (`pub`) or subscribes (`sub`) to a topic. */
 export function pathTo(action, topic) {
-  return topic.startsWith(UNSAFE) ? `${UNSAFE}${action}/${topic.slice(UNSAFE.length)}` : `/${action}/${topic.replace(/^\//, "")}`;
+  const prefix = topic.startsWith(UNSAFE) ? UNSAFE : "/";
+  return `${prefix}${action}/${topic.replace(/^\/(unsafe\/)?/, "")}`;
 }
 
-/** The URL with a token for a path, and its end: `{token, url, expires}`. Raises `Refused` if no token opens the path. */
+/** A token for a path, with its URL and its end: `{token, url, expires}`. Raises `Refused` if none opens the path. */
 export const makeToken = (path, { expires, name } = {}) => post("v1/tokens", { path, expires, name });
 
 /** A text to copy: a URL, or a command line. */
@@ -22,5 +24,6 @@ export function copied(text, label = "Copy") {
 /** That no token was made, and what would help. */
 export function refusal(error, path) {
   return h("div", { class: "note warning", role: "alert" }, `${error.message}. Sign in with a token that opens `,
-    h("code", null, path), ", or make the URL where the hub's key is: ", h("code", null, `hookbot make-tokens ${path}`));
+    h("code", null, path), ", or make the URL where the hub's key is: ",
+    h("code", null, `hookbot make-tokens ${quoted(path)}`));
 }
