@@ -1,6 +1,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,10 @@ async def test_only_what_matches_is_shown(tmp_path: Path) -> None:
         assert (await view.take())["message"]["topic"] == "a/y"
 
 
-async def test_of_many_the_newest_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+async def test_of_many_the_newest_are_shown_and_the_others_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hookbot.web.api.live.LOOK_S", inf)
     async with open_api(tmp_path) as hub, live(hub) as view:
         stored: Any = await hub.running.broker.commit([Draft("a", b"%d" % n) for n in range(MAX_DRAWN + 7)])
 
@@ -86,6 +90,22 @@ async def test_a_message_for_which_an_expression_takes_too_long_is_not_shown(tmp
         assert (await view.take())["message"]["id"] == shown.id
 
 
+async def test_refused_requests_are_shown_too(tmp_path: Path) -> None:
+    wrong = {"Authorization": "Bearer wrong"}
+    async with open_api(tmp_path) as hub, live(hub, topic="a/") as view, live(hub, event="push") as other:
+        await hub.http.post("/pub/b", headers=wrong)
+        await hub.http.post("/pub/a/x", headers=wrong)
+
+        line = await view.take()
+        await publish(hub, "a/y", b"", headers=(("X-GitHub-Event", "push"),))
+        message = await view.take()
+
+        assert (await other.take())["type"] == "message"
+
+    assert (line["type"], line["refusal"]["topic"], line["refusal"]["status"]) == ("refusal", "a/x", 401)
+    assert message["message"]["topic"] == "a/y"
+
+
 async def test_heartbeats_tell_the_head(tmp_path: Path) -> None:
     async with open_api(tmp_path, heartbeat_s=0.01) as hub, live(hub, topic="a") as view:
         message = await publish(hub, "b")
@@ -98,6 +118,7 @@ async def test_a_prefix_token_sees_nothing_of_its_neighbours(tmp_path: Path) -> 
     failures = [Failure("deploy", "x", topic, "no") for topic in ("other", "acme/a")]
     async with open_api(tmp_path) as hub, live(hub, bearer("/sub/acme/")) as view:
         await publish(hub, "other", 1)
+        await hub.http.post("/pub/other", headers={"Authorization": "Bearer wrong"})
         _, own = [await publish(hub, one.failed_topic, b"", headers=one.headers) for one in failures]
 
         assert (await view.take())["message"]["id"] == own.id

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from math import inf
 
 import pytest
 import trio
@@ -16,6 +17,11 @@ from hookbot.web.page_turns import PageTurns
 
 ALL = Scope(EVERYTHING, True, lambda action, path: None, (), ())
 MANY = PAGE_MESSAGES + 50
+
+
+@pytest.fixture(autouse=True)
+def much_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.web.api.search.PAGE_S", inf)
 
 
 async def filled(broker: Broker, number: int = MANY) -> None:

@@ -44,6 +44,8 @@ class Filters:
     scope: Scope
     wanted: TopicFilter
     """Topics whose messages are read; those that the scope does not see do not match."""
+    topic: TopicFilter | None = None
+    """Topics that the request asks for; all if None."""
     provider: str = ""
     event: str = ""
     verdict: str = ""
@@ -55,17 +57,16 @@ class Filters:
     @classmethod
     def read(cls, asked: Asked) -> "Filters":
         """The filters in the query of a request. Raises `Refused`."""
-        topic, where = asked.get("topic"), _short(asked, "where", MAX_EXPRESSION)
-        wanted = asked.scope.reads
-        if topic:
-            wanted = _narrowed(wanted, TopicFilter.parse(topic))
+        asked_for, where = asked.get("topic"), _short(asked, "where", MAX_EXPRESSION)
+        topic = TopicFilter.parse(asked_for) if asked_for else None
+        wanted = _narrowed(asked.scope.reads, topic) if topic else asked.scope.reads
         try:
             expression = Expression(where) if where else None
         except ConfigError as error:
             raise Refused(f"where is {error}") from None
         verdict = asked.one_of("verdict", get_args(Verdict), "") if asked.get("verdict") else ""
         provider, event, text = (_short(asked, name, MAX_TEXT) for name in ("provider", "event", "text"))
-        return cls(asked.scope, wanted, provider, event, verdict, text, expression)
+        return cls(asked.scope, wanted, topic, provider, event, verdict, text, expression)
 
     @property
     def takes_all(self) -> bool:

@@ -6,12 +6,14 @@ the newest first. So it is no subscription: it leaves out what came in between, 
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from time import monotonic, sleep
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, cast
 
 import trio
 from quart import Response
 
+from ...access.refusals import Refusal
 from ...broker.channels import Channel, Entry
 from ...errors import Ended, TooManyRequests, Unauthorized
 from ...protocol.envelope import encode_json
@@ -24,6 +26,7 @@ from ..services import Services
 from ..streams import STREAM_HEADERS
 from .filters import FILTERS, Filters
 from .operations import JSON_LINES, Api, Asked
+from .refusals import RefusalShown, is_of, sees, text_of, to_json
 from .summaries import Summary, summarize
 
 MAX_DRAWN = 50
@@ -31,7 +34,7 @@ MAX_DRAWN = 50
 # Between two of these times: what comes meanwhile is shown together.
 PAUSE_S = 0.2
 # For expressions and large bodies, of one view each time.
-LOOK_S = 0.02
+LOOK_S = 0.05
 
 _looking = ThreadLimiter("live views", 1)
 
@@ -39,9 +42,10 @@ _looking = ThreadLimiter("live views", 1)
 class Line(TypedDict):
     """A line of the live view, of one of these types."""
 
-    type: Literal["hello", "message", "left_out", "heartbeat"]
+    type: Literal["hello", "message", "refusal", "left_out", "heartbeat"]
     head: NotRequired[str]
     message: NotRequired[Summary]
+    refusal: NotRequired[RefusalShown]
     number: NotRequired[int]
 
 
@@ -51,8 +55,9 @@ def add_live(api: Api, services: Services) -> None:
     async def live(asked: Asked) -> Response:
         """New messages that match, as lines of JSON, until the client leaves or its token is no longer valid.
 
-        If more come at once than anybody could read, the newest are shown; the `number` of those `left_out` counts
-        the others, also those that were not compared with the filters.
+        Refused requests are shown, too, unless the filters are about what only messages have. If more come at once than
+        anybody could read, the newest are shown; the `number` of those `left_out` counts the others, also those that
+        were not compared with the filters.
         """
         view = LiveView(services, asked, Filters.read(asked))
         services.access.active.check(view.grant)
@@ -79,6 +84,8 @@ class LiveView:
         """Position of the newest message that was counted, and of the newest that was looked at."""
         self._pending = 0
         """Number of messages that were counted since then."""
+        self._refused = services.access.refusals.number
+        """Number of the newest refusal that was looked at."""
         self._sent_at = trio.current_time()
         self._news = trio.Event()
         self._ended = False
@@ -128,8 +135,15 @@ class LiveView:
     async def _wait(self) -> bool:
         """Wait for something to show, or until a heartbeat is due; false if the view has to end."""
         with trio.move_on_at(self._sent_at + self._services.streams.heartbeat_s):
-            await self._news.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._wait_for_refusal)
+                await self._news.wait()
+                nursery.cancel_scope.cancel()
         return not self._ended and self._services.access.still_opens(self._filters.scope)
+
+    async def _wait_for_refusal(self) -> None:
+        await self._services.access.refusals.wait_after(self._refused)
+        self._news.set()
 
     def _heartbeat(self) -> Sequence[Line]:
         is_due = trio.current_time() >= self._sent_at + self._services.streams.heartbeat_s
@@ -140,12 +154,35 @@ class LiveView:
         # What has left memory by now is only counted.
         entries = channel.after(max(self._drawn, channel.floor))
         self._drawn = self._counted
-        left_out, self._pending = self._pending, 0
-        if not left_out and not entries:
+        number, self._pending = self._pending, 0
+        refusals = self._take_refusals()
+        shown: list[Line] = [
+            {"type": "refusal", "refusal": cast(RefusalShown, to_json(one))} for one in refusals[-MAX_DRAWN:]
+        ]
+        left_out = len(refusals) - len(shown)
+        if entries:
+            summaries, looked_at = await trio.to_thread.run_sync(self._look, entries, limiter=_looking())
+            shown += [{"type": "message", "message": summary} for summary in reversed(summaries)]
+            number = max(0, number - looked_at)
+        left_out += number
+        return [{"type": "left_out", "number": left_out}, *shown] if left_out else shown
+
+    def _take_refusals(self) -> Sequence[Refusal]:
+        """The refusals that match and were not looked at, oldest first."""
+        filters, refusals = self._filters, self._services.access.refusals
+        seen, self._refused = self._refused, refusals.number
+        if refusals.number == seen or filters.event or filters.verdict or filters.where:
             return []
-        summaries, counted = await trio.to_thread.run_sync(self._look, entries, limiter=_looking())
-        shown: list[Line] = [{"type": "message", "message": summary} for summary in reversed(summaries)]
-        return [{"type": "left_out", "number": left_out - counted}, *shown] if left_out > counted else shown
+        text = filters.text.lower()
+        found = (
+            one
+            for one in takewhile(lambda one: one.number > seen, refusals.newest())
+            if sees(filters.scope, one)
+            and is_of(one, filters.topic)
+            and filters.provider in ("", one.provider)
+            and text in text_of(one)
+        )
+        return list(found)[::-1]
 
     def _look(self, entries: Sequence[Entry]) -> tuple[Sequence[Summary], int]:
         """Summaries of the newest that match, newest first, and how many of those that were counted it looked at."""

@@ -61,7 +61,7 @@ def add_refusals(api: Api, services: Services) -> None:
         found = (
             refusal
             for refusal in services.access.refusals.newest(before)
-            if sees(asked.scope, refusal) and _is_of(refusal, wanted) and text in _text(refusal)
+            if sees(asked.scope, refusal) and is_of(refusal, wanted) and text in text_of(refusal)
         )
         shown = list(islice(found, limit))
         more = next(found, None) is not None
@@ -94,9 +94,11 @@ def to_json(refusal: Refusal) -> Mapping[str, Any]:
     }
 
 
-def _is_of(refusal: Refusal, wanted: TopicFilter | None) -> bool:
+def is_of(refusal: Refusal, wanted: TopicFilter | None) -> bool:
+    """True if the request named one of these topics; None if it may have named any, or none."""
     return wanted is None or (refusal.topic is not None and wanted.matches(refusal.topic))
 
 
-def _text(refusal: Refusal) -> str:
+def text_of(refusal: Refusal) -> str:
+    """Text in lower case that is searched."""
     return f"{refusal.path}\n{refusal.reason}\n{refusal.client}\n{refusal.provider}\n{refusal.delivery}".lower()
