@@ -58,6 +58,9 @@ HANDLING_STEPS = 1
 REFUSAL = TooManyRequests("too many connections from you have shown no token", retry_after_s=RETRY_AFTER_S)
 NO_ROOM = "too many connections have shown no token"
 
+Note = Callable[[Request, str, int], None]
+"""Function that is told of a refused request, the reason and the status."""
+
 logger = logging.getLogger(__package__)
 
 
@@ -107,7 +110,7 @@ class UnauthenticatedConnections:
         max_bytes: int = MAX_BYTES,
         is_proxy: Callable[[str], bool] = lambda peer: False,
         standing_of: Callable[[Request], Standing] = lambda request: Standing.UNKNOWN,
-        note: Callable[[Request, str, int], None] = lambda request, reason, status: None,
+        note: Note = lambda request, reason, status: None,
     ) -> None:
         self.refused = self.evicted = 0
         self._per_address = per_address
@@ -115,7 +118,8 @@ class UnauthenticatedConnections:
         self._max_bytes = max_bytes
         self._is_proxy = is_proxy
         self._standing_of = standing_of
-        self._note = note
+        self.note = note
+        """Function that is told of what is refused where neither the app nor the fast path answers."""
         self._beginning = Turns(BEGINNING_STEPS)
         self._handling = Turns(HANDLING_STEPS)
         self._bytes = 0
@@ -158,7 +162,7 @@ class UnauthenticatedConnections:
         if len(known) < self._per_address or self._evict(address, known):
             return True
         self.refused += 1
-        self._note(Request("", b"", (), peer), str(REFUSAL), REFUSAL.status)
+        self.note(Request("", b"", (), peer), str(REFUSAL), REFUSAL.status)
         logger.warning("refused a connection from %s: it has %d that have shown no token", address, len(known))
         return False
 

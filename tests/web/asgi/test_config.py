@@ -5,7 +5,7 @@ from hookbot.web.limits import ConnectionLimits
 
 
 def test_hypercorn_keeps_to_the_hubs_limits_and_logs_nothing() -> None:
-    config = ServingConfig(ConnectionLimits(max_head_bytes=1000, max_message_bytes=2000, ping_s=3))
+    config = ServingConfig(ConnectionLimits(max_head_bytes=1000, max_message_bytes=2000, ping_s=3), lambda *_: None)
 
     assert config.h11_max_incomplete_size == config.h2_max_header_list_size == 1000
     assert config.websocket_max_message_size == 2000

@@ -7,6 +7,7 @@ import trio
 from quart import request, websocket
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S
 from support.apps import ObservedApp, open_app
 from support.clients import handshake, messages
@@ -120,6 +121,33 @@ async def test_a_connection_is_kept_for_more_requests_also_when_they_come_at_onc
         await client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX-Trailer: 1\r\n\r\n" + GET)
         await client.until(b"3 bytes")
         await client.until(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("sent", "method", "path", "status"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", "", b"", 400, id="malformed"),
+        pytest.param(b"GET /a HTTP/1.1\r\nHo", "", b"", 408, id="half a head"),
+        pytest.param(POST + b"Content-Length: 9\r\n\r\nabc", "POST", b"/pub", 408, id="half a body"),
+    ],
+)
+async def test_what_no_app_answers_is_noted_as_far_as_it_was_read(
+    sent: bytes, method: str, path: bytes, status: int
+) -> None:
+    noted = []
+    app = ObservedApp()
+
+    @app.post("/pub")
+    async def read() -> str | bytes:
+        return await request.get_data()
+
+    unauthenticated = UnauthenticatedConnections(note=lambda *told: noted.append(told))
+    async with open_app(app, unauthenticated=unauthenticated, slow_s=0.05) as hub:
+        answer = await hub.ask(sent)
+
+    [(plain, reason, told)] = noted
+    assert (plain.method, plain.raw_path, plain.client, told) == (method, path, "127.0.0.1", status)
+    assert reason in answer.decode()
 
 
 @pytest.mark.parametrize(

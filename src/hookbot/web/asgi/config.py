@@ -5,16 +5,18 @@ from sys import maxsize
 from hypercorn.config import Config
 
 from ..limits import ConnectionLimits
+from ..unauthenticated import Note
 
 # Bytes received at once. They are parsed without a pause, which takes tens of milliseconds if they are all tiny frames.
 RECEIVE_BYTES = 16 << 10
 
 
 class ServingConfig(Config):
-    """Hypercorn's configuration for the given limits, with its logs off."""
+    """Hypercorn's configuration for the given limits, with its logs off; `note` is told of what no app answers."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(self, limits: ConnectionLimits, note: Note) -> None:
         self.limits = limits
+        self.note = note
         self.h11_max_incomplete_size = limits.max_head_bytes
         self.h2_max_header_list_size = limits.max_head_bytes
         self.websocket_max_message_size = limits.max_message_bytes

@@ -162,6 +162,11 @@ class HTTP1(H11Protocol):
         """Answer a refused request with one sentence."""
         # First, so that nothing of the app follows the response.
         connection.send_failed()
+        # In the middle of a body, its head is known.
+        head = connection.head if connection.their_state is h11.SEND_BODY else None
+        sent = (head.request.method, head.request.target, head.request.headers) if head else ("", b"", ())
+        peer = self.client[0].removeprefix("::ffff:") if self.client else ""
+        self.config.note(PlainRequest(*sent, peer), str(error), error.status)
         response = error_response(error, PlainRequest("", b"", ()))
         await self.send(RawData(encode_response(response, version="1.1", close=True)))
 

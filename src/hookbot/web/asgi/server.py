@@ -43,8 +43,8 @@ class Server:
     ) -> None:
         self.closing = trio.Event()
         self._app = app
-        self._config = ServingConfig(limits)
         self._unauthenticated = unauthenticated or UnauthenticatedConnections()
+        self._config = ServingConfig(limits, self._unauthenticated.note)
         # Of all clients, also of those with a token: nobody needs what they send after the last response.
         self._draining = Turns(HANDLING_STEPS)
         self._context = WorkerContext(None)
