@@ -4,8 +4,8 @@ import pytest
 
 from hookbot.access.authorizer import Action, Authorizer
 from hookbot.access.narrowed_tokens import NarrowedToken
+from hookbot.access.scope import MAX_TOKENS
 from hookbot.access.session import (
-    MAX_TOKENS,
     SESSION_S,
     check_asked_by_page,
     check_same_origin,

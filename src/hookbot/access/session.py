@@ -14,10 +14,10 @@ from ..protocol.request import Request
 from ..protocol.response import CONSOLE
 from .authorizer import Action, Authorizer
 from .narrowed_tokens import MAX_LENGTH, NarrowedToken
+from .scope import MAX_TOKENS
 from .tokens import DIGESTS
 
 SESSION_S = 12 * 3600
-MAX_TOKENS = 4
 # Browsers take cookies of 4 KiB, with name and attributes.
 MAX_BYTES = 3800
 # With the prefix, a browser takes it only over TLS, and from no other host (draft-ietf-httpbis-rfc6265bis, 4.1.3.2).
