@@ -24,6 +24,7 @@ SAMPLES = {
     "live": ["1"],
     "cursor": ["deploy"],
     "name": ["ann@example.org"],
+    "session": ["1800000000"],
 }
 CAVEAT = st.sampled_from([(name, value) for name, values in SAMPLES.items() for value in values])
 PAIRS = st.lists(CAVEAT, min_size=1, max_size=6)

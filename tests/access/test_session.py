@@ -86,6 +86,15 @@ def test_a_narrowed_token_tells_its_path() -> None:
     assert signed_in_with(token, KEY) == own
 
 
+@pytest.mark.parametrize("caveat", ["expires=2000", "name=ann", "path=/sub/acme/", "only=sub"])
+def test_a_token_that_was_put_into_the_cookie_keeps_its_restrictions(caveat: str) -> None:
+    own = NarrowedToken.of(make_token(KEY, "/sub/"), "/sub/").narrow(*caveat.split("="))
+
+    assert signed_in_with(str(own), KEY) == own
+    assert signed_in_with(str(own.narrow("session", "1500")), KEY) == own
+    assert signed_in_with(str(own.narrow("session", "1500").narrow("live", "1")), KEY).caveats[-1] == "live=1"
+
+
 @pytest.mark.parametrize("token", ["", "a" * 40, "no token", make_token("another key", "/")])
 def test_no_session_is_made_of_a_wrong_token(token: str) -> None:
     assert open_session(AUTHORIZER, token, "/", now_s=NOW_S) is None

@@ -141,7 +141,7 @@ class Authorizer:
             narrowed.digest,
             narrowed.path,
             names=tuple(caveats["name"]),
-            expires_s=min(map(int, caveats["expires"]), default=inf),
+            expires_s=min(map(int, (*caveats["expires"], *caveats["session"])), default=inf),
             since_us=min(max(map(int, caveats["since"]), default=0), LAST_S) * 1_000_000,
             live_only=bool(caveats["live"]) or narrowed.digest in self._live_only,
             cursor="".join(set(caveats["cursor"])),

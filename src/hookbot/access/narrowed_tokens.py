@@ -36,10 +36,11 @@ CAVEATS = {
     "live": re.compile(r"1"),
     "cursor": re.compile(r"[A-Za-z0-9._~-]{1,128}"),
     "name": re.compile(r"[A-Za-z0-9._~@+-]{1,128}"),
+    "session": re.compile(r"[0-9]{1,12}"),
 }
 """Syntax of each caveat's value. `path`: the only path or, if it ends in ``/``, everything beneath it. `only`: publish
 or subscribe. `expires`: seconds since 1970. `since`: seconds since 1970; older messages are hidden. `live`: no history.
-`cursor`: the only cursor or group. `name`: a name for revoking the token."""
+`cursor`: the only cursor or group. `name`: a name for revoking the token. `session`: as `expires`, for the console."""
 
 _PURPOSE = b"hookbot narrowed token"
 _PLAIN = re.compile(r"[0-9a-f]+")

@@ -90,15 +90,21 @@ def open_session(authorizer: Authorizer, token: str, path: str, *, now_s: float)
 
 
 def signed_in_with(token: str, key: str) -> NarrowedToken:
-    """The token that somebody signed in with, made anew from its `key`: a session's token without the session's end."""
+    """The token that somebody signed in with, made anew from its `key`: a session's token without the session's end.
+
+    A cookie may hold any other token as well: that is the one signed in with, whatever it ends in. Raises `ValueError`
+    for a plain one.
+    """
     narrowed = NarrowedToken.parse(token)
+    if not narrowed.caveats or not narrowed.caveats[-1].startswith("session="):
+        return narrowed
     return NarrowedToken.made_with(key, narrowed.digest, narrowed.path, narrowed.caveats[:-1])
 
 
 def _for_session(token: str, path: str, now_s: float) -> str:
     try:
         narrowed = NarrowedToken.of(token, path) if len(token) in DIGESTS.values() else NarrowedToken.parse(token)
-        text = str(narrowed.narrow("expires", str(int(now_s + SESSION_S))))
+        text = str(narrowed.narrow("session", str(int(now_s + SESSION_S))))
     except ValueError as error:
         raise Refused(str(error)) from None
     if len(text) > MAX_LENGTH:

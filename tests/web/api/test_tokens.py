@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from hookbot.access.tokens import make_token
+from support import KEY
 from support.api import BY_PAGE, bearer, narrowed, open_api, sign_in
 from support.hubs import WholeHub
 
@@ -90,3 +92,20 @@ async def test_a_token_made_in_the_console_outlasts_the_session(tmp_path: Path) 
         made = await hub.http.post(TOKENS, params={"path": "/sub/acme/x"}, headers=BY_PAGE)
 
     assert made.json()["expires"] is None
+
+
+@pytest.mark.parametrize(
+    ("token", "expires"),
+    [
+        (narrowed("/sub/acme/", expires="4102444800"), "2100-01-01T00:00:00.000000Z"),
+        (make_token(KEY, "/sub/acme/"), None),
+    ],
+)
+async def test_a_token_in_the_cookie_is_no_more_than_itself(tmp_path: Path, token: str, expires: str | None) -> None:
+    async with open_api(tmp_path) as hub:
+        del hub.http.headers["Authorization"]
+        made = await hub.http.post(
+            TOKENS, params={"path": "/sub/acme/x"}, headers={**BY_PAGE, "Cookie": f"hookbot={token}"}
+        )
+
+    assert made.json()["expires"] == expires

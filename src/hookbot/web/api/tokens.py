@@ -69,10 +69,8 @@ def add_tokens(api: Api, services: Services) -> None:
 
 def _root(held: Held, *, in_session: bool) -> NarrowedToken:
     """The token of a request, or the one that somebody signed in with: what is made of it may outlast the session."""
-    if in_session:
-        return signed_in_with(held.token, held.grant.key)
     with suppress(ValueError):
-        return NarrowedToken.parse(held.token)
+        return signed_in_with(held.token, held.grant.key) if in_session else NarrowedToken.parse(held.token)
     return NarrowedToken.of(held.token, held.grant.path)
 
 
