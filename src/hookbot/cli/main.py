@@ -38,6 +38,7 @@ COMMANDS = {
     "forward": ("forward:forward", "Post each message to TARGET, unchanged."),
     "exec": ("exec:exec_", "Run COMMAND for each message, without a shell."),
     "cursors": ("cursors:cursors", "List, move and delete the cursors and groups of a hub."),
+    "who": ("who:who", "List the subscribers that are connected to a hub, or end one."),
     "refused": ("refused:refused", "List the requests that a hub refused lately, newest first."),
     "sources": ("sources:sources", "List and test the sources of a hub."),
     "hubs": ("hubs:hubs", "List the hubs that share a database."),

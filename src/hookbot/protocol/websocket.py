@@ -28,7 +28,8 @@ TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013
 GONE = 4001
-"""A cursor or group was taken over or deleted, and the client should not reconnect (private code, section 7.4.2)."""
+"""The cursor or group was taken over or deleted, or an operator has ended the subscription: the client should not
+reconnect (private code, section 7.4.2)."""
 
 _LISTS = ("connection", "sec-websocket-protocol", "sec-websocket-extensions")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
