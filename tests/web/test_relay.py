@@ -129,6 +129,22 @@ async def test_a_cursor_goes_on_at_either_hub_behind_what_was_acknowledged_at_th
     assert (direct["position"], again["position"], left["body"]) == (ids[0], ids[1], "3")
 
 
+async def test_who_is_relayed_is_listed_at_both_hubs_and_may_be_ended_at_either(
+    pair: tuple[RunningHub, RunningHub],
+) -> None:
+    path = "/hookbot/v1/subscriptions"
+    for ends in (0, 1):
+        async with asking(pair[0], "/sub/a?cursor=c") as websocket, httpx.AsyncClient(headers=auth(path + "/")) as http:
+            await frame(websocket)
+            listed = [(await http.get(at.url + path, headers=auth(path))).json()["subscriptions"] for at in pair]
+            await http.delete(f"{pair[ends].url}{path}/{listed[ends][0]['id']}")
+
+            assert await closed(websocket) == (4001, "an operator has ended this subscription")
+        [[near], [far]] = listed
+        assert (near["position"], near["behind"]) == (None, None)
+        assert (far["behind"], far["client"], far["cursor"]) == (0, near["client"], near["cursor"])
+
+
 async def test_a_group_has_members_at_both_hubs(pair: tuple[RunningHub, RunningHub]) -> None:
     near, far = pair
     [message] = await publish(far, b"1")
