@@ -1,8 +1,8 @@
 """Subscriptions: every connected subscriber is listed with how far it is behind, and may be ended."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict, TypeVar
 
 from ...access.active_subscriptions import ActiveSubscription
 from ...access.scope import EVERYTHING
@@ -21,6 +21,8 @@ from .operations import Api, Asked, Parameter
 MAX_LISTED = 500
 
 ENDED = Ended(GONE, "an operator has ended this subscription")
+
+T = TypeVar("T")
 
 _PATH = Parameter("path", "Only subscriptions at this path or, if it ends in a slash, beneath it")
 _LIMIT = Parameter("limit", "Number at most", {"type": "integer", "minimum": 1, "maximum": MAX_LISTED})
@@ -81,7 +83,8 @@ def add_subscriptions(api: Api, services: Services) -> None:
         found.sort(key=lambda one: one.reader[1] if one.reader else inf)
         page = found[offset : offset + limit]
         backlogs = await measure(broker, [one.reader for one in page if one.reader])
-        return {"subscriptions": [_describe(services, one, backlogs) for one in page], "total": len(found)}
+        described = [_describe(services, one, backlogs) async for one in _in_slices(page)]
+        return {"subscriptions": described, "total": len(found)}
 
     async def end(asked: Asked, id: str) -> Mapping[str, Any]:
         """A websocket is closed with 4001, so that its client does not reconnect; a stream just ends."""
@@ -108,16 +111,22 @@ async def _find(
     broker: Broker, subscriptions: Iterable[ActiveSubscription], shown: Callable[[TopicFilter], bool]
 ) -> list[Found]:
     """Those of the subscriptions that are shown."""
-    found, time_slice = list[Found](), TimeSlice()
-    for one in subscriptions:
+    found: list[Found] = []
+    async for one in _in_slices(subscriptions):
         wanted = one.request.wanted
         if shown(wanted):
             position = one.skip_unwanted()
             reader = None if position is None or position >= broker.head else (wanted, position)
             found.append(Found(one, position, reader))
-        # Not before: it may have ended meanwhile.
-        await time_slice.yield_if_over()
     return found
+
+
+async def _in_slices(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items; others run after one when the time slice is over, and before the next is taken."""
+    time_slice = TimeSlice()
+    for item in items:
+        yield item
+        await time_slice.yield_if_over()
 
 
 def _describe(services: Services, found: Found, backlogs: Mapping[Reader, Backlog]) -> Mapping[str, Any]:
