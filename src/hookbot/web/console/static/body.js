@@ -1,6 +1,7 @@
 /** The body of a message in the views that fit it: pretty, as text, as hex. */
 
 import { bytes as fetchBytes, url } from "./api.js";
+import { facts } from "./components.js";
 import { fill, foreign, h, visible } from "./dom.js";
 import { count, size } from "./format.js";
 import { readForm, readMultipart } from "./forms.js";
@@ -67,7 +68,8 @@ function viewsOf({ id, contentType, bytes, whole, cut }) {
 
 function imageOf(id) {
   const image = h("img", { src: url(bodyPath(id)), alt: "The body as an image", class: "body-image" });
-  image.addEventListener("error", () => image.replaceWith(h("p", { class: "note" }, "The body is no image, although it says so.")));
+  const otherwise = h("p", { class: "note" }, "The body is no image, although it says so.");
+  image.addEventListener("error", () => image.replaceWith(otherwise));
   return image;
 }
 
@@ -95,8 +97,7 @@ function jsonIn(text, cut) {
 }
 
 function formOf(fields) {
-  return h("dl", { class: "facts fields" }, fields.map(([name, value]) => [
-    h("dt", null, foreign(name)), h("dd", null, valueOf(value))]));
+  return facts(fields.map(([name, value]) => [foreign(name), valueOf(value)]), "fields");
 }
 
 function valueOf(value) {
@@ -110,7 +111,8 @@ function partsOf(parts) {
   return h("ol", { class: "parts" }, parts.map(({ name, filename, type, content }) => {
     const text = textOf(type, content);
     return h("li", null,
-      h("p", null, h("strong", null, foreign(name || "(no name)")), " ", filename !== undefined && foreign(filename, { class: "id" }), " ",
+      h("p", null, h("strong", null, foreign(name || "(no name)")), " ",
+        filename !== undefined && foreign(filename, { class: "id" }), " ",
         h("span", { class: "quiet-text" }, foreign(type), ` ${size(content.length)}`)),
       text === null ? hexOf(content) : h("div", { class: "value" }, valueOf(text)));
   }));
@@ -120,7 +122,9 @@ function partsOf(parts) {
 function textView(text) {
   return inPages(text.length, PAGE, "characters", (start, end) => {
     const blocks = [];
-    for (let at = start; at < end; at += BLOCK) blocks.push(h("div", { class: "block" }, visible(text.slice(at, Math.min(end, at + BLOCK)))));
+    for (let at = start; at < end; at += BLOCK) {
+      blocks.push(h("div", { class: "block" }, visible(text.slice(at, Math.min(end, at + BLOCK)))));
+    }
     return blocks;
   });
 }

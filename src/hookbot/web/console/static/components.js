@@ -13,7 +13,8 @@ export const agoOf = (time) => h("time", { datetime: time, title: fullTime(time)
 /** A topic, as its sender wrote it; its last segment stands out. */
 export function topicOf(topic) {
   const last = topic.replace(/\/$/, "").lastIndexOf("/") + 1;
-  return h("bdi", { class: "topic" }, last > 0 && h("span", { class: "above" }, visible(topic.slice(0, last))), visible(topic.slice(last)));
+  const above = last > 0 && h("span", { class: "above" }, visible(topic.slice(0, last)));
+  return h("bdi", { class: "topic" }, above, visible(topic.slice(last)));
 }
 
 /** A small label with a symbol and a word, such as `badge("failed", "refused")`. Kinds: verified, token, unverified,
@@ -25,24 +26,42 @@ export function verdictOf({ verdict, provider }) {
   return h("span", { class: `badge ${verdict}`, title: verdict }, provider ? foreign(provider) : verdict);
 }
 
-/** A link to a message. */
-export const messageLink = (id, ...children) =>
-  h("a", { href: `${root}messages/${encodeURIComponent(id)}`, class: children.length ? null : "id", dataset: { message: id } },
-    children.length ? children : id);
+/** A link to a message; without children, it shows the id. */
+export function messageLink(id, ...children) {
+  const kind = children.length ? null : "id";
+  const href = `${root}messages/${encodeURIComponent(id)}`;
+  return h("a", { href, class: kind, dataset: { message: id } }, children.length ? children : id);
+}
+
+/** A list of names and values, in the order of an object or of pairs; without those that are empty. */
+export function facts(values, kind = "") {
+  const pairs = Array.isArray(values) ? values : Object.entries(values);
+  const given = pairs.filter(([, value]) => value || value === 0);
+  return h("dl", { class: `facts ${kind}` }, given.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
+}
 
 /** A button that copies a text; `text` may be a function that makes it, also later. */
 export function copyButton(label, text) {
   return h("button", { type: "button", class: "quiet", onclick: () => copy(text) }, label);
 }
 
-/** Copy a text, and say so. */
+/** Copy a text, and say so. Over plain HTTP, browsers leave that to the reader: then the text is shown, selected. */
 export async function copy(text) {
   try {
-    await navigator.clipboard.writeText(typeof text === "function" ? await text() : text);
+    const made = typeof text === "function" ? await text() : text;
+    if (!navigator.clipboard) return showToCopy(made);
+    await navigator.clipboard.writeText(made);
     toast("Copied");
   } catch (error) {
     toast(`Not copied: ${error.message}`, "bad");
   }
+}
+
+function showToCopy(text) {
+  const area = h("textarea", { class: "code", rows: 10, readonly: true, "aria-label": "Text to copy", value: text });
+  const { dialog, actions } = openDialog("Copy this", area);
+  actions.append(h("button", { type: "button", class: "primary", onclick: () => dialog.close() }, "Close"));
+  area.select();
 }
 
 /** Tell something for some seconds, at the lower edge. */
@@ -55,8 +74,8 @@ export function toast(content, kind = "good") {
 /**
  * Ask before something is done; true if the answer is yes.
  *
- * `action` is the verb on the button. With `danger` the button has to be pressed twice; if it is not `possible`, it cannot
- * be pressed. `content` may have inputs, which are read by the caller afterwards.
+ * `action` is the verb on the button. With `danger` the button has to be pressed twice; if it is not `possible`, it
+ * cannot be pressed. `content` may have inputs, which are read by the caller afterwards.
  */
 export function ask({ title, content, action, danger = false, possible = true }) {
   const { dialog, actions } = openDialog(title, content);
@@ -74,7 +93,8 @@ export function ask({ title, content, action, danger = false, possible = true })
 /** A dialog on the page, open, with a place for buttons; it removes itself when it closes. */
 export function openDialog(title, content) {
   const actions = h("div", { class: "actions" });
-  const dialog = h("dialog", { "aria-label": title }, h("h2", null, title), h("div", { class: "content" }, content), actions);
+  const place = h("div", { class: "content" }, content);
+  const dialog = h("dialog", { "aria-label": title }, h("h2", null, title), place, actions);
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

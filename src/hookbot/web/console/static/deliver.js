@@ -1,7 +1,7 @@
 /** Deliver again: one message, one message and what follows it to one cursor, or all that a filter shows. */
 
 import { get, lines, post } from "./api.js";
-import { ask, messageLink, openDialog, toast, topicOf } from "./components.js";
+import { ask, facts, messageLink, openDialog, toast, topicOf } from "./components.js";
 import { fill, foreign, h } from "./dom.js";
 import { counted } from "./format.js";
 
@@ -27,11 +27,10 @@ export async function giveToCursor(message) {
     const { cursors } = await get("v1/cursors");
     const fitting = cursors.filter(({ path }) => hears(path, message.topic));
     const choice = h("div", { class: "choices", role: "radiogroup", "aria-label": "Cursor" }, fitting.map(choiceOf));
+    const warning = h("p", null, "The cursor gets this message ", h("strong", null, "and all after it"), " once more.");
     const yes = await ask({
       title: "Give it to a cursor again",
-      content: fitting.length
-        ? [h("p", null, "The cursor is moved back: it gets this message ", h("strong", null, "and everything after it"), " once more."), choice]
-        : h("p", null, "No cursor or group hears this topic."),
+      content: fitting.length ? [warning, choice] : h("p", null, "No cursor or group hears this topic."),
       action: "Move the cursor",
       danger: true,
       possible: fitting.length > 0,
@@ -47,7 +46,8 @@ export async function giveToCursor(message) {
 function choiceOf({ kind, path, name }, index) {
   return h("label", { class: "choice" },
     h("input", { type: "radio", name: "cursor", value: index, checked: index === 0 }),
-    h("span", null, foreign(name, { class: "id" }), h("span", { class: "quiet-text" }, ` ${kind} at `, foreign(path, { class: "topic" }))));
+    h("span", null, foreign(name, { class: "id" }),
+      h("span", { class: "quiet-text" }, ` ${kind} at `, foreign(path, { class: "topic" }))));
 }
 
 /** Whether who subscribes at a path, such as `/sub/acme/`, gets messages of a topic. */
@@ -66,12 +66,13 @@ export async function deliverAll(filters) {
     // What comes meanwhile is not among them.
     const range = { ...filters, until: head };
     const { number, complete } = await post("v1/redeliver", { ...range, count: "only" });
+    const counts = counted(number, "message");
     const yes = await ask({
       title: "Deliver all of these again?",
       content: [
-        h("p", null, h("strong", null, complete ? counted(number, "message") : `The first ${counted(number, "message")}`),
+        h("p", null, h("strong", null, complete ? counts : `The first ${counts}`),
           " that the filter shows, oldest first, each to its own topic and marked as delivered again."),
-        filterList(filters),
+        facts(Object.entries(filters).map(([name, value]) => [name, foreign(value)])),
       ],
       action: "Deliver all",
       danger: true,
@@ -81,9 +82,6 @@ export async function deliverAll(filters) {
   });
 }
 
-const filterList = (filters) =>
-  h("dl", { class: "facts" }, Object.entries(filters).map(([name, value]) => [h("dt", null, name), h("dd", null, foreign(value))]));
-
 async function deliverWithProgress(range, number) {
   const abort = new AbortController();
   const bar = h("progress", { max: number, value: 0, "aria-label": "Delivered" });
@@ -92,12 +90,14 @@ async function deliverWithProgress(range, number) {
   const button = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   actions.append(button);
   dialog.addEventListener("close", () => abort.abort());
-  const options = { method: "POST", signal: abort.signal, headers: { "Idempotency-Key": crypto.randomUUID?.() ?? `${Math.random()}` } };
+  const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
+  const options = { method: "POST", signal: abort.signal, headers: { "Idempotency-Key": key } };
   try {
     for await (const line of lines("v1/redeliver", range, options)) {
       if (line.type === "error") throw new Error(line.detail);
       bar.value = line.done;
-      fill(state, line.type === "done" ? `Delivered ${counted(line.done, "message")}.` : `${counted(line.done, "message")} of ${line.of}`);
+      const done = counted(line.done, "message");
+      fill(state, line.type === "done" ? `Delivered ${done}.` : `${done} of ${line.of}`);
     }
     bar.value = number;
   } catch (error) {

@@ -40,14 +40,25 @@ export function fill(element, ...children) {
 /** The element with this id, which the template has. */
 export const byId = (id) => document.getElementById(id);
 
-// Everything without a glyph of its own: controls but tab and newline, marks of direction and width, separators,
-// variation selectors, tags, halves of pairs. A space that is none (U+00A0) could pass as one in a topic. What joins the
-// parts of an emoji is seen in its picture.
-const INVISIBLE =
-  /[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2000-\u200c\u200e\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff]|[\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]|\p{Surrogate}|(?<!\p{ExtPict})\ufe0f|(?<![\p{ExtPict}\p{EMod}\ufe0f])\u200d|\u200d(?!\p{ExtPict})/gu;
-const NAMES = { 0: "NUL", 7: "BEL", 8: "BS", 13: "CR", 27: "ESC", 127: "DEL", 160: "NBSP", 0x200d: "ZWJ", 0xfeff: "BOM",
-  0x200e: "LRM", 0x200f: "RLM", 0x202a: "LRE", 0x202b: "RLE", 0x202c: "PDF", 0x202d: "LRO", 0x202e: "RLO", 0x2066: "LRI",
-  0x2067: "RLI", 0x2068: "FSI", 0x2069: "PDI" };
+// Everything without a glyph of its own. A space that is none, such as U+00A0, could pass as one in a topic.
+const INVISIBLE = new RegExp(
+  [
+    // Controls but tab and newline; spaces; marks of direction and of width; separators; fillers; variation selectors.
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\xa0\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f]",
+    "[\\u2000-\\u200c\\u200e\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000]",
+    "[\\u3164\\ufe00-\\ufe0e\\ufeff\\uffa0\\ufff0-\\ufffb\\ufffe\\uffff]",
+    // Musical controls, tags, more variation selectors, and halves of pairs.
+    "[\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}]|\\p{Surrogate}",
+    // What joins the parts of an emoji is seen in its picture; anywhere else it is not.
+    "(?<!\\p{ExtPict})\\ufe0f|(?<![\\p{ExtPict}\\p{EMod}\\ufe0f])\\u200d|\\u200d(?!\\p{ExtPict})",
+  ].join("|"),
+  "gu",
+);
+const NAMES = {
+  0: "NUL", 7: "BEL", 8: "BS", 13: "CR", 27: "ESC", 127: "DEL", 0xa0: "NBSP", 0x200d: "ZWJ", 0xfeff: "BOM",
+  0x200e: "LRM", 0x200f: "RLM", 0x202a: "LRE", 0x202b: "RLE", 0x202c: "PDF", 0x202d: "LRO", 0x202e: "RLO",
+  0x2066: "LRI", 0x2067: "RLI", 0x2068: "FSI", 0x2069: "PDI",
+};
 // Marks are elements; so many of them that a page of noise does not become slow. Beyond them, all look alike.
 const MAX_MARKS = 400;
 
@@ -69,8 +80,8 @@ export function visible(text) {
 }
 
 function mark(code) {
-  const name = NAMES[code] ?? `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
-  return h("span", { class: "mark", title: `invisible character U+${code.toString(16).toUpperCase().padStart(4, "0")}` }, name);
+  const number = `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
+  return h("span", { class: "mark", title: `invisible character ${number}` }, NAMES[code] ?? number);
 }
 
 /** What a sender wrote, within a line: visible, and with a direction that ends where it does. */

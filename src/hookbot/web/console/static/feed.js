@@ -1,8 +1,8 @@
 /** The list of the live page: what arrives is drawn in a frame with others, and never under the eyes of a reader. */
 
-import { badge, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
-import { byId, fill, foreign, h } from "./dom.js";
-import { count, counted, size } from "./format.js";
+import { byId, fill } from "./dom.js";
+import { count, counted } from "./format.js";
+import { keyOf, rowOf } from "./rows.js";
 
 const MAX_ROWS = 500;
 // A few new rows light up for a moment; many would only flicker.
@@ -12,8 +12,8 @@ const ANNOUNCE_MS = 5000;
 const MIN_PERIOD_MS = 100;
 
 /**
- * Rows, newest first. While it is `paused`, what arrives waits: as long as the pointer or the keyboard's focus is in the
- * list, or the page is scrolled.
+ * Rows, newest first. While it is `paused`, what arrives waits: as long as the pointer or the keyboard's focus is in
+ * the list, or the page is scrolled.
  */
 export class Feed {
   #body = byId("rows");
@@ -169,7 +169,7 @@ export class Feed {
   }
 
   #row(item) {
-    const row = ROWS[item.type](item[item.type] ?? item);
+    const row = rowOf(item);
     row.dataset.key = keyOf(item);
     this.#rows.set(row.dataset.key, row);
     return row;
@@ -190,65 +190,4 @@ export class Feed {
     const text = this.#new ? `${counted(this.#new, "new message")}, paused` : "";
     if (byId("announced").textContent !== text) fill(byId("announced"), text);
   }
-}
-
-let leftOut = 0;
-
-function keyOf(item) {
-  if (item.type === "message") return item.message.id;
-  if (item.type === "refusal") return `refusal ${item.refusal.number}`;
-  return (item.key ??= `left out ${++leftOut}`);
-}
-
-const ROWS = { message: messageRow, refusal: refusalRow, left_out: leftOutRow };
-
-const cell = (properties, ...children) => h("td", { role: "cell", ...properties }, children);
-
-function messageRow(message) {
-  const link = messageLink(message.id, topicOf(message.topic));
-  link.classList.add("open");
-  return h("tr", { role: "row", dataset: { id: message.id } },
-    cell({ class: "when" }, timeOf(message.time)),
-    cell({ class: "who" }, verdictOf(message)),
-    cell({ class: "what" },
-      link,
-      message.event && foreign(message.event, { class: "event" }),
-      marksOf(message)),
-    cell({ class: "number" }, size(message.size)));
-}
-
-/** What is special about a message, in a word each. */
-function marksOf({ failed, replay_of, duplicate_of, routed_from }) {
-  return [
-    failed && h("span", { class: "failed-router" }, badge("failed", "bad"), foreign(failed.error, { class: "quiet-text" })),
-    replay_of && badge("again"),
-    duplicate_of && badge("duplicate"),
-    routed_from && !failed && badge("routed"),
-  ];
-}
-
-function refusalRow(refusal) {
-  const facts = h("td", { role: "cell", class: "why", hidden: true }, refusalFacts(refusal));
-  const button = h("button", { type: "button", class: "open", "aria-expanded": "false", onclick: () => {
-    facts.hidden = !facts.hidden;
-    button.setAttribute("aria-expanded", !facts.hidden);
-  } }, topicOf(refusal.topic ?? refusal.path));
-  return h("tr", { role: "row", class: "refused" },
-    cell({ class: "when" }, timeOf(refusal.last)),
-    cell({ class: "who" }, badge(`refused ${refusal.status}`, "refused")),
-    cell({ class: "what" }, button, foreign(refusal.reason, { class: "reason" })),
-    cell({ class: "number" }, refusal.count > 1 && `×${count(refusal.count)}`),
-    facts);
-}
-
-function refusalFacts({ reason, method, path, client, provider, delivery, count: times, time, last }) {
-  const facts = { Why: reason, Request: `${method} ${path}`, From: client, Provider: provider, Delivery: delivery };
-  return h("dl", { class: "facts" },
-    Object.entries(facts).filter(([, value]) => value).map(([name, value]) => [h("dt", null, name), h("dd", null, foreign(value))]),
-    times > 1 && [h("dt", null, "Times"), h("dd", null, count(times), ", from ", timeOf(time), " to ", timeOf(last))]);
-}
-
-function leftOutRow({ number }) {
-  return h("tr", { role: "row", class: "left-out", dataset: { leftOut: number } },
-    h("td", { role: "cell" }, `${counted(number, "message")} left out: more came at once than can be read`));
 }

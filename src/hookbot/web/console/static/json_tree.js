@@ -20,12 +20,10 @@ class Digits {
 
 /** The value of a JSON text; numbers keep all their digits. Raises `SyntaxError`. */
 export function parseJson(text) {
+  const keepDigits = (_, value, context) =>
+    typeof value === "number" && context && !holds(value, context.source) ? new Digits(context.source) : value;
   try {
-    return JSON.parse(text, (_, value, context) =>
-      typeof value === "number" && context?.source && String(value) !== context.source && !sameNumber(value, context.source)
-        ? new Digits(context.source)
-        : value,
-    );
+    return JSON.parse(text, keepDigits);
   } catch (error) {
     // So deep that to visit each value overflows the stack: then without the digits.
     if (error instanceof RangeError) return JSON.parse(text);
@@ -34,9 +32,7 @@ export function parseJson(text) {
 }
 
 /** Whether a number is what its digits say, but for the way in which it is written, such as 1.50 or 1e3. */
-function sameNumber(value, source) {
-  return Number.isInteger(value) ? Number.isSafeInteger(value) : source.length < 17;
-}
+const holds = (value, source) => (Number.isInteger(value) ? Number.isSafeInteger(value) : source.length < 17);
 
 /** The beginning of a JSON text, ended after its last whole value; null if there is none. */
 export function endJson(text) {
@@ -78,12 +74,13 @@ export function jsonTree(value) {
 
 const isContainer = (value) => typeof value === "object" && value !== null && !(value instanceof Digits);
 
-/** A foldable array or object: its element, how many values it shows when opened, and `open`, which gives its branches. */
+/** A foldable array or object: its element, how many values it shows when opened, and `open`, which gives branches. */
 function branch(key, value) {
   const entries = Array.isArray(value) ? null : Object.keys(value);
   const length = entries?.length ?? value.length;
   const content = h("div", { class: "twigs" });
-  const element = h("details", { ontoggle: build }, h("summary", null, keyOf(key), summaryOf(entries, length)), content);
+  const summary = h("summary", null, keyOf(key), summaryOf(entries, length));
+  const element = h("details", { ontoggle: build }, summary, content);
   let built = 0;
   let branches = [];
 
@@ -110,22 +107,26 @@ function branch(key, value) {
 }
 
 function summaryOf(entries, length) {
-  const brackets = entries ? ["{", "}"] : ["[", "]"];
+  const [first, last] = entries ? ["{", "}"] : ["[", "]"];
   const hint = entries?.slice(0, 4).join(", ").slice(0, 60);
-  return h("span", { class: "brackets" }, brackets[0],
-    h("span", { class: "summary" }, entries ? foreign(entries.length > 4 ? `${hint}, …` : hint) : count(length)), brackets[1]);
+  const content = entries ? foreign(length > 4 ? `${hint}, …` : hint) : count(length);
+  return h("span", { class: "brackets" }, first, h("span", { class: "summary" }, content), last);
 }
 
 function leaf(key, value) {
   return h("div", { class: "leaf" }, keyOf(key), scalar(value));
 }
 
-const keyOf = (key) =>
-  key === null ? null : [foreign(String(key), { class: typeof key === "number" ? "index" : "key" }), h("span", { class: "colon" }, ": ")];
+function keyOf(key) {
+  if (key === null) return null;
+  const kind = typeof key === "number" ? "index" : "key";
+  return [foreign(String(key), { class: kind }), h("span", { class: "colon" }, ": ")];
+}
 
 function scalar(value) {
   if (value instanceof Digits) return h("span", { class: "json-number" }, value.source);
-  if (typeof value !== "string") return h("span", { class: `json-${value === null ? "null" : typeof value}` }, String(value));
+  const kind = value === null ? "null" : typeof value;
+  if (kind !== "string") return h("span", { class: `json-${kind}` }, String(value));
   const text = JSON.stringify(value);
   const element = h("span", { class: "json-string" });
   let shown = 0;

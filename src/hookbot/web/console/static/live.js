@@ -122,9 +122,10 @@ function showEnd() {
   fill(older, before && feed.length === 0 ? "Search further back" : "Show older");
   if (feed.length) return fill(byId("nothing"));
   const filtered = Object.keys(filters()).length || address().show;
-  fill(byId("nothing"), filtered
-    ? empty("Nothing matches", before ? "Nothing so far: there is more of the log to search." : "No message that is kept passes this filter. New ones appear here.")
-    : empty("Nothing has come yet", "What this hub takes appears here as it comes. ", h("a", { href: `${root}start` }, "Send a first message"), "."));
+  const first = h("a", { href: `${root}start` }, "Send a first message");
+  if (!filtered) fill(byId("nothing"), empty("Nothing has come yet", "What comes appears here. ", first, "."));
+  else if (before) fill(byId("nothing"), empty("Nothing so far", "There is more of the log to search."));
+  else fill(byId("nothing"), empty("Nothing matches", "Nothing that is kept passes this filter."));
 }
 
 /** Show a message beside the list, or nothing. */

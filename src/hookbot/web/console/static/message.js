@@ -2,7 +2,7 @@
 
 import { get, page, root } from "./api.js";
 import { bodyOf, fetchBody, SHOWN_BYTES } from "./body.js";
-import { agoOf, badge, copy, failure, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
+import { agoOf, badge, copy, facts, failure, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
 import { deliverAgain, giveToCursor } from "./deliver.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { counted, duration, fullTime, size } from "./format.js";
@@ -32,8 +32,9 @@ export class MessageView {
   async #show() {
     try {
       const [message, bytes] = await Promise.all([get(path(this.id), { body: "none" }), fetchBody(this.id)]);
-      fill(this.element, head(message, bytes, this.close), verdictCard(message), message.failed && failureCard(message.failed),
-        bodyOf(message, bytes), h("div", { class: "message-side" }, headersOf(message), factsOf(message), this.#related));
+      fill(this.element, head(message, bytes, this.close), verdictCard(message),
+        message.failed && failureCard(message.failed), bodyOf(message, bytes),
+        h("div", { class: "message-side" }, headersOf(message), factsOf(message), this.#related));
       this.#relate();
     } catch (error) {
       fill(this.element, failure(error));
@@ -57,10 +58,10 @@ function head(message, bytes, close) {
     h("div", { class: "message-title" },
       h("h2", { tabindex: -1 }, topicOf(message.topic)),
       message.event && foreign(message.event, { class: "event" }),
-      close && h("button", { type: "button", class: "quiet icon close", "aria-label": "Close", title: "Close (Esc)", onclick: close }, "✕")),
-    h("p", { class: "quiet-text" }, timeOf(message.time), " · ", agoOf(message.time), " · ", size(message.size), " · ",
-      messageLink(message.id), " · ",
-      h("a", { href: `${root}#${new URLSearchParams({ topic: message.topic, open: message.id })}` }, "only this topic")),
+      close && closeButton(close)),
+    h("p", { class: "quiet-text" },
+      timeOf(message.time), " · ", agoOf(message.time), " · ", size(message.size), " · ",
+      messageLink(message.id), " · ", topicLink(message)),
     h("div", { class: "actions" },
       h("button", { type: "button", class: "primary", title: "r", onclick: () => deliverAgain(message) },
         message.failed ? "Send back" : "Deliver again"),
@@ -71,6 +72,14 @@ function head(message, bytes, close) {
         "test fixture (JSON)": whole || message.size <= 4 * SHOWN_BYTES ? async () => fixture(message.id) : null,
         id: () => message.id,
       })));
+}
+
+const topicLink = ({ topic, id }) =>
+  h("a", { href: `${root}#${new URLSearchParams({ topic, open: id })}` }, "only this topic");
+
+function closeButton(onclick) {
+  const properties = { type: "button", class: "quiet icon close", "aria-label": "Close", title: "Close (Esc)" };
+  return h("button", { ...properties, onclick }, "✕");
 }
 
 /** The message as the JSON envelope that listeners get, which `from_envelope` reads. */
@@ -102,14 +111,15 @@ const VERDICTS = {
       Signed: verified.signed_at !== undefined && signedAt(verified.signed_at, time),
     })],
   token: () => h("p", null, "The sender had a token that opens this topic."),
-  unverified: () => h("p", null, "Nobody vouches for the sender: the topic takes no token, and no signature was checked."),
+  unverified: () =>
+    h("p", null, "Nobody vouches for the sender: the topic takes no token, and no signature was checked."),
 };
 
 function signedAt(seconds, received) {
   const signed = new Date(1000 * seconds);
-  const age = new Date(received) - signed;
-  return [h("time", { datetime: signed.toISOString() }, fullTime(signed)), ", ",
-    age < 0 ? `${duration(-age / 1000)} after it came, by the sender's clock` : `${duration(age / 1000)} before it came`];
+  const age = (new Date(received) - signed) / 1000;
+  const when = age < 0 ? `${duration(-age)} after it came, by the sender's clock` : `${duration(age)} before it came`;
+  return [h("time", { datetime: signed.toISOString() }, fullTime(signed)), ", ", when];
 }
 
 const ordinal = (index) => ["first", "second", "third"][index] ?? `${index + 1}th`;
@@ -121,17 +131,11 @@ function failureCard({ router, topic, error, id }) {
     id && h("p", null, messageLink(id, "The original")));
 }
 
-/** A list of names and values, without those that are empty. */
-function facts(values) {
-  const given = Object.entries(values).filter(([, value]) => value);
-  return h("dl", { class: "facts" }, given.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
-}
-
 function headersOf({ headers }) {
+  const number = h("span", { class: "quiet-text" }, `${headers.length}, in their order`);
   return h("details", { class: "section", open: true },
-    h("summary", null, h("h3", null, "Headers"), h("span", { class: "quiet-text" }, `${headers.length}, in their order`)),
-    h("dl", { class: "facts headers" }, headers.map(([name, value]) => [
-      h("dt", null, foreign(name)), h("dd", null, foreign(headerText(value)))])));
+    h("summary", null, h("h3", null, "Headers"), number),
+    facts(headers.map(([name, value]) => [foreign(name), foreign(headerText(value))]), "headers"));
 }
 
 function factsOf(message) {
@@ -151,13 +155,24 @@ function factsOf(message) {
 }
 
 function relatedOf({ origin, duplicate_of, routed, replays, duplicates }) {
-  const groups = { "Made from": [origin], "Repeats": [duplicate_of], "Routed to": routed, "Delivered again as": replays, "Repeated by": duplicates };
-  const shown = Object.entries(groups).map(([name, messages]) => [name, messages.filter(Boolean)]).filter(([, messages]) => messages.length);
-  if (!shown.length) return null;
-  return [h("h3", null, "Related"), shown.map(([name, messages]) => [h("h4", null, name),
-    h("ul", null, messages.map((message) => h("li", null,
-      messageLink(message.id, topicOf(message.topic)),
-      message.event && foreign(message.event, { class: "event" }), message.failed && badge("failed", "bad"), timeOf(message.time))))])];
+  const groups = Object.entries({
+    "Made from": [origin].filter(Boolean),
+    "Repeats": [duplicate_of].filter(Boolean),
+    "Routed to": routed,
+    "Delivered again as": replays,
+    "Repeated by": duplicates,
+  }).filter(([, messages]) => messages.length);
+  if (!groups.length) return null;
+  return [h("h3", null, "Related"), groups.map(([name, messages]) => [
+    h("h4", null, name), h("ul", null, messages.map(relatedItem))])];
+}
+
+function relatedItem(message) {
+  return h("li", null,
+    messageLink(message.id, topicOf(message.topic)),
+    message.event && foreign(message.event, { class: "event" }),
+    message.failed && badge("failed", "bad"),
+    timeOf(message.time));
 }
 
 // On a page of its own, the id is the end of the address.

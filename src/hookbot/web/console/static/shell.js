@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, fill } from "./dom.js";
+import { clock } from "./format.js";
 import { onKey } from "./keyboard.js";
 
 /** What the one who is signed in may do: the answer of `GET v1/session`. */
@@ -20,8 +21,9 @@ session.then(
     const name = new URL(url).host;
     fill(byId("hub-name"), name);
     document.title = `${document.title.replace(/ · hookbot$/, "")} · ${name}`;
-    const scope = operator ? "an operator" : `sees ${sees.join(", ")}`;
-    fill(byId("hub-facts"), `head ${head} · ${scope}${expires ? ` · until ${new Date(expires).toLocaleString()}` : ""}`);
+    const scope = operator ? "an operator" : `sees ${sees.map((pattern) => pattern || "all topics").join(", ")}`;
+    const end = expires ? `, until ${clock(expires)}` : "";
+    fill(byId("hub-facts"), `head ${head} · ${scope}${end}`);
   },
   () => {},
 );

@@ -4,21 +4,26 @@ import { hasInvisible } from "./dom.js";
 import { textOf } from "./body.js";
 
 // Of the connection, not of the message; curl and hookbot set their own.
-const OF_THE_CONNECTION =
-  /^(host|content-length|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding|authorization|proxy-.*|x-forwarded-.*|forwarded|via|idempotency-key)$/i;
+const OF_THE_CONNECTION = new RegExp(
+  "^(host|content-length|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding|" +
+    "authorization|proxy-.*|x-forwarded-.*|forwarded|via|idempotency-key)$",
+  "i",
+);
 
 /** A command for a POSIX shell that publishes the message once more; `$HOOKBOT_TOKEN` is set by whoever runs it. */
 export function curl(message, bytes, base) {
   const token = message.topic.startsWith("/unsafe/") ? [] : [`-H "Authorization: Bearer $HOOKBOT_TOKEN"`];
   const type = headersOf(message).some(([name]) => /^content-type$/i.test(name)) ? [] : ["-H 'Content-Type:'"];
   const headers = headersOf(message).map(([name, value]) => `-H ${quoted(value ? `${name}: ${value}` : `${name};`)}`);
-  const options = ["-sS", "--globoff", ...token, ...headers, ...type, `--data-binary ${bytes ? "@-" : quoted(`@${message.id}`)}`];
+  const body = `--data-binary ${bytes ? "@-" : quoted(`@${message.id}`)}`;
+  const options = ["-sS", "--globoff", ...token, ...headers, ...type, body];
   return piped(message, bytes, ["curl", ...options, quoted(publishUrl(message, base))]);
 }
 
 /** As `curl`, with the command of this hub. */
 export function hookbotPublish(message, bytes, base) {
-  const headers = headersOf(message).filter(([, value]) => value).map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`);
+  const given = headersOf(message).filter(([, value]) => value);
+  const headers = given.map(([name, value]) => `-H ${quoted(`${name}: ${value}`)}`);
   const file = bytes ? [] : [message.id];
   return piped(message, bytes, ["hookbot publish", ...headers, quoted(publishUrl(message, base)), ...file]);
 }
@@ -62,7 +67,8 @@ export function headerText(value) {
   try {
     // Beyond Latin-1 there are no bytes: it is what a router made.
     if (/[^\0-\xff]/.test(value)) return value;
-    return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(value, (character) => character.charCodeAt(0)));
+    const bytes = Uint8Array.from(value, (character) => character.charCodeAt(0));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     return value;
   }
