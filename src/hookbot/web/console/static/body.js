@@ -44,7 +44,7 @@ export function bodyOf({ id, content_type: contentType = "", size: whole }, byte
     fill(place, views[name]());
   }
   show(Object.keys(views)[0]);
-  const download = h("a", { class: "button quiet", href: url(bodyPath(id)), download: id }, `Download ${size(whole)}`);
+  const download = h("a", { class: "button quiet", href: url(bodyPath(id)), download: id }, "Download");
   return h("section", { class: "body-part" },
     h("div", { class: "part-head" }, h("h3", null, "Body"),
       foreign(contentType, { class: "quiet-text" }),
