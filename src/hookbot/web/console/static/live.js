@@ -68,7 +68,8 @@ function take(line) {
 /** Show the newest page; if it joins what is shown, only what is new in it. */
 async function refresh(signal) {
   const page = await history({ signal });
-  const known = page.items.findIndex((item) => feed.has(item));
+  // A refused request that repeats moves up, so that only a message shows where the page joins.
+  const known = page.items.findIndex((item) => item.type === "message" && feed.has(item));
   if (known < 0) {
     feed.clear();
     feed.append(page.items);

@@ -9,7 +9,7 @@ let leftOut = 0;
 /** What identifies a line of the live stream: a message, a refused request, or how many were left out. */
 export function keyOf(item) {
   if (item.type === "message") return item.message.id;
-  if (item.type === "refusal") return `refusal ${item.refusal.number}`;
+  if (item.type === "refusal") return `refusal ${item.refusal.first}`;
   return (item.key ??= `left out ${++leftOut}`);
 }
 
