@@ -21,6 +21,10 @@ export async function deliverAgain(message) {
   });
 }
 
+/** As `deliverAgain`, of a message of which only the id is known. */
+export const deliverAgainById = (id) =>
+  attempt(async () => deliverAgain(await get(`v1/messages/${encodeURIComponent(id)}`, { body: "none" })));
+
 /** Move a cursor or a group back to a message, so that it gets it and what follows once more. */
 export async function giveToCursor(message) {
   await attempt(async () => {

@@ -1,29 +1,24 @@
 /** The live page: history and stream in one list, a message beside it, and the keys. */
 
-import { get, lines, pause, Refused, root, tell } from "./api.js";
+import { lines, pause, Refused, root, tell } from "./api.js";
 import { empty, failure } from "./components.js";
-import { deliverAll } from "./deliver.js";
+import { deliverAgainById, deliverAll } from "./deliver.js";
 import { byId, fill, h } from "./dom.js";
 import { Feed } from "./feed.js";
 import { address, filters, setAddress, wanted, watchFilters } from "./filters.js";
-import { count } from "./format.js";
+import { History } from "./history.js";
 import { onKey } from "./keyboard.js";
 import { MessageView } from "./message.js";
-import { RefusalHistory } from "./refusals.js";
 
-const PAGE = 50;
-// A search reads a bounded part of the log for each answer; after so many, the reader says whether to go on.
-const MAX_SEARCHES = 5;
 const MAX_WAIT_S = 15;
 const MAX_SILENCE_MS = 60_000;
 const WIDE = matchMedia("(min-width: 70rem)");
 
-const feed = new Feed(() => refresh());
+const feed = new Feed(() => refresh().catch(fail));
 const pane = byId("pane");
 const older = byId("older");
 let opened = null;
-let before = null;
-let refusals = null;
+let past = startOver();
 let following = new AbortController();
 let connection = new AbortController();
 let heard = Date.now();
@@ -39,7 +34,7 @@ async function follow() {
     try {
       for await (const line of lines("v1/live", filters(), { signal: AbortSignal.any([signal, connection.signal]) })) {
         heard = Date.now();
-        if (line.type === "hello") await refresh(signal);
+        if (line.type === "hello") await refresh();
         else take(line);
         failures = 0;
       }
@@ -47,13 +42,17 @@ async function follow() {
       if (signal.aborted) return;
       // The filters are wrong: asking again would not help.
       if (error instanceof Refused && error.status >= 400 && error.status < 500 && error.status !== 429) {
-        return fill(byId("nothing"), failure(error));
+        return fail(error);
       }
     }
     if (signal.aborted) return;
     tell("lost");
     await pause(Math.min(MAX_WAIT_S, 2 ** failures) * (0.5 + Math.random() / 2));
   }
+}
+
+function fail(error) {
+  if (error.name !== "AbortError") fill(byId("nothing"), failure(error));
 }
 
 function take(line) {
@@ -65,67 +64,50 @@ function take(line) {
   fill(byId("nothing"));
 }
 
+/** What is kept, with the filters of now, from the newest or from before a message. */
+function startOver(before = null) {
+  return new History(filters(), wanted(), before);
+}
+
 /** Show the newest page; if it joins what is shown, only what is new in it. */
-async function refresh(signal) {
-  const page = await history({ signal });
+async function refresh() {
+  const newest = startOver();
+  const items = await newest.next({ signal: following.signal });
   // A refused request that repeats moves up, so that only a message shows where the page joins.
-  const known = page.items.findIndex((item) => item.type === "message" && feed.has(item));
+  const known = items.findIndex((item) => item.type === "message" && feed.has(item));
   if (known < 0) {
     feed.clear();
-    feed.append(page.items);
-    before = page.before;
+    feed.append(items);
+    past = newest;
   } else {
-    for (const item of page.items.slice(0, known).reverse()) feed.add(item);
+    for (const item of items.slice(0, known).reverse()) feed.add(item);
   }
   showEnd();
 }
 
 async function loadOlder() {
   older.disabled = true;
+  // What was dropped at the end of the list comes once more.
+  if (feed.trimmed) past = startOver(feed.oldest);
+  feed.trimmed = false;
   try {
-    // What was dropped at the end of the list comes once more.
-    const page = await history(feed.trimmed ? { before: feed.oldest } : { before, more: true });
-    feed.trimmed = false;
-    feed.append(page.items.filter((item) => !feed.has(item)));
-    before = page.before;
+    const items = await past.next({ signal: following.signal });
+    feed.append(items.filter((item) => !feed.has(item)));
     showEnd();
   } catch (error) {
-    fill(byId("nothing"), failure(error));
+    fail(error);
   }
   older.disabled = false;
 }
 
-/** One page of messages and refused requests, newest first; with `more`, refused ones that were not shown yet. */
-async function history({ before = null, more = false, signal } = {}) {
-  const want = wanted();
-  if (!more || !refusals) refusals = new RefusalHistory(filters());
-  const messages = [];
-  let searched = 0;
-  for (let searches = 0; want.messages && messages.length < PAGE && searches < MAX_SEARCHES; searches++) {
-    const page = await get("v1/messages", { ...filters(), before, limit: PAGE - messages.length }, { signal });
-    messages.push(...page.messages);
-    searched += page.searched;
-    before = page.before;
-    if (!before) break;
-  }
-  const since = want.messages && before ? messages.at(-1)?.time : null;
-  const refused = want.refusals ? await refusals.since(since) : [];
-  const items = [
-    ...messages.map((message) => ({ type: "message", message, time: message.time })),
-    ...refused.map((refusal) => ({ type: "refusal", refusal, time: refusal.last })),
-  ];
-  items.sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : 0));
-  return { items, before, searched };
-}
-
 function showEnd() {
-  older.hidden = !(before || (refusals?.more && wanted().refusals));
-  fill(older, before && feed.length === 0 ? "Search further back" : "Show older");
+  older.hidden = !past.more && !feed.trimmed;
+  fill(older, feed.length ? "Show older" : "Search further back");
   if (feed.length) return fill(byId("nothing"));
   const filtered = Object.keys(filters()).length || address().show;
   const first = h("a", { href: `${root}start` }, "Send a first message");
   if (!filtered) fill(byId("nothing"), empty("Nothing has come yet", "What comes appears here. ", first, "."));
-  else if (before) fill(byId("nothing"), empty("Nothing so far", "There is more of the log to search."));
+  else if (past.moreMessages) fill(byId("nothing"), empty("Nothing so far", "There is more of the log to search."));
   else fill(byId("nothing"), empty("Nothing matches", "Nothing that is kept passes this filter."));
 }
 
@@ -176,7 +158,7 @@ onKey("Enter", () => feed.move(1));
 onKey("Escape", () => (opened ? close() : feed.resume()));
 onKey("r", () => {
   const id = document.activeElement.closest("tr[data-id]")?.dataset.id ?? opened;
-  if (id) MessageView.deliverAgain(id);
+  if (id) deliverAgainById(id);
 });
 
 // A computer that slept does not always notice that its connections are gone.

@@ -3,7 +3,7 @@
 import { get, page, root } from "./api.js";
 import { bodyOf, fetchBody, SHOWN_BYTES } from "./body.js";
 import { agoOf, badge, copy, facts, failure, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
-import { deliverAgain, giveToCursor } from "./deliver.js";
+import { deliverAgain, deliverAgainById, giveToCursor } from "./deliver.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { counted, duration, fullTime, size } from "./format.js";
 import { onKey } from "./keyboard.js";
@@ -22,11 +22,6 @@ export class MessageView {
     this.element = h("article", { class: "message", "aria-busy": "true" }, h("p", { class: "quiet-text" }, "Loading"));
     /** Fulfilled when the message is shown, or why it cannot be. */
     this.shown = this.#show();
-  }
-
-  /** Ask, then deliver a message again of which only the id is known. */
-  static async deliverAgain(id) {
-    await deliverAgain(await get(path(id), { body: "none" }));
   }
 
   async #show() {
@@ -181,6 +176,7 @@ if (page === "message") {
   const view = new MessageView(id);
   document.title = `${id} · hookbot`;
   fill(byId("message"), view.element);
-  onKey("r", () => MessageView.deliverAgain(id));
-  onKey("Escape", () => (history.length > 1 ? history.back() : location.assign(root)));
+  onKey("r", () => deliverAgainById(id));
+  // Back to the list with its filters, if the reader came from there.
+  onKey("Escape", () => (window.navigation?.canGoBack ? history.back() : location.assign(root)));
 }
