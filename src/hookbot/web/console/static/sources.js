@@ -53,8 +53,8 @@ function whyOf(source) {
 /** Button that sends a signed sample, and what came of it. */
 function testOf(topic) {
   const outcome = h("p", { role: "status" });
-  const label = `Send me a test at ${topic}`;
-  const button = h("button", { type: "button", "aria-label": label, onclick: send }, "Send me a test");
+  const label = `Send a test to ${topic}`;
+  const button = h("button", { type: "button", "aria-label": label, onclick: send }, "Send a test");
   async function send() {
     button.disabled = true;
     try {
