@@ -94,7 +94,7 @@ function nameCell(row) {
 
 function connectionCell(row) {
   if (row.kind === "group" && row.connections.length) return badge(counted(row.connections.length, "member"), "good");
-  if (!row.connections.length && row.connected) return [badge("connected", "good"), second("at another hub")];
+  if (!row.connections.length && row.connected) return [badge("connected", "good"), second("not listed here")];
   if (!row.connections.length) return [badge("away"), second("used ", agoOf(row.used))];
   const [{ client, format, since }] = row.connections;
   return [badge("connected", "good"), ` ${format}`, second(foreign(client), ", since ", agoOf(since))];
