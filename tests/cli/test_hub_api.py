@@ -52,3 +52,12 @@ def test_without_a_token_it_is_made_from_the_key(thread: ThreadHub, call: Call, 
 def test_the_query_is_passed_on(thread: ThreadHub, call: Call) -> None:
     assert call("--url", thread.url_for("/"), "--path", "/sub/a").exit_code == 0
     assert isinstance(call("--url", thread.url_for("/"), "--path", "/pub/a").exception, Refused)
+
+
+def test_lines_are_taken_one_by_one(thread: ThreadHub) -> None:
+    @click.command()
+    @of_a_hub
+    def every(ask: Ask) -> None:
+        ask.lines(lambda line: click.echo(line["type"]), "POST", "/hookbot/v1/redeliver", topic="nothing")
+
+    assert CliRunner().invoke(every, ["--url", thread.url_for("/")], obj={"key": None}).output == "done\n"

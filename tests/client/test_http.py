@@ -5,7 +5,7 @@ import trio
 
 from hookbot.client import http
 from hookbot.client.address import Address
-from hookbot.client.http import RequestBody, ask, open_client, rows
+from hookbot.client.http import RequestBody, ask, ask_lines, open_client, rows
 from hookbot.errors import ConfigError, Forbidden, Lost
 from support.scripted_hub import Script, answering, on_bytes, read_head, response, scripted_hub
 
@@ -37,6 +37,41 @@ async def test_a_question_that_is_not_answered_says_why(script: Script, error: t
     async with scripted_hub(script) as hub:
         with pytest.raises(error, match=says):
             await ask(Address.parse(f"http://127.0.0.1:{hub.port}/hookbot/v1/cursors"))
+
+
+async def test_lines_of_json_are_taken_as_they_come() -> None:
+    taken: list[object] = []
+    go_on = trio.Event()
+
+    @on_bytes
+    async def script(stream: trio.abc.Stream) -> None:
+        await read_head(stream)
+        await stream.send_all(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{"n":1}\n\r\n')
+        await go_on.wait()
+        await stream.send_all(b'8\r\n{"n":2}\n\r\n0\r\n\r\n')
+
+    async with scripted_hub(script) as hub:
+        address = Address.parse(f"http://127.0.0.1:{hub.port}/hookbot/v1/redeliver", "token")
+        async for line in ask_lines(address, "POST", query={"topic": "a"}):
+            taken.append(line)
+            go_on.set()
+
+    assert taken == [{"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "says"),
+    [
+        (answering(403, b"not from there\n"), Forbidden, "not from there"),
+        (answering(200, b"<html>"), Lost, "is not in lines of JSON"),
+        (on_bytes(read_head), Lost, "^the response from http://127[^ ]* broke off"),
+    ],
+)
+async def test_lines_that_do_not_come_say_why(script: Script, error: type[Exception], says: str) -> None:
+    async with scripted_hub(script) as hub:
+        address = Address.parse(f"http://127.0.0.1:{hub.port}/hookbot/v1/redeliver")
+        with pytest.raises(error, match=says):
+            [line async for line in ask_lines(address, "POST", query={})]
 
 
 async def test_a_body_is_sent_from_its_beginning_each_time_and_left_unread_without_a_warning() -> None:

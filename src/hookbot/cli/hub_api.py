@@ -1,17 +1,48 @@
 """The options of commands that ask the HTTP API of a hub, and their requests."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .credentials import key_for
 from .parameters import Given, cafile, data_dir, with_options
 
-Ask = Callable[..., Any]
-"""Parsed response to a method and a path beneath ``/hookbot/v1/``; the query is given by name. Raises as `http.ask`."""
+if TYPE_CHECKING:
+    from ..client.address import Address
+
+
+class Ask:
+    """Requests to paths beneath ``/hookbot/v1/`` of a hub; the query is given by name."""
+
+    def __init__(self, at: Callable[[str], Address], ca_file: Path | None) -> None:
+        self._at = at
+        self._ca_file = ca_file
+
+    def __call__(self, method: str, path: str, /, **query: str) -> Any:
+        """Parsed response. Raises as `http.ask`."""
+        import trio
+
+        from ..client.http import ask
+
+        return trio.run(partial(ask, self._at(path), method, query=query, ca_file=self._ca_file))
+
+    def lines(self, take: Callable[[Any], object], method: str, path: str, /, **query: str) -> None:
+        """Call `take` with each parsed line of a response, as it comes. Raises as `http.ask`."""
+        import trio
+
+        from ..client.http import ask_lines
+
+        async def take_all() -> None:
+            async for line in ask_lines(self._at(path), method, query=query, ca_file=self._ca_file):
+                take(line)
+
+        trio.run(take_all)
+
 
 _URL = click.option(
     "--url", "-u", envvar="HOOKBOT_URL", required=True, metavar="URL", help="URL of the hub, with a token."
@@ -28,18 +59,11 @@ def of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     @click.pass_obj
     def described(given: Given, /, url: str, data_dir: Path, cafile: Path | None, **others: Any) -> None:
-        import trio
-
         from ..client.address import Address
-        from ..client.http import ask
         from ..routers.hub_url import HubUrl
 
         address = Address.parse(url)
         hub = HubUrl(address, key_for(given, data_dir, address))
-
-        def ask_hub(method: str, path: str, /, **query: str) -> Any:
-            return trio.run(partial(ask, hub.at(path), method, query=query, ca_file=cafile))
-
-        command(ask_hub, **others)
+        command(Ask(hub.at, cafile), **others)
 
     return described

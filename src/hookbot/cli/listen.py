@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -26,10 +26,10 @@ logger = logging.getLogger(__package__)
 Form = Literal["text", "raw", "json"]
 
 _URL = click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
-_RAW = click.option(
+RAW = click.option(
     "--raw", "form", flag_value="raw", help="Print only the bodies, byte for byte (except to a terminal)."
 )
-_JSON = click.option("--json", "form", flag_value="json", help="Print each message as a line of JSON, its envelope.")
+JSON = click.option("--json", "form", flag_value="json", help="Print each message as a line of JSON, its envelope.")
 _HEADER = click.option(
     "--header", "-H", "headers", multiple=True, metavar="NAME", help="Also show this header. Repeatable."
 )
@@ -37,8 +37,8 @@ _HEADER = click.option(
 
 @click.command()
 @_URL
-@_RAW
-@_JSON
+@RAW
+@JSON
 @_HEADER
 @click.option("--no-follow", is_flag=True, help="Exit after the messages that are stored now.")
 @subscription_options(CURSOR, GROUP)
@@ -53,13 +53,13 @@ def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
       hookbot listen --since 2h --where "body.action == 'opened'" --header X-GitHub-Event URL
     """
     log_to_stderr(quiet=subscribe.quiet or no_follow)
-    run(partial(_print, subscribe, url, _printing(form, headers), subscribe.limit, not no_follow))
+    run(partial(_print, subscribe, url, printing(form, headers), subscribe.limit, not no_follow))
 
 
 @click.command()
 @_URL
-@_RAW
-@_JSON
+@RAW
+@JSON
 @_HEADER
 @subscription_options()
 def latest(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...]) -> None:
@@ -78,7 +78,7 @@ def latest(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
     # Without a start, the subscription would start now, after all stored messages.
     since = "" if subscribe.since or "since" in Address.parse(url).query else "since=all"
     newest = with_query(url, "&".join(filter(None, (since, "order=newest"))))
-    run(partial(_print_latest, subscribe, newest, _printing(form, headers)))
+    run(partial(_print_latest, subscribe, newest, printing(form, headers)))
 
 
 async def _print_latest(
@@ -116,7 +116,8 @@ async def _print(
     return printed
 
 
-def _printing(form: Form | None, headers: tuple[str, ...]) -> Callable[[Message], bytes]:
+def printing(form: Form | None, headers: Sequence[str]) -> Callable[[Message], bytes]:
+    """Function that makes of a message what is printed of it, with these headers if they are shown apart."""
     if form == "raw":
         return _raw_on_terminal if sys.stdout.isatty() else _raw
     if form == "json":
@@ -137,7 +138,7 @@ def _json(message: Message) -> bytes:
     return encode_json(to_envelope(message)).encode() + b"\n"
 
 
-def _text(headers: tuple[str, ...], colours: bool, message: Message) -> bytes:
+def _text(headers: Sequence[str], colours: bool, message: Message) -> bytes:
     text = show(message, headers)
     # JSON may contain lone surrogates, which UTF-8 cannot encode.
     return (text if colours else click.unstyle(text)).encode("utf-8", "backslashreplace")

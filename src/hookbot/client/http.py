@@ -64,6 +64,24 @@ async def ask(
         raise Lost(f"the response from {address} is not JSON, or not whole: is it the URL of a hub?") from None
 
 
+async def ask_lines(
+    address: Address, method: str, *, query: Mapping[str, str], ca_file: str | Path | None = None
+) -> AsyncIterator[Any]:
+    """Parsed lines of the response of an operators' path that answers with lines of JSON. Raises as `ask`."""
+    async with open_client(address, ca_file) as client:
+        request = client.build_request(method, str(address), params=query, headers=dict(address.authorization_header()))
+        try:
+            response = await client.send(request, stream=True)
+            if not response.is_success:
+                raise error_from(response.status_code, response.headers, await beginning_of(response))
+            async for line in response.aiter_lines():
+                yield json.loads(line)
+        except httpx.TransportError as error:
+            raise await failure(f"the response from {address} broke off", error, address) from None
+        except ValueError:
+            raise Lost(f"the response from {address} is not in lines of JSON: is it the URL of a hub?") from None
+
+
 def rows(answer: Any, name: str) -> list[dict[str, Any]]:
     """The objects that a response of `ask` lists under `name`. Raises `Lost` if it lists none as a hub does."""
     listed = answer.get(name) if isinstance(answer, dict) else None

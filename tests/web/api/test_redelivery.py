@@ -65,7 +65,7 @@ async def test_a_failed_message_goes_to_no_topic_that_is_none(tmp_path: Path, to
         failed = await publish(hub, "hookbot/failed/deploy", 1, headers=headers)
 
         assert (await redeliver(hub, failed.id)).status_code == 400
-        assert (await redeliver_all(hub))[-1] == {"type": "done", "done": 0, "more": False}
+        assert (await redeliver_all(hub))[-1] == {"type": "done", "done": 0, "next": None}
         assert len(await hub.stored()) == 1
 
 
@@ -115,7 +115,7 @@ async def test_all_that_match_are_published_again_in_their_order(tmp_path: Path)
     assert counted == {"number": 115, "complete": True}
     assert {line["of"] for line in lines[:-1]} == {115}
     assert [line["type"] for line in lines] == ["progress"] * (len(lines) - 1) + ["done"]
-    assert lines[-1] == {"type": "done", "done": 115, "more": False}
+    assert lines[-1] == {"type": "done", "done": 115, "next": None}
     assert [again.replay_of for again in stored[:115]] == [message.id for message in messages[10:240:2]]
     assert until[-1]["done"] == 2
 
@@ -125,8 +125,7 @@ async def test_more_than_a_request_publishes_are_left_for_another(
 ) -> None:
     monkeypatch.setattr("hookbot.web.api.redelivery.MAX_MESSAGES", 3)
     async with open_api(tmp_path) as hub:
-        for n in range(5):
-            await publish(hub, "a", n)
+        *_, fourth, _ = [await publish(hub, "a", n) for n in range(5)]
 
         counted = (await hub.http.post("/hookbot/v1/redeliver", params={"count": "only"})).json()
         lines = await redeliver_all(hub)
@@ -134,7 +133,7 @@ async def test_more_than_a_request_publishes_are_left_for_another(
     assert counted == {"number": 3, "complete": False}
     assert lines == [
         {"type": "progress", "done": 3, "of": None},
-        {"type": "done", "done": 3, "more": True},
+        {"type": "done", "done": 3, "next": fourth.id},
     ]
 
 

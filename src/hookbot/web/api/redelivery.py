@@ -19,7 +19,7 @@ from ..streams import STREAM_HEADERS
 from .filters import FILTERS, Filters
 from .messages import ID, find_message
 from .operations import JSON_LINES, Api, Asked, Parameter
-from .search import Bounds, Search, position_of
+from .search import Bounds, Search, id_at, position_of
 
 MAX_MESSAGES = 10_000
 """Number of messages that one request publishes again."""
@@ -59,7 +59,7 @@ class Progress(TypedDict, total=False):
     type: Literal["progress", "done", "error"]
     done: int
     of: int | None
-    more: bool
+    next: str | None
     detail: str
     number: int
     complete: bool
@@ -84,7 +84,8 @@ def add_redelivery(api: Api, services: Services) -> None:
         """The oldest first, at most 10,000, and nothing that is stored meanwhile.
 
         The answer is the progress, as lines of JSON. It ends when the client leaves; with the same `Idempotency-Key`,
-        another request goes on and publishes nothing twice. With `count=only`, the answer is only the number.
+        another request goes on and publishes nothing twice. If more match, `next` is the id to go on `from`. With
+        `count=only`, the answer is only the number.
         """
         counts_only = asked.one_of("count", ("only", ""), "")
         redelivery = Redelivery(services, asked)
@@ -132,7 +133,8 @@ class Redelivery:
         except HookbotError as error:
             yield _encoded({"type": "error", "done": done, "detail": str(error)})
         else:
-            yield _encoded({"type": "done", "done": done, "more": not search.ended})
+            following = None if search.ended else id_at(self._broker, search.position + 1)
+            yield _encoded({"type": "done", "done": done, "next": following})
 
     async def _publish(self, drafts: Sequence[Draft]) -> int:
         if not self._services.access.still_opens(self._filters.scope):

@@ -1,0 +1,93 @@
+"""``hookbot redeliver``."""
+
+import json
+from typing import Any
+
+import pytest
+
+from support.commands import Caller
+from support.hubs import ThreadHub
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+
+def messages(call: Caller, thread: ThreadHub, topic: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        call("messages", "--json", "--url", thread.url_for("/"), "--topic", topic)[1]
+    )
+    return found
+
+
+def test_a_message_is_published_again(thread: ThreadHub, call: Caller, topic: str) -> None:
+    thread.publish(topic, b"1")
+    [first] = messages(call, thread, topic)
+
+    code, out, _ = call("redeliver", "--url", thread.url_for("/"), first["id"])
+
+    again, _ = messages(call, thread, topic)
+    assert (code, out.decode().strip()) == (0, again["id"])
+    assert again["replay_of"] == first["id"]
+
+
+def test_all_that_are_selected_are_published_again(thread: ThreadHub, call: Caller, topic: str) -> None:
+    thread.publish(topic, b"1", b"2", b"3")
+    newest, *_, oldest = messages(call, thread, topic)
+    options = ("redeliver", "--url", thread.url_for("/"), "--topic", topic, "--until", newest["id"])
+
+    code, out, _ = call(*options, "--from", oldest["id"], "--where", "body != `2`", "--yes")
+
+    assert (code, out) == (0, b"2 messages were published again\n")
+    assert [one.get("replay_of") for one in messages(call, thread, topic)[:2]] == [newest["id"], oldest["id"]]
+
+
+def test_it_asks_before(thread: ThreadHub, call: Caller, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread.publish(topic, b"1", b"2")
+    asked = []
+
+    def confirm(text: str, **_: Any) -> None:
+        asked.append(text)
+
+    monkeypatch.setattr("click.confirm", confirm)
+    code, _, _ = call("redeliver", "--url", thread.url_for("/"), "--topic", topic)
+
+    assert (code, asked) == (0, ["Publish 2 messages again?"])
+
+
+def test_more_than_are_published_at_once_are_told(
+    thread: ThreadHub, call: Caller, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hookbot.web.api.redelivery.MAX_MESSAGES", 1)
+    thread.publish(topic, b"1", b"2")
+    second, first = messages(call, thread, topic)
+
+    _, out, err = call("redeliver", "--url", thread.url_for("/"), "--topic", topic, "--from", first["id"], "--yes")
+
+    assert out == b"1 messages were published again\n"
+    assert f"go on with --from {second['id']}" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ((), 2, "Needs ID"),
+        (("x", "--topic", "a"), 2, "Needs either"),
+        (("--where", "body.", "--yes"), 3, "not a JMESPath expression"),
+        (("x",), 3, "not a message id"),
+    ],
+)
+def test_mistakes_are_told(thread: ThreadHub, call: Caller, words: tuple[str, ...], code: int, message: str) -> None:
+    ended, _, err = call("redeliver", "--url", thread.url_for("/"), *words)
+
+    assert ended == code
+    assert message in err
+
+
+def test_that_it_ended_early_is_an_error(thread: ThreadHub, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Any, take: Any, *_: Any, **__: Any) -> None:
+        take({"type": "error", "done": 7, "of": None, "detail": "the log is full"})
+
+    monkeypatch.setattr("hookbot.cli.hub_api.Ask.lines", broken)
+    code, _, err = call("redeliver", "--url", thread.url_for("/"), "--topic", "a", "--yes")
+
+    assert code == 4
+    assert "7 messages were published again, and then it ended: the log is full" in err
