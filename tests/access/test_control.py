@@ -796,18 +796,6 @@ def narrowed(caveat: str) -> dict[str, str]:
     return basic(str(NarrowedToken.of(make_token(KEY, "/"), "/").narrow(name, value)))
 
 
-def test_a_token_without_history_does_not_show_stored_messages_to_an_operator(access: AccessControl) -> None:
-    request = Request("GET", b"/hookbot/v1/messages/abcdefgh-000000000000001", tuple(narrowed("live=1").items()))
-
-    with pytest.raises(Forbidden, match="only a part of the messages"):
-        access.admit_to_api(request)
-
-    live_only = AccessControl(Authorizer([KEY], live_only=["sha1"]), clock_us=lambda: 0)
-    plain = Request("GET", request.target, tuple(basic(make_token(KEY, "/")).items()))
-    with pytest.raises(Forbidden, match="only new messages"):
-        live_only.admit_to_api(plain)
-
-
 @pytest.mark.parametrize(
     ("caveat", "query"),
     [

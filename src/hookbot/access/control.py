@@ -20,7 +20,7 @@ from ..errors import (
     Unauthorized,
 )
 from ..log.trusted_clock import TrustedClock
-from ..protocol.paths import METHODS, SESSION, Route, find_route
+from ..protocol.paths import METHODS, Route, find_route
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
 from ..protocol.request import Request
 from ..protocol.response import Response
@@ -39,9 +39,7 @@ from .permits import Key, Permit, Permits, key_of
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .refusals import Refusals
 from .rejections import missing_token
-from .scope import Scope, find_scope
 from .senders import Standing
-from .session import check_asked_by_page, join_session, open_session, session_tokens
 from .sources import Source, Sources
 from .tokens import basic_credentials, find_tokens
 from .verifier import Verifier
@@ -277,50 +275,6 @@ class AccessControl:
         """Admit a request to an operators' path, such as ``/metrics``. Raises `Refused`."""
         self.authorize(request, decode_path(request.raw_path), "operate")
 
-    def admit_to_api(self, request: Request, asked: Sequence[str] = ()) -> Scope:
-        """The scope of a request to the API, whose query names the patterns `asked`. Raises `Refused`.
-
-        With the session of the console, only pages of this hub may change something.
-        """
-        path = decode_path(request.raw_path)
-        tokens = find_tokens(request)
-        if not any(tokens) and (tokens := session_tokens(request)) and request.method not in ("GET", "HEAD"):
-            check_asked_by_page(request, self.public_url)
-        scope = find_scope(self.authorizer, tokens, path, asked, now_s=self.now_s)
-        if scope is None:
-            self._refuse_token(request, path, "operate")
-        self._check_page(request)
-        request.authenticated = True
-        return scope
-
-    def has_session(self, request: Request) -> bool:
-        """True if a request has a session of the console that opens something. Counts nothing."""
-        tokens = session_tokens(request)
-        with suppress(Forbidden):
-            return find_scope(self.authorizer, tokens, SESSION, (), now_s=self.now_s) is not None
-        return False
-
-    def sign_in(self, request: Request) -> str:
-        """The value of the cookie of a session with the request's token and those of its session. Raises `Refused`.
-
-        The parameter ``path`` names the path of a plain token.
-        """
-        check_asked_by_page(request, self.public_url)
-        path = request.parameters.get("path", "")
-        found = (open_session(self.authorizer, token, path, now_s=self.now_s) for token in find_tokens(request))
-        token = next(filter(None, found), None)
-        if token is None:
-            self._refuse_token(request, path or SESSION, "operate")
-        kept = [one for one in session_tokens(request) if open_session(self.authorizer, one, "", now_s=self.now_s)]
-        tokens = [*kept, token]
-        if find_scope(self.authorizer, tokens, SESSION, (), now_s=self.now_s) is None:
-            raise Forbidden("the token opens nothing that the console shows: that takes one for /sub/ or /hookbot/v1/")
-        return join_session(tokens)
-
-    def still_opens(self, scope: Scope) -> bool:
-        """True if all tokens of a scope are still valid: for what goes on after its request was admitted."""
-        return all(self.authorizer.is_valid(held.grant, now_s=self.now_s) for held in scope.held)
-
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """Grant of the request's token. Counts a failure and raises `Unauthorized` if no token is valid.
 
@@ -329,16 +283,18 @@ class AccessControl:
         """
         grant = self._grant(request, path, action)
         if grant is None:
-            self._refuse_token(request, path, action)
-        self._check_page(request)
+            self.refuse_token(request, path, action)
+        self.check_page(request)
         request.authenticated = True
         return grant
 
-    def _refuse_token(self, request: Request, path: str, action: Action) -> NoReturn:
+    def refuse_token(self, request: Request, path: str, action: Action) -> NoReturn:
+        """Count a request without a valid token as a failure, and raise what `authorize` raises for it."""
         self.verifier.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
         raise Unauthorized.because(self._rejection(request, path, action))
 
-    def _check_page(self, request: Request) -> None:
+    def check_page(self, request: Request) -> None:
+        """Raise `Forbidden` for Basic credentials from a web page of another origin."""
         # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
         # only send a token that it was given.
         if request.is_foreign(self.origins) and request.header("authorization").lower().startswith("basic "):

@@ -24,6 +24,7 @@ from ...protocol.subscribe import SubscribeRequest
 from ...threads import ThreadLimiter
 from ..services import Services
 from ..streams import STREAM_HEADERS
+from .admission import is_valid
 from .filters import FILTERS, Filters
 from .operations import JSON_LINES, Api, Asked
 from .refusals import RefusalShown, is_of, sees, text_of, to_json
@@ -139,7 +140,7 @@ class LiveView:
                 nursery.start_soon(self._wait_for_refusal)
                 await self._news.wait()
                 nursery.cancel_scope.cancel()
-        return not self._ended and self._services.access.still_opens(self._filters.scope)
+        return not self._ended and is_valid(self._services.access, self._filters.scope)
 
     async def _wait_for_refusal(self) -> None:
         await self._services.access.refusals.wait_after(self._refused)

@@ -16,6 +16,7 @@ from ...protocol.paths import wanted_at
 from ...protocol.request import Request
 from ...protocol.topics import TopicFilter
 from ..asgi import plain_request
+from .admission import admit
 
 Method = Literal["GET", "POST", "DELETE"]
 JSON = "application/json"
@@ -118,7 +119,7 @@ class Api:
 
         async def respond(**of_path: str) -> Response:
             plain = plain_request(request)
-            scope = self._access.admit_to_api(plain, _named(plain))
+            scope = admit(self._access, plain, _named(plain))
             plain.check_names({"token", *in_query})
             answer = await handler(Asked(plain, scope, plain.parameters), **of_path)
             return answer if isinstance(answer, Response) else Response(encode_json(answer) + "\n", content_type=JSON)

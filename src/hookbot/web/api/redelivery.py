@@ -16,6 +16,7 @@ from ...protocol.publish import idempotency_key
 from ...protocol.topics import check_owner, check_topic
 from ..services import Services
 from ..streams import STREAM_HEADERS
+from .admission import is_valid
 from .filters import FILTERS, Filters
 from .messages import ID, find_message
 from .operations import JSON_LINES, Api, Asked, Parameter
@@ -137,7 +138,7 @@ class Redelivery:
             yield _encoded({"type": "done", "done": done, "next": following})
 
     async def _publish(self, drafts: Sequence[Draft]) -> int:
-        if not self._services.access.still_opens(self._filters.scope):
+        if not is_valid(self._services.access, self._filters.scope):
             raise Unauthorized.because("the token is no longer valid")
         begun_at = trio.current_time()
         outcomes = await self._broker.commit(drafts)

@@ -15,6 +15,8 @@ from ...access.session import COOKIES, SESSION_S, check_same_origin
 from ...errors import NotFound
 from ...protocol.request import Request
 from ...version import __version__
+from ..api.admission import has_session
+from ..api.admission import sign_in as open_session
 from ..api.public_url import is_https
 from ..asgi import note_authentication, plain_request
 from ..services import Services
@@ -60,7 +62,7 @@ def is_visit(plain: Request) -> bool:
 def _add_pages(console: Blueprint, services: Services) -> None:
     async def show(template: str, root: str) -> Response:
         plain = plain_request(request)
-        if not services.access.has_session(plain):
+        if not has_session(services.access, plain):
             return _redirect(f"{root}sign-in")
         plain.authenticated = True
         note_authentication(request)
@@ -110,7 +112,7 @@ def _add_sign_in(console: Blueprint, services: Services) -> None:
     async def sign_in() -> Response:
         plain = plain_request(request)
         plain.check_names({"path"})
-        value = services.access.sign_in(plain)
+        value = open_session(services.access, plain)
         plain.authenticated = True
         note_authentication(request)
         return with_cookie(Response(b"", 204), plain, value, SESSION_S)

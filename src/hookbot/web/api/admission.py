@@ -1,0 +1,63 @@
+"""Admission to the API and to the console: the scope of a request, by its tokens or by the session of a browser."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from ...access.control import AccessControl
+from ...access.scope import Scope, find_scope
+from ...access.session import check_asked_by_page, join_session, open_session, session_tokens
+from ...access.tokens import find_tokens
+from ...errors import Forbidden
+from ...protocol.paths import SESSION
+from ...protocol.request import Request
+from ...protocol.topics import decode_path
+
+
+def admit(access: AccessControl, request: Request, asked: Sequence[str] = ()) -> Scope:
+    """The scope of a request to the API, whose query names the patterns `asked`. Raises `Refused`.
+
+    With the session of the console, only pages of this hub may change something.
+    """
+    path = decode_path(request.raw_path)
+    tokens = find_tokens(request)
+    if not any(tokens) and (tokens := session_tokens(request)) and request.method not in ("GET", "HEAD"):
+        check_asked_by_page(request, access.public_url)
+    scope = find_scope(access.authorizer, tokens, path, asked, now_s=access.now_s)
+    if scope is None:
+        access.refuse_token(request, path, "operate")
+    access.check_page(request)
+    request.authenticated = True
+    return scope
+
+
+def is_valid(access: AccessControl, scope: Scope) -> bool:
+    """True if all tokens of a scope are still valid: for what goes on after its request was admitted."""
+    return all(access.authorizer.is_valid(held.grant, now_s=access.now_s) for held in scope.held)
+
+
+def has_session(access: AccessControl, request: Request) -> bool:
+    """True if a request has a session of the console that opens something. Counts nothing."""
+    with suppress(Forbidden):
+        return _opens_something(access, session_tokens(request))
+    return False
+
+
+def sign_in(access: AccessControl, request: Request) -> str:
+    """The value of the cookie of a session with the request's token and those of its session. Raises `Refused`.
+
+    The parameter ``path`` names the path of a plain token.
+    """
+    check_asked_by_page(request, access.public_url)
+    path = request.parameters.get("path", "")
+    found = (open_session(access.authorizer, token, path, now_s=access.now_s) for token in find_tokens(request))
+    token = next(filter(None, found), None)
+    if token is None:
+        access.refuse_token(request, path or SESSION, "operate")
+    kept = [one for one in session_tokens(request) if open_session(access.authorizer, one, "", now_s=access.now_s)]
+    if not _opens_something(access, [*kept, token]):
+        raise Forbidden("the token opens nothing that the console shows: that takes one for /sub/ or /hookbot/v1/")
+    return join_session([*kept, token])
+
+
+def _opens_something(access: AccessControl, tokens: Sequence[str]) -> bool:
+    return find_scope(access.authorizer, tokens, SESSION, (), now_s=access.now_s) is not None
