@@ -1,0 +1,118 @@
+"""Debian's Chromium, driven by Playwright. Whatever goes wrong in a page is a complaint."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    WebError,
+    expect,
+    sync_playwright,
+)
+
+from support import GUARD_S
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+# CI has it: there, a test that is skipped would be a hole that nobody sees.
+needs_chromium = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs chromium")
+
+# A busy machine is slow: no test fails for that.
+expect.set_options(timeout=GUARD_S * 1000)
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """A browser without windows, until the block ends."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Complaints:
+    """What went wrong in the pages of a browser context: errors, violations of the policy, requests to elsewhere."""
+
+    def __init__(self, context: BrowserContext, origin: str) -> None:
+        self._context = context
+        self._origin = origin
+        self._found: list[str] = []
+        context.on("console", self._said)
+        context.on("weberror", self._raised)
+        context.on("request", self._asked)
+        context.on("response", self._answered)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning", "assert"}:
+            self._found.append(f"{message.type}: {message.text}")
+
+    def _raised(self, error: WebError) -> None:
+        self._found.append(f"uncaught: {error.error}")
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((f"{self._origin}/", "data:", "blob:")):
+            self._found.append(f"asked elsewhere: {request.url}")
+
+    def _answered(self, response: Response) -> None:
+        if response.status >= 500:
+            self._found.append(f"{response.status} for {response.url}")
+
+    def expected(self, pattern: str) -> None:
+        """Take back the complaints that match, of which there must be one."""
+        self._hear()
+        left = [complaint for complaint in self._found if not re.search(pattern, complaint)]
+        assert left != self._found, f"nobody complained of {pattern!r}: {self._found}"
+        self._found = left
+
+    def check(self) -> None:
+        """Fail if there are any."""
+        self._hear()
+        assert not self._found, self._found
+
+    def _hear(self) -> None:
+        # What happened before is told before the answer.
+        for page in self._context.pages:
+            page.evaluate("null")
+
+
+def assert_accessible(page: Page) -> None:
+    """Fail with what axe-core finds, in light and in dark."""
+    found = [
+        f"{scheme}: {rule['id']}: {node['html']}: {node['failureSummary']}"
+        for scheme in ("light", "dark")
+        for rule in _violations(page, scheme)
+        for node in rule["nodes"]
+    ]
+    assert not found, "\n".join(found)
+
+
+def _violations(page: Page, scheme: Literal["light", "dark"]) -> list[dict[str, Any]]:
+    page.emulate_media(color_scheme=scheme)
+    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    return found
+
+
+def assert_no_sideways_scroll(page: Page) -> None:
+    """Fail if the page is wider than its window."""
+    widest = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert widest == 0, f"{page.url} is {widest} px too wide"
+
+
+def sign_in(page: Page, url: str, *tokens: str) -> None:
+    """Sign in at the console of a hub as people do, which leads to the live page."""
+    page.goto(f"{url}/hookbot/")
+    page.get_by_label("Token").fill("\n".join(tokens))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("navigation")).to_be_visible()
