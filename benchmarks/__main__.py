@@ -20,6 +20,7 @@ from benchmarks.samples import Samples
 
 MEASURES = (
     "mix",
+    "console",
     "deliveries",
     "many_topics",
     "publish",
