@@ -8,7 +8,7 @@ PYTEST = $(BIN)/pytest -n auto --dist worksteal
 # pytest keeps its rewritten assertions beside the tests: without them, it needs twice as long to begin.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run check test coverage test-all demo demo-cluster crash-test crash-test-cluster bench bench-full lint format release changelog hooks constraints clean
+.PHONY: run check test coverage test-all demo demo-cluster crash-test crash-test-cluster bench bench-full screenshots lint format release changelog hooks constraints clean
 
 run: $(VENV)/.installed
 	$(BIN)/hookbot serve --bind 127.0.0.1:8080 --router github
@@ -52,6 +52,10 @@ bench: $(VENV)/.installed-dev
 
 bench-full: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --full
+
+# Pictures of the console for docs/images, drawn by Debian's package chromium.
+screenshots: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(BIN)/python scripts/screenshots.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
