@@ -2,12 +2,13 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
@@ -32,6 +33,7 @@ provider = "stripe"
 secrets = ["{SECRET}"]
 """
 """Two sources and a router."""
+PIPELINED = 50
 
 
 class ConsoleHub:
@@ -51,12 +53,31 @@ class ConsoleHub:
     def get(self, path: str, token: str | None = None) -> httpx.Response:
         return self._http.get(path, headers={"Authorization": f"Bearer {token}"} if token else {})
 
+    def post(
+        self, path: str, body: bytes = b"", headers: Iterable[tuple[str, str]] = (), token: str | None = None
+    ) -> httpx.Response:
+        authorization = [("Authorization", f"Bearer {token}")] if token else []
+        return self._http.post(path, content=body, headers=[*authorization, *headers])
+
+    def post_unsafe(self, topic: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> str:
+        """Publish as somebody who proves nothing, and return the id."""
+        return self.post(f"/unsafe/pub/{topic}", body, headers).raise_for_status().headers["hookbot-message-id"]
+
     def publish(self, topic: str, body: bytes = b"{}", headers: Iterable[tuple[str, str]] = (), query: str = "") -> str:
         """Publish a message with a token, and return its id."""
         path = f"/pub/{topic}"
-        authorization = ("Authorization", f"Bearer {self.token(path)}")
-        answer = self._http.post(f"{path}{query}", content=body, headers=[authorization, *headers])
+        answer = self.post(f"{path}{query}", body, headers, self.token(path))
         return answer.raise_for_status().headers["hookbot-message-id"]
+
+    def publish_many(self, topic: str, count: int) -> None:
+        """Publish as many small messages as fast as one connection takes them."""
+        request = f"POST /pub/{topic} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {self.token(f'/pub/{topic}')}\r\n"
+        request += "Content-Length: 2\r\n\r\n{}"
+        with socket.create_connection(("127.0.0.1", self.port)) as connection, connection.makefile("rb") as answers:
+            for done in range(0, count, PIPELINED):
+                several = min(PIPELINED, count - done)
+                connection.sendall(request.encode() * several)
+                assert [_status(answers) for _ in range(several)] == [b"200"] * several
 
     def deliver(
         self,
@@ -68,7 +89,7 @@ class ConsoleHub:
     ) -> httpx.Response:
         """Post a signed delivery to an unsafe topic, as its sender does."""
         signed = signed_delivery(provider, secret, body, headers or {})
-        return self._http.post(f"/unsafe/pub/{topic}", content=signed.body, headers=list(signed.headers))
+        return self.post(f"/unsafe/pub/{topic}", signed.body, signed.headers)
 
     @contextmanager
     def listening(self, path: str) -> Iterator[ClientConnection]:
@@ -81,6 +102,17 @@ class ConsoleHub:
         with connect(url, subprotocols=["hookbot.v1"], additional_headers=headers, proxy=None) as socket:  # type: ignore[list-item]
             received(socket)
             yield socket
+
+
+def _status(answers: BinaryIO) -> bytes:
+    """The status of the next answer of a connection."""
+    status = answers.readline().split()[1]
+    length = 0
+    while (line := answers.readline()) != b"\r\n":
+        name, _, value = line.partition(b":")
+        length = int(value) if name.lower() == b"content-length" else length
+    answers.read(length)
+    return status
 
 
 def received(socket: ClientConnection) -> dict[str, Any]:
