@@ -110,9 +110,11 @@ def assert_no_sideways_scroll(page: Page) -> None:
     assert widest == 0, f"{page.url} is {widest} px too wide"
 
 
-def sign_in(page: Page, url: str, *tokens: str) -> None:
-    """Sign in at the console of a hub as people do, which leads to the live page."""
+def sign_in(page: Page, url: str, token: str, path: str = "") -> None:
+    """Sign in at the console of a hub as people do, which leads to the live page; a plain token needs its path."""
     page.goto(f"{url}/hookbot/")
-    page.get_by_label("Token").fill("\n".join(tokens))
+    page.get_by_label("Token").fill(token)
+    if path:
+        page.get_by_label("Path").fill(path)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("navigation")).to_be_visible()
