@@ -59,15 +59,19 @@ class ConsoleHub:
         authorization = [("Authorization", f"Bearer {token}")] if token else []
         return self._http.post(path, content=body, headers=[*authorization, *headers])
 
+    @staticmethod
+    def id_of(answer: httpx.Response) -> str:
+        """The id of the message that was stored."""
+        return answer.raise_for_status().headers["hookbot-message-id"]
+
     def post_unsafe(self, topic: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> str:
         """Publish as somebody who proves nothing, and return the id."""
-        return self.post(f"/unsafe/pub/{topic}", body, headers).raise_for_status().headers["hookbot-message-id"]
+        return self.id_of(self.post(f"/unsafe/pub/{topic}", body, headers))
 
     def publish(self, topic: str, body: bytes = b"{}", headers: Iterable[tuple[str, str]] = (), query: str = "") -> str:
         """Publish a message with a token, and return its id."""
         path = f"/pub/{topic}"
-        answer = self.post(f"{path}{query}", body, headers, self.token(path))
-        return answer.raise_for_status().headers["hookbot-message-id"]
+        return self.id_of(self.post(f"{path}{query}", body, headers, self.token(path)))
 
     def publish_many(self, topic: str, count: int) -> None:
         """Publish as many small messages as fast as one connection takes them."""
