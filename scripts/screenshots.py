@@ -62,14 +62,14 @@ def busy(hub: ConsoleHub) -> Iterator[None]:
                 "X-GitHub-Event": event,
                 "X-GitHub-Delivery": f"0b989ba4-242f-11e5-81e1-{hash_of(event, number)}",
             }
-            hub.deliver("github", "github", file.read_bytes(), headers)
+            hub.deliver("github", "github.com/org/acme", file.read_bytes(), headers)
         for order in range(1000, 1040):
             body = {"order": order, "total": "19.90", "currency": "EUR"}
             hub.publish("orders/eu", json.dumps(body).encode(), [JSON])
         hub.deliver("stripe", "stripe/live")
         hub.deliver("stripe", "stripe/live", secret="the secret of somebody else, as long as ours")
         hub.publish("sensors/roof", b"temperature=3.5&wind=12", [FORM])
-        hub.deliver("github", "github", headers={"X-GitHub-Delivery": "9f3e7c52-242f-11e5-9b1d-000000000001"})
+        hub.deliver("github", "github.com/org/acme", headers={"X-GitHub-Delivery": "9f3e7c52-242f-11e5-9b1d-000000000001"})
         yield
 
 

@@ -36,7 +36,7 @@ def fill_filter(page: Page, name: str, value: str) -> None:
 @pytest.fixture
 def mixed(hub: ConsoleHub) -> None:
     """Messages of each verdict, of two providers, and what a router makes of one."""
-    hub.deliver("github", "github")
+    hub.deliver("github", "github.com/org/acme")
     hub.deliver("stripe", "stripe/live")
     hub.publish("orders/eu", b'{"order": 7, "state": "Paid"}', [JSON])
     hub.publish("orders/us", b'{"order": 8, "state": "open"}', [JSON, ("X-Trace", "zebra")])
@@ -68,7 +68,7 @@ def test_what_came_before_is_there(console: Page) -> None:
     [
         ("topic", "orders/", ["orders/us", "orders/eu"]),
         ("topic", "orders/eu", ["orders/eu"]),
-        ("topic", "/unsafe/", ["/unsafe/wild/x", "/unsafe/stripe/live", "/unsafe/github"]),
+        ("topic", "/unsafe/", ["/unsafe/wild/x", "/unsafe/stripe/live", "/unsafe/github.com/org/acme"]),
         ("text", "zebra", ["orders/us"]),
         ("text", "paid", ["orders/eu", "/unsafe/stripe/live"]),
         ("verdict", "unverified", ["/unsafe/wild/x"]),

@@ -142,7 +142,7 @@ def test_the_verdict_says_by_which_secret_and_when(console: Page, hub: ConsoleHu
 
 
 def test_where_routers_sent_it_and_where_it_came_from(console: Page, hub: ConsoleHub) -> None:
-    message = visit(console, hub, hub.id_of(hub.deliver("github", "github")))
+    message = visit(console, hub, hub.id_of(hub.deliver("github", "github.com/org/acme")))
 
     related = message.locator("section.related")
     expect(related).to_contain_text("Routed to")
@@ -150,11 +150,11 @@ def test_where_routers_sent_it_and_where_it_came_from(console: Page, hub: Consol
 
     routed = console.locator("article.message:not([aria-busy])")
     expect(routed.locator("section.related")).to_contain_text("Made from")
-    expect(routed.locator("section.related")).to_contain_text("/unsafe/github")
+    expect(routed.locator("section.related")).to_contain_text("/unsafe/github.com/org/acme")
 
 
 def test_a_repeat_is_linked_with_the_first_one(console: Page, hub: ConsoleHub) -> None:
-    first, second = (hub.id_of(hub.deliver("github", "github")) for _ in range(2))
+    first, second = (hub.id_of(hub.deliver("github", "github.com/org/acme")) for _ in range(2))
 
     related = visit(console, hub, second).locator("section.related")
     expect(related).to_contain_text("Repeats")
@@ -228,14 +228,14 @@ def test_nothing_is_delivered_again_without_a_yes(console: Page, hub: ConsoleHub
 
 
 def test_a_failed_message_goes_back_to_where_it_came_from(console: Page, hub: ConsoleHub) -> None:
-    hub.deliver("github", "github", b"no JSON")
+    hub.deliver("github", "github.com/org/acme", b"no JSON")
     row = console.get_by_role("row", name="hookbot/failed/github")
     expect(row).to_contain_text("failed")
     row.get_by_role("link").click()
     pane = console.locator("article.message:not([aria-busy])")
 
-    expect(pane).to_contain_text("The router github failed at it on /unsafe/github")
-    with hub.listening("/unsafe/sub/github") as listener:
+    expect(pane).to_contain_text("The router github failed at it on /unsafe/github.com/org/acme")
+    with hub.listening("/unsafe/sub/github.com/org/acme") as listener:
         pane.get_by_role("button", name="Send back").click()
         console.get_by_role("dialog").get_by_role("button", name="Send back").click()
 

@@ -28,7 +28,7 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs chromium")
 
 # A busy machine is slow: no test fails for that.
-expect.set_options(timeout=GUARD_S * 1000)
+expect.set_options(timeout=20_000)
 
 
 @contextmanager

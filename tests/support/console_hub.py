@@ -23,7 +23,7 @@ CONFIG = f"""
 router = ["github"]
 
 [[sources]]
-topic = "/unsafe/github"
+topic = "/unsafe/github.com/"
 provider = "github"
 secrets = ["{SECRET}"]
 
