@@ -34,7 +34,7 @@ def watched_page(port: int) -> Iterator[Callable[[], Values]]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}/hookbot/")
-        page.get_by_label("Token").fill(token("/"))
+        page.get_by_label("Token or URL").fill(token("/"))
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("table").wait_for()
         page.evaluate(_WATCH)

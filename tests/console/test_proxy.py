@@ -55,7 +55,7 @@ def test_every_page_works_beneath_a_path_of_a_proxy(context: BrowserContext, hub
         expect(page.get_by_role("heading", name=name).first).to_be_attached()
         assert page.url.startswith(f"{proxied}/hookbot/")
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_label("Token")).to_be_visible()
+    expect(page.get_by_label("Token or URL")).to_be_visible()
     assert page.url.startswith(f"{proxied}/hookbot/")
     complaints.check()
 

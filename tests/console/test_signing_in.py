@@ -18,7 +18,7 @@ def test_whoever_has_not_signed_in_is_asked_to(page: Page, hub: ConsoleHub, name
     page.goto(f"{hub.url}/hookbot/{name}")
 
     expect(page).to_have_url(re.compile("/hookbot/sign-in"))
-    expect(page.get_by_label("Token")).to_be_focused()
+    expect(page.get_by_label("Token or URL")).to_be_focused()
 
 
 def test_a_browser_that_asks_for_nothing_is_led_to_the_console(page: Page, hub: ConsoleHub) -> None:
@@ -43,7 +43,7 @@ def test_a_wrong_token_says_why_and_signs_nobody_in(
     page: Page, context: BrowserContext, hub: ConsoleHub, complaints: Complaints
 ) -> None:
     page.goto(f"{hub.url}/hookbot/")
-    page.get_by_label("Token").fill("0123456789abcdef0123456789abcdef01234567")
+    page.get_by_label("Token or URL").fill("0123456789abcdef0123456789abcdef01234567")
     page.get_by_role("button", name="Sign in").click()
 
     expect(page.get_by_role("alert")).to_be_visible()
@@ -54,7 +54,7 @@ def test_a_wrong_token_says_why_and_signs_nobody_in(
 def test_after_signing_out_nothing_is_shown(console: Page, context: BrowserContext, hub: ConsoleHub) -> None:
     console.get_by_role("button", name="Sign out").click()
 
-    expect(console.get_by_label("Token")).to_be_visible()
+    expect(console.get_by_label("Token or URL")).to_be_visible()
     assert context.cookies() == []
     console.goto(f"{hub.url}/hookbot/listeners")
     expect(console).to_have_url(re.compile("/hookbot/sign-in"))

@@ -21,8 +21,6 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from support import GUARD_S
-
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 # CI has it: there, a test that is skipped would be a hole that nobody sees.
 needs_chromium = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs chromium")
@@ -113,8 +111,8 @@ def assert_no_sideways_scroll(page: Page) -> None:
 def sign_in(page: Page, url: str, token: str, path: str = "") -> None:
     """Sign in at the console of a hub as people do, which leads to the live page; a plain token needs its path."""
     page.goto(f"{url}/hookbot/")
-    page.get_by_label("Token").fill(token)
+    page.get_by_label("Token or URL").fill(token)
     if path:
-        page.get_by_label("Path").fill(path)
+        page.get_by_label("Path that").fill(path)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("navigation")).to_be_visible()
