@@ -1,0 +1,94 @@
+"""Routers and sources: how they are, what failed or was refused and why, and trying again."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from support import SECRET
+from support.browser import needs_chromium
+from support.console_hub import ConsoleHub
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+
+
+def visit(page: Page, hub: ConsoleHub, name: str, card: str) -> Locator:
+    """A card on a page."""
+    page.goto(f"{hub.url}/hookbot/{name}")
+    return page.get_by_role("article").filter(has=page.get_by_role("heading", name=card))
+
+
+def figure(card: Locator, name: str) -> Locator:
+    return card.locator(f"dt:text-is('{name}') + dd")
+
+
+def test_a_router_shows_what_it_does(console: Page, hub: ConsoleHub) -> None:
+    card = visit(console, hub, "routers", "github")
+    expect(card).to_contain_text("running")
+    expect(card).to_contain_text("/unsafe/github.com/")
+
+    hub.deliver("github", "github.com/org/acme")
+
+    expect(figure(card, "routed")).to_have_text("1")
+    expect(figure(card, "failed")).to_have_text("0")
+
+
+def test_what_failed_in_a_router_is_shown_and_tried_again(console: Page, hub: ConsoleHub) -> None:
+    card = visit(console, hub, "routers", "github")
+    hub.deliver("github", "github.com/org/acme", b"no JSON")
+    expect(figure(card, "failed")).to_have_text("1")
+
+    card.get_by_text("Retry what failed").click()
+    card.get_by_role("button", name="again").last.click()
+
+    expect(card.get_by_role("link", name="see it")).to_be_visible()
+    expect(figure(card, "failed")).to_have_text("2")
+    card.get_by_role("link", name="see it").click()
+    expect(console.get_by_role("heading", name="/unsafe/github.com/org/acme")).to_be_visible()
+
+
+def test_a_source_shows_what_it_accepted_and_why_it_refused(console: Page, hub: ConsoleHub) -> None:
+    card = visit(console, hub, "sources", "stripe")
+    expect(card).to_contain_text("/unsafe/stripe/")
+    expect(card).to_contain_text("silent")
+
+    hub.deliver("stripe", "stripe/live")
+    expect(figure(card, "accepted")).to_have_text("1")
+    expect(card).to_contain_text("accepts")
+
+    hub.deliver("stripe", "stripe/live", secret="another secret of the same length as ours")
+    expect(figure(card, "refused")).to_have_text("1")
+    expect(card).to_contain_text("signature")
+    assert SECRET not in console.content()
+
+
+def test_a_source_has_the_url_to_paste_at_the_sender(console: Page, hub: ConsoleHub) -> None:
+    card = visit(console, hub, "sources", "stripe")
+
+    card.get_by_role("button", name="Copy the URL").click()
+
+    expect(console.get_by_text("Copied")).to_be_visible()
+    assert console.evaluate("navigator.clipboard.readText()").startswith(f"{hub.url}/unsafe/pub/stripe/")
+
+
+def test_a_test_is_signed_and_accepted(console: Page, hub: ConsoleHub) -> None:
+    card = visit(console, hub, "sources", "stripe")
+
+    card.get_by_role("button", name="Send a test").click()
+
+    expect(figure(card, "accepted")).to_have_text("1")
+    card.get_by_role("link", name="see the message").click()
+    expect(console.get_by_label("Verdict")).to_contain_text("stripe")
+
+
+def test_rates_are_drawn_from_what_the_page_has_seen(console: Page, hub: ConsoleHub) -> None:
+    console.goto(f"{hub.url}/hookbot/rates")
+    published = console.get_by_role("article").filter(has=console.get_by_role("heading", name="Published"))
+    expect(published.locator("path.stroke")).to_have_attribute("d", re.compile("M.*H"))
+
+    hub.publish_many("flood", 500)
+
+    expect(published).not_to_contain_text("at most 0")
+    subscribers = console.get_by_role("article").filter(has=console.get_by_role("heading", name="Subscribers"))
+    with hub.listening("/sub/x"):
+        expect(subscribers.locator(".figure")).to_have_text("1")
