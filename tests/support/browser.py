@@ -115,4 +115,5 @@ def sign_in(page: Page, url: str, token: str, path: str = "") -> None:
     if path:
         page.get_by_label("Path that").fill(path)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("navigation")).to_be_visible()
+    # Only then do fields and keys do something.
+    expect(page.locator("#connection")).to_have_text("connected")
