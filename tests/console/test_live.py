@@ -24,7 +24,7 @@ def pill(page: Page) -> Locator:
 
 
 def fill_filter(page: Page, name: str, value: str) -> None:
-    if name in {"verdict", "provider", "event", "where"} and not page.locator("#more").get_attribute("open"):
+    if name in {"verdict", "provider", "event", "where"} and page.locator("#more").get_attribute("open") is None:
         page.locator("#more summary").click()
     field = page.locator(f"#filters [name={name}]")
     if name == "verdict":
@@ -181,13 +181,13 @@ def test_only_refused_requests_or_none_of_them(console: Page, hub: ConsoleHub) -
     hub.deliver("stripe", "stripe/refused", secret="another secret of the same length as ours")
     expect(topics(console).first).to_have_text("/unsafe/stripe/refused")
 
-    console.get_by_role("button", name="Refused").click()
+    console.get_by_role("button", name="Refused", exact=True).click()
     expect(topics(console)).to_have_text(["/unsafe/stripe/refused"])
     hub.publish("orders/fr")
     hub.deliver("stripe", "stripe/again", secret="another secret of the same length as ours")
     expect(topics(console)).to_have_text(["/unsafe/stripe/again", "/unsafe/stripe/refused"])
 
-    console.get_by_role("button", name="Accepted").click()
+    console.get_by_role("button", name="Accepted", exact=True).click()
     expect(topics(console).first).to_have_text("orders/fr")
     expect(console.get_by_text("/unsafe/stripe/refused")).to_have_count(0)
 
