@@ -208,3 +208,19 @@ def test_an_empty_hub_leads_to_the_first_message(console: Page) -> None:
     console.get_by_role("main").get_by_role("link", name="Send a first message").click()
 
     expect(console).to_have_url(re.compile("/hookbot/start$"))
+
+
+def test_after_a_restart_of_the_hub_what_was_missed_is_there(
+    console: Page, hub: ConsoleHub, complaints: Complaints
+) -> None:
+    hub.publish("orders/1")
+    expect(topics(console)).to_have_text(["orders/1"])
+
+    hub.stop()
+    expect(console.locator("#connection")).to_have_text("lost")
+    hub.start()
+    hub.publish("orders/2")
+
+    expect(console.locator("#connection")).to_have_text("connected")
+    expect(topics(console)).to_have_text(["orders/2", "orders/1"])
+    complaints.expected("Failed to load resource|ERR_")

@@ -37,15 +37,30 @@ PIPELINED = 50
 
 
 class ConsoleHub:
-    """A hub that runs, and those who publish to it and listen."""
+    """A hub in a process of its own, and those who publish to it and listen."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, directory: Path, *options: str, config: str = CONFIG) -> None:
+        self._directory = directory
+        [self.port] = free_ports(1)
+        self.url = f"http://127.0.0.1:{self.port}"
+        (directory / "hookbot.toml").write_text(config)
+        words = ["serve", "--config", f"{directory}/hookbot.toml", "--data-dir", f"{directory}/data", "--grace", "1s"]
+        self._command = [sys.executable, "-m", "hookbot", *words, "--bind", f"127.0.0.1:{self.port}", *options]
+
+    def start(self) -> None:
+        """Return when it listens, always at the same port."""
         self._http = httpx.Client(base_url=self.url, timeout=GUARD_S)
+        environment = {**os.environ, "HOOKBOT_KEY": KEY}
+        with open(self._directory / "hub.log", "ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, env=environment)
+        assert self._process.stdout
+        assert self._process.stdout.readline(), (self._directory / "hub.log").read_text()
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """Return when it has ended."""
         self._http.close()
+        with self._process:
+            self._process.terminate()
 
     def token(self, path: str) -> str:
         return make_token(KEY, path)
@@ -128,23 +143,9 @@ def received(socket: ClientConnection) -> dict[str, Any]:
 @contextmanager
 def running_console_hub(directory: Path, *options: str, config: str = CONFIG) -> Iterator[ConsoleHub]:
     """``hookbot serve`` with a data directory and a configuration of its own, until the block ends."""
-    [port] = free_ports(1)
-    (directory / "hookbot.toml").write_text(config)
-    words = ["serve", "--config", f"{directory}/hookbot.toml", "--data-dir", f"{directory}/data", "--grace", "1s"]
-    command = [sys.executable, "-m", "hookbot", *words, "--bind", f"127.0.0.1:{port}", *options]
-    with (
-        open(directory / "hub.log", "wb") as log,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, "HOOKBOT_KEY": KEY}
-        ) as process,
-    ):
-        try:
-            assert process.stdout
-            assert process.stdout.readline(), (directory / "hub.log").read_text()
-            hub = ConsoleHub(port)
-            try:
-                yield hub
-            finally:
-                hub.close()
-        finally:
-            process.terminate()
+    hub = ConsoleHub(directory, *options, config=config)
+    hub.start()
+    try:
+        yield hub
+    finally:
+        hub.stop()
