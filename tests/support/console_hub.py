@@ -72,7 +72,8 @@ class ConsoleHub:
         self, path: str, body: bytes = b"", headers: Iterable[tuple[str, str]] = (), token: str | None = None
     ) -> httpx.Response:
         authorization = [("Authorization", f"Bearer {token}")] if token else []
-        return self._http.post(path, content=body, headers=[*authorization, *headers])
+        latin = [(name.encode(), value.encode("latin-1")) for name, value in (*authorization, *headers)]
+        return self._http.post(path, content=body, headers=latin)
 
     @staticmethod
     def id_of(answer: httpx.Response) -> str:
