@@ -34,7 +34,8 @@ export function textOf(contentType, bytes, { cut = false } = {}) {
 }
 
 /** The body of a message: a choice of views, the first of which is shown, and a link to all of its bytes. */
-export function bodyOf({ id, content_type: contentType = "", size: whole }, bytes) {
+export function bodyOf({ id, content_type: type, size: whole }, bytes) {
+  const contentType = type ?? "";
   const views = viewsOf({ id, contentType, bytes, whole, cut: bytes.length < whole });
   const place = h("div", { class: "body-view" });
   const buttons = Object.keys(views).map((name) => h("button", { type: "button", onclick: () => show(name) }, name));
