@@ -26,7 +26,7 @@ function makeCard({ topic, provider, url, needs_token: needsToken, untestable })
   const head = h("div", { class: "card-head" }, h("h2", null, foreign(provider)), state);
   const paste = [copied(url, "Copy the URL"), needsToken && h("p", { class: "hint" }, "It takes a token as well: ",
     h("a", { href: `${root}start` }, "make its URL"), ".")];
-  const test = untestable ? h("p", { class: "hint" }, `There is no test: ${untestable}.`) : testOf(topic);
+  const test = untestable ? h("p", { class: "hint" }, `There is no test: ${untestable}.`) : sampleOf(topic);
   const element = h("article", { class: "card stack" }, head, topicOf(topic), paste, figures, times, why, test);
   const update = (source) => {
     refill(state, stateOf(source));
@@ -51,7 +51,7 @@ function whyOf(source) {
 }
 
 /** Button that sends a signed sample, and what came of it. */
-function testOf(topic) {
+function sampleOf(topic) {
   const outcome = h("p", { role: "status" });
   const label = `Send a test to ${topic}`;
   const button = h("button", { type: "button", "aria-label": label, onclick: send }, "Send a test");
