@@ -7,7 +7,7 @@ import pytest
 import trio
 
 import hookbot
-from hookbot.threads import ThreadLimiter, hub_threads
+from hookbot.threads import SLICE_S, ThreadLimiter, ThreadSlices, hub_threads
 
 
 def test_each_run_of_trio_has_one_limiter_of_the_kind() -> None:
@@ -37,3 +37,17 @@ def test_no_part_of_the_hub_uses_the_threads_of_trio(package: str) -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "trio.to_thread.run_sync":
                 assert "limiter" in {keyword.arg for keyword in node.keywords}, f"{path.name}:{node.lineno}"
+
+
+def test_a_thread_rests_after_each_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+    rests: list[float] = []
+    monkeypatch.setattr("hookbot.threads.perf_counter", lambda: now_s[0])
+    monkeypatch.setattr("hookbot.threads.sleep", rests.append)
+    slices = ThreadSlices()
+
+    for passed_s in (SLICE_S / 2, SLICE_S, SLICE_S / 2, SLICE_S):
+        now_s[0] += passed_s
+        slices.rest_if_over()
+
+    assert rests == [SLICE_S, SLICE_S]

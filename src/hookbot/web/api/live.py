@@ -7,7 +7,7 @@ the newest first. So it is no subscription: it leaves out what came in between, 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from itertools import takewhile
-from time import monotonic, sleep
+from time import monotonic
 from typing import Literal, NotRequired, TypedDict, cast
 
 import trio
@@ -21,7 +21,7 @@ from ...protocol.expressions import TooManySteps
 from ...protocol.message import format_id
 from ...protocol.paths import LIVE
 from ...protocol.subscribe import SubscribeRequest
-from ...threads import ThreadLimiter
+from ...threads import ThreadLimiter, ThreadSlices
 from ..services import Services
 from ..streams import STREAM_HEADERS
 from .admission import is_valid
@@ -188,12 +188,12 @@ class LiveView:
     def _look(self, entries: Sequence[Entry]) -> tuple[Sequence[Summary], int]:
         """Summaries of the newest that match, newest first, and how many of those that were counted it looked at."""
         found: list[Summary] = []
+        slices = ThreadSlices()
         ends_at, counted = monotonic() + LOOK_S, 0
         for entry in reversed(entries):
             if len(found) == MAX_DRAWN or (counted and monotonic() > ends_at):
                 break
-            # As in a search.
-            sleep(0)
+            slices.rest_if_over()
             counted += self._filters.scope.sees(entry.message.topic)
             with suppress(TooManySteps):
                 if self._filters.matches(entry.message):

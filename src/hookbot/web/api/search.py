@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import monotonic, sleep
+from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
 import trio
@@ -11,7 +11,7 @@ from ...broker.broker import Broker
 from ...errors import NotFound, Refused
 from ...protocol.expressions import TooManySteps
 from ...protocol.message import Message, format_id, parse_id
-from ...threads import hub_threads
+from ...threads import ThreadSlices, hub_threads
 from ..page_turns import PageTurns
 from .filters import Filters
 
@@ -120,14 +120,14 @@ class Search(Generic[T]):
     def _look(self, messages: Sequence[Message], limit: int, next_at: int) -> _Looked[T]:
         """Look through a page, in a thread; stop early after `PAGE_S`."""
         found: list[T] = []
+        slices = ThreadSlices()
         ends_at, n, seen, skipped = monotonic() + PAGE_S, 0, 0, 0
         for n, message in enumerate(messages):
             if len(found) == limit or (n and monotonic() > ends_at):
                 return _Looked(found, n, seen, skipped, messages[n - 1].position, False)
             if self._last is not None and message.position > self._last:
                 return _Looked(found, n, seen, skipped, self._last, True)
-            # Others run between two messages, and need not wait until the interpreter's lock is taken away.
-            sleep(0)
+            slices.rest_if_over()
             seen += self._filters.scope.sees_message(message)
             try:
                 if self._filters.matches(message):
