@@ -1,6 +1,7 @@
 """Messages, as the log has stored them: listed, and one of them with all that belongs to it."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
 import trio
@@ -70,12 +71,10 @@ def add_messages(api: Api, services: Services) -> None:
 
     async def show(asked: Asked, id: str) -> Mapping[str, Any] | Response:
         """The envelope, as subscribers receive it; without its body, with what the summary says in addition."""
-        if asked.one_of("body", ("all", "none"), "all") == "none":
-            message = await find_message(broker, asked, id)
-            return {**summarize(message), **envelope_around(message, {})}
-        # Read when others have been encoded, so that those who wait hold no messages.
-        async with broker.frames.encoding:
-            message = await find_message(broker, asked, id)
+        whole = asked.one_of("body", ("all", "none"), "all") == "all"
+        async with open_message(broker, asked, id) as message:
+            if not whole:
+                return {**summarize(message), **envelope_around(message, {})}
             envelope = await trio.to_thread.run_sync(encode_envelope, message, limiter=hub_threads())
             del message
         return Response(_slowly(services, envelope, b"\n"), content_type=JSON)
@@ -83,7 +82,9 @@ def add_messages(api: Api, services: Services) -> None:
     async def body(asked: Asked, id: str) -> Response:
         """Always for download. The content type is that of an image if the body is one, whatever its sender says."""
         first = asked.number("first", 1 << 40, most=1 << 40)
-        data = (await find_message(broker, asked, id)).body[:first]
+        async with open_message(broker, asked, id) as message:
+            data = message.body[:first]
+            del message
         content_type, suffix = image_type(data)
         named = {"Content-Disposition": f'attachment; filename="{id}.{suffix}"', "Content-Length": str(len(data))}
         return Response(_slowly(services, data), content_type=content_type, headers={**_HARMLESS, **named})
@@ -94,16 +95,21 @@ def add_messages(api: Api, services: Services) -> None:
     api.add("GET", f"{MESSAGES}/<id>/body", body, "Download a body", parameters=download, content_type=BYTES)
 
 
-async def find_message(broker: Broker, asked: Asked, id: str) -> Message:
-    """The message with an id. Raises `NotFound` if there is none that the request may see, and `Damaged`."""
+@asynccontextmanager
+async def open_message(broker: Broker, asked: Asked, id: str) -> AsyncIterator[Message]:
+    """The message with an id. Raises `NotFound` if there is none that the request may see, and `Damaged`.
+
+    It is read when others have been, and encoded in the block: those who wait hold no messages, which may have 25 MB.
+    """
     position = position_of(broker, id)
-    page = await broker.log.read(asked.scope.reads, after=position - 1, limit=1, max_bytes=1)
-    if page.hole:
-        raise Damaged(f"the message {id} cannot be read: the log has a hole there ({page.hole})")
-    if not page.messages or page.messages[0].id != id:
-        raise NotFound(f"the log has no message {id}")
-    asked.scope.check_sees(page.messages[0])
-    return page.messages[0]
+    async with broker.frames.encoding:
+        page = await broker.log.read(asked.scope.reads, after=position - 1, limit=1, max_bytes=1)
+        if page.hole:
+            raise Damaged(f"the message {id} cannot be read: the log has a hole there ({page.hole})")
+        if not page.messages or page.messages[0].id != id:
+            raise NotFound(f"the log has no message {id}")
+        asked.scope.check_sees(page.messages[0])
+        yield page.messages[0]
 
 
 def _slowly(services: Services, data: bytes, end: bytes = b"") -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from ..services import Services
 from ..streams import STREAM_HEADERS
 from .admission import is_valid
 from .filters import FILTERS, Filters
-from .messages import ID, find_message
+from .messages import ID, open_message
 from .operations import JSON_LINES, Api, Asked, Parameter
 from .search import Bounds, Search, id_at, position_of
 
@@ -76,8 +76,9 @@ def add_redelivery(api: Api, services: Services) -> None:
         One that a router has failed at goes back to the topic where it was. With an `Idempotency-Key`, a repeated
         request publishes nothing twice.
         """
-        message = await find_message(broker, asked, id)
-        draft = redelivery_of(message, idempotency_key(asked.plain))
+        async with open_message(broker, asked, id) as message:
+            draft = redelivery_of(message, idempotency_key(asked.plain))
+            del message
         asked.scope.check_publishes(draft.topic)
         return {"id": (await broker.publish(draft)).id}
 

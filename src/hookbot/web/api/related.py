@@ -7,7 +7,7 @@ from ...errors import HookbotError
 from ...protocol.paths import MESSAGES
 from ..services import Services
 from .filters import Filters
-from .messages import ID, find_message
+from .messages import ID, open_message
 from .operations import Api, Asked
 from .search import Search, id_at
 from .summaries import Summary, summarize
@@ -32,13 +32,10 @@ def add_related(api: Api, services: Services) -> None:
 
     async def show(asked: Asked, id: str) -> Mapping[str, Any]:
         """Messages after it are searched as far as one request may; what the token does not show is left out."""
-        message = await find_message(broker, asked, id)
-        position, origin, duplicate_of = (
-            message.position,
-            message.replay_of or message.routed_from,
-            message.duplicate_of,
-        )
-        del message
+        async with open_message(broker, asked, id) as message:
+            position, origin = message.position, message.replay_of or message.routed_from
+            duplicate_of = message.duplicate_of
+            del message
         filters = Filters(asked.scope, asked.scope.reads, related_to=id)
         search = Search(broker, services.streams.reading, filters, summarize, after=position, last=broker.head)
         found = await search.run(MAX_RELATED)
@@ -54,9 +51,12 @@ def add_related(api: Api, services: Services) -> None:
     async def summary_at(asked: Asked, id: str | None) -> Summary | None:
         """Summary of a message, None if there is none that the request may see."""
         try:
-            return summarize(await find_message(broker, asked, id)) if id else None
+            if id:
+                async with open_message(broker, asked, id) as message:
+                    return summarize(message)
         except HookbotError:
-            return None
+            pass
+        return None
 
     api.add(
         "GET",
