@@ -25,31 +25,23 @@ SHOWN_BYTES = 64
 # A text of this length or more is not parsed as JSON, since only its beginning is shown.
 READ_BYTES = 1 << 20
 _INDENT = "    "
-_EVENT_HEADERS = ("X-GitHub-Event", "X-Gitlab-Event", "X-Gitea-Event", "X-Event-Key", "X-Shopify-Topic", "ce-type")
-_EVENT_FIELDS = ("type", "event", "event_type", "eventType")
 _KEY = re.compile(r'^( *)("(?:[^"\\]|\\.)*")(: )', re.MULTILINE)
 
 
 def show(message: Message, headers: Sequence[str] = ()) -> str:
     """Message as lines of text with ANSI colours: a heading, the headers named in `headers` (in any case), the body."""
+    # Not by every command that prints a table: it takes msgspec with it.
+    from ..protocol.event_type import event_type
+
     wanted = {name.lower() for name in headers}
     text = message.text()
     content = _json_in(text)
-    lines = [_heading(message, event_of(message, content))]
+    lines = [_heading(message, event_type(message) or "")]
     lines += [
         f"{_INDENT}{one_line(name)}: {one_line(value)}" for name, value in message.headers if name.lower() in wanted
     ]
     lines += [f"{_INDENT}{line}" for line in _body(message, text, content).split("\n") if message.body]
     return "\n".join(lines) + "\n"
-
-
-def event_of(message: Message, content: Any) -> str:
-    """Event name that the sender gave in a header or in the JSON of the body, `content`; "" if there is none."""
-    for name in _EVENT_HEADERS:
-        if value := message.header(name):
-            return value
-    values = [content.get(name) for name in _EVENT_FIELDS] if isinstance(content, dict) else []
-    return next((value for value in values if isinstance(value, str)), "")
 
 
 def size_of(size: int) -> str:
