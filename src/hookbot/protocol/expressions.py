@@ -78,7 +78,9 @@ class _BoundedInterpreter(TreeInterpreter):  # type: ignore[misc]
         self._left = steps
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
-        self._use(1)
+        # Those of a comparison are visited twice.
+        if node["type"] != "literal":
+            self._use(1)
         value = super().visit(node, *args, **kwargs)
         # What becomes of it, such as a comparison, reads it.
         if isinstance(value, str):

@@ -21,7 +21,7 @@ _CEILING = Ceiling(json_bytes=SEARCHED_BYTES, form_bytes=SEARCHED_BYTES, values=
 
 # Some milliseconds at most; in proportion to a large body, which takes as long to be parsed.
 _STEPS = 10_000
-_BYTES_OF_STEP = 16
+_BYTES_OF_STEP = 8
 
 MAX_EXPRESSION = 500
 MAX_TEXT = 200

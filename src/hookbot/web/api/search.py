@@ -92,7 +92,7 @@ class Search(Generic[T]):
             if read >= bounds.messages or self._size > bounds.size or self._turns_s > bounds.turns_s:
                 break
         if self.skipped and self.skipped == self.searched:
-            raise Refused("where takes too long even for a small message; make the expression simpler")
+            raise Refused("where takes too long for every message; make the expression simpler")
         return found
 
     async def page(self, limit: int) -> _Looked[T]:
