@@ -30,7 +30,7 @@ def messages(ask: Ask, filters: Mapping[str, str], before: str | None, limit: in
     The token in the URL must open /hookbot/v1/messages, or is one for /sub/ paths, which shows what it opens. If the
     URL has none, it is made from the key (HOOKBOT_KEY).
 
-    \\b
+    \b
     Example:
       hookbot messages --topic github.com/ --event push --where "body.ref == 'refs/heads/main'" --url https://TOKEN@h
     """
@@ -55,7 +55,7 @@ def messages(ask: Ask, filters: Mapping[str, str], before: str | None, limit: in
 def message(ask: Ask, id: str, form: Form | None) -> None:
     """Show the stored message ID of a hub, with its headers.
 
-    \\b
+    \b
     Example:
       hookbot message --url https://TOKEN@hub.example.com kqzvtmwx-000000000000042
     """

@@ -22,13 +22,14 @@ from .hub_api import Ask, of_a_hub
 def redeliver(
     ask: Ask, id: str | None, filters: Mapping[str, str], first: str | None, last: str | None, yes: bool
 ) -> None:
-    """Publish the message ID again, or all that the options select, the oldest first: at most 10,000.
+    """Publish stored messages of a hub again.
 
-    They are new messages with the same body, headers and verdict. Those that a router has failed at
-    (--topic hookbot/failed/ROUTER) go back to the topic where they were. The token in the URL must open
-    /hookbot/v1/redeliver and the topics to publish to; if the URL has none, it is made from the key (HOOKBOT_KEY).
+    Either the message ID, or all that the options select, the oldest first and at most 10,000. They are new messages
+    with the same body, headers and verdict. Those that a router has failed at (--topic hookbot/failed/ROUTER) go back
+    to the topic where they were. The token in the URL must open /hookbot/v1/redeliver and the topics to publish to; if
+    the URL has none, it is made from the key (HOOKBOT_KEY).
 
-    \\b
+    \b
     Examples:
       hookbot redeliver --url https://TOKEN@hub.example.com kqzvtmwx-000000000000042
       hookbot redeliver --url https://TOKEN@hub.example.com --topic deploy/ --from kqzvtmwx-000000000000042
