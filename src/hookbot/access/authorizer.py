@@ -136,12 +136,13 @@ class Authorizer:
 
     def _grant(self, key: str, narrowed: NarrowedToken, caveats: "Caveats") -> Grant:
         """Grant of a narrowed token. Of repeated caveats the strictest applies, so that adding one never widens it."""
+        ends = [min(int(end), LAST_S) for end in (*caveats["expires"], *caveats["session"])]
         return Grant(
             key,
             narrowed.digest,
             narrowed.path,
             names=tuple(caveats["name"]),
-            expires_s=min(map(int, (*caveats["expires"], *caveats["session"])), default=inf),
+            expires_s=min(ends, default=inf),
             since_us=min(max(map(int, caveats["since"]), default=0), LAST_S) * 1_000_000,
             live_only=bool(caveats["live"]) or narrowed.digest in self._live_only,
             cursor="".join(set(caveats["cursor"])),

@@ -109,3 +109,11 @@ async def test_a_token_in_the_cookie_is_no_more_than_itself(tmp_path: Path, toke
         )
 
     assert made.json()["expires"] == expires
+
+
+async def test_a_token_ends_no_later_than_times_can_be_written(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as hub:
+        made = (await make(hub, "/sub/acme/", expires="9999999d")).json()
+        seen = await hub.http.get("/hookbot/v1/session", headers={"Authorization": f"Bearer {made['token']}"})
+
+    assert (made["expires"], seen.json()["expires"]) == ("9999-12-31T23:59:59.000000Z",) * 2

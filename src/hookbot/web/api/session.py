@@ -41,7 +41,7 @@ def add_session(api: Api, services: Services) -> None:
             "sees": scope.wanted.patterns,
             "publishes": scope.publishing,
             "operator": scope.operator,
-            "expires": None if expires_s == inf else format_time(int(expires_s * 1e6)),
+            "expires": None if expires_s == inf else format_time(int(expires_s) * 1_000_000),
             "names": sorted({name for held in scope.held for name in held.grant.names}),
         }
 
