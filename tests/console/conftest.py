@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from support import GUARD_S
-from support.browser import Complaints, running_browser, sign_in
+from support.browser import WAIT_MS, Complaints, running_browser, sign_in
 from support.console_hub import ConsoleHub, running_console_hub
 
 # In each test module: while Playwright is open, no other test of the process could run an event loop of asyncio.
@@ -28,7 +27,7 @@ def hub(tmp_path: Path) -> Iterator[ConsoleHub]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     with browser.new_context(reduced_motion="reduce") as context:
-        context.set_default_timeout(GUARD_S * 1000)
+        context.set_default_timeout(WAIT_MS)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         yield context
 

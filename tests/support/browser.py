@@ -25,8 +25,9 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 # CI has it: there, a test that is skipped would be a hole that nobody sees.
 needs_chromium = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs chromium")
 
-# A busy machine is slow: no test fails for that.
-expect.set_options(timeout=20_000)
+WAIT_MS = 20_000
+"""How long a test waits for what happens at once, also on a busy machine."""
+expect.set_options(timeout=WAIT_MS)
 
 
 @contextmanager
