@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import count
 from math import inf
 from secrets import token_hex
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ..errors import Ended, TooManyRequests, Unauthorized
 from ..protocol.subscribe import Format
@@ -27,8 +27,8 @@ class Requested(Protocol):
         """Topics."""
 
     @property
-    def format(self) -> Format:
-        """Format of the frames."""
+    def format(self) -> Format | Literal["live"]:
+        """Format of the frames; live for a live view of the console."""
 
     @property
     def cursor(self) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..errors import Forbidden, InvalidTopic, NotFound
 from ..protocol.failures import FAILED, Failure
 from ..protocol.message import Message
-from ..protocol.paths import HISTORY, RouteAction, path_to, split_path, wanted_at
+from ..protocol.paths import HISTORY, RouteAction, path_to, split_path
 from ..protocol.topics import RESERVED, UNSAFE, TopicFilter
 from .authorizer import Action, Authorizer, Grant
 from .narrowed_tokens import NarrowedToken
@@ -89,11 +89,11 @@ class Scope:
                 f"publishing again to {topic[:100]!r} takes a token for {path_to('publish', topic)[:100]!r}"
             )
 
-    def check_manages(self, path: str) -> None:
-        """Raise `Forbidden` unless it may end, move and delete what subscribes at the decoded `path`."""
-        wanted = wanted_at(path)
+    def check_manages(self, wanted: TopicFilter) -> None:
+        """Raise `Forbidden` unless it may end, move and delete what subscribes to a filter."""
         if not (self.operator or (self.sees_all(wanted) and all(map(self.publishes, wanted.patterns)))):
-            raise Forbidden(f"this takes a token for operators, or those for /sub/ and /pub/ that open {path[:100]!r}")
+            shown = str(wanted)[:100]
+            raise Forbidden(f"this takes a token for operators, or those that open {shown!r} for /sub/ and /pub/")
 
 
 def find_scope(

@@ -129,8 +129,10 @@ async def test_a_prefix_token_sees_nothing_of_its_neighbours(tmp_path: Path) -> 
 
 async def test_it_is_an_active_subscription(tmp_path: Path) -> None:
     async with open_api(tmp_path, max_subscribers=1) as hub, live(hub):
+        [listed] = (await hub.http.get("/hookbot/v1/subscriptions")).json()["subscriptions"]
         refused = await hub.http.get("/hookbot/v1/live")
 
+    assert (listed["path"], listed["format"]) == ("/hookbot/v1/live", "live")
     assert refused.status_code == 429
 
 

@@ -11,7 +11,7 @@ from ...broker.claims import ConsumerKind
 from ...broker.consumers import ConsumerInfo
 from ...errors import HeldElsewhere, HookbotError, Refused
 from ...protocol.message import format_time
-from ...protocol.paths import CURSORS
+from ...protocol.paths import CURSORS, wanted_at
 from ...protocol.since import Since, parse_since
 from ..relay import is_relayed, relay_request
 from ..services import Services
@@ -90,7 +90,7 @@ def _named(asked: Asked) -> tuple[ConsumerKind, str, str]:
     """The kind, the path and the name of the cursor or the group that a request may change. Raises `Refused`."""
     kind = asked.one_of("kind", get_args(ConsumerKind), "cursor")
     path, name = asked.need("path"), asked.need("name")
-    asked.scope.check_manages(path)
+    asked.scope.check_manages(wanted_at(path))
     return kind, path, name  # type: ignore[return-value]
 
 

@@ -6,6 +6,7 @@ the newest first. So it is no subscription: it leaves out what came in between, 
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import takewhile
 from time import monotonic
 from typing import Literal, NotRequired, TypedDict, cast
@@ -20,7 +21,7 @@ from ...protocol.envelope import encode_json
 from ...protocol.expressions import TooManySteps
 from ...protocol.message import format_id
 from ...protocol.paths import LIVE
-from ...protocol.subscribe import SubscribeRequest
+from ...protocol.topics import TopicFilter
 from ...threads import ThreadLimiter, ThreadSlices
 from ..services import Services
 from ..streams import STREAM_HEADERS
@@ -67,6 +68,16 @@ def add_live(api: Api, services: Services) -> None:
     api.add("GET", LIVE, live, "Show new messages", parameters=FILTERS, answer=Line, content_type=JSON_LINES)
 
 
+@dataclass(frozen=True, slots=True)
+class LiveRequest:
+    """What a live view is to, as subscriptions are listed."""
+
+    wanted: TopicFilter
+    format: Literal["live"] = "live"
+    cursor: str = ""
+    group: str = ""
+
+
 class LiveView:
     """A live view of one client. Its subscription is active as long as all of its tokens are valid."""
 
@@ -80,7 +91,7 @@ class LiveView:
         self._sees_all = asked.scope.sees_all(filters.wanted)
         self.grant = min((held.grant for held in asked.scope.held), key=lambda grant: grant.expires_s)
         self.client = asked.plain.client
-        self.request = SubscribeRequest(asked.scope.wanted, LIVE, "", "jsonl")
+        self.request = LiveRequest(asked.scope.wanted)
         self._counted = self._drawn = self._broker.head
         """Position of the newest message that was counted, and of the newest that was looked at."""
         self._pending = 0

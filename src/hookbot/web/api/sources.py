@@ -13,7 +13,7 @@ from ...log.trusted_clock import TrustedClock
 from ...protocol.message import format_time
 from ...protocol.paths import SOURCES, path_to
 from ...protocol.response import Response
-from ...protocol.topics import is_unsafe
+from ...protocol.topics import TopicFilter, is_unsafe
 from ..services import Services
 from .operations import Api, Asked, Parameter
 from .public_url import public_url
@@ -76,7 +76,7 @@ def add_sources(api: Api, services: Services) -> None:
         source = access.sources.find(topic) if asked.scope.sees(topic) else None
         if source is None:
             raise NotFound(f"no source has the topic {topic[:100]!r}")
-        asked.scope.check_manages(path_to("subscribe", topic))
+        asked.scope.check_manages(TopicFilter((topic,)))
         signed = sign_sample(source, topic, now_s=access.now_s)
         admitted = access.admit_sample(request_of(signed, asked.plain.client))
         draft = await access.verifier.verify(admitted, signed.body)

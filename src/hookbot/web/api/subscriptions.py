@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from math import inf
-from typing import Any, NamedTuple, NotRequired, TypedDict, TypeVar
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
 
 from ...access.active_subscriptions import ActiveSubscription
 from ...access.scope import EVERYTHING
@@ -11,7 +11,7 @@ from ...broker.broker import Broker
 from ...broker.time_slices import TimeSlice
 from ...errors import Ended, NotFound
 from ...protocol.message import format_id, format_time
-from ...protocol.paths import SUBSCRIPTIONS, path_of, wanted_at
+from ...protocol.paths import LIVE, SUBSCRIPTIONS, path_of, wanted_at
 from ...protocol.subscribe import Format
 from ...protocol.topics import TopicFilter
 from ...protocol.websocket import GONE
@@ -42,7 +42,7 @@ class Subscription(TypedDict):
 
     id: str
     path: str
-    format: Format
+    format: Format | Literal["live"]
     client: str
     since: str
     token: TokenOfSubscription
@@ -91,7 +91,7 @@ def add_subscriptions(api: Api, services: Services) -> None:
         subscription = active.find(id)
         if subscription is None or not _shows(asked)(subscription.request.wanted):
             raise NotFound(f"there is no subscription {id[:80]!r}")
-        asked.scope.check_manages(path_of(subscription.request.wanted))
+        asked.scope.check_manages(subscription.request.wanted)
         subscription.dismiss(ENDED)
         return {}
 
@@ -135,7 +135,7 @@ def _describe(services: Services, found: Found, backlogs: Mapping[Reader, Backlo
     backlog = backlogs[reader] if reader else UNCOUNTED if position is None else NOTHING
     return {
         "id": services.access.active.id_of(one),
-        "path": path_of(request.wanted),
+        "path": LIVE if request.format == "live" else path_of(request.wanted),
         "format": request.format,
         "client": one.client,
         "since": format_time(one.since_us),
