@@ -10,7 +10,15 @@ from support.console_hub import ConsoleHub
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
-PAGES = ["", "listeners", "routers", "sources", "rates", "start"]
+# Each with what it fetches.
+PAGES = {
+    "": "messages",
+    "listeners": "subscriptions",
+    "routers": "routers",
+    "sources": "sources",
+    "rates": "stats",
+    "start": "session",
+}
 
 
 def test_a_token_for_a_prefix_shows_nothing_of_its_neighbours(page: Page, hub: ConsoleHub) -> None:
@@ -40,12 +48,12 @@ def test_a_token_for_a_prefix_shows_nothing_of_its_neighbours(page: Page, hub: C
         hub.publish("neighbour/2", b"secret-of-the-neighbour")
         hub.publish("acme/2")
         expect(page.get_by_role("row", name="acme/2")).to_be_visible()
-        for name in PAGES:
-            page.goto(f"{hub.url}/hookbot/{name}")
-            expect(page.locator("#connection")).to_have_text("connected")
+        for name, fetches in PAGES.items():
+            with page.expect_response(re.compile(f"/v1/{fetches}")):
+                page.goto(f"{hub.url}/hookbot/{name}")
             expect(page.get_by_role("main")).not_to_contain_text("neighbour")
 
-    assert len(fetched) > len(PAGES)
+    assert all(f"/v1/{fetches}" in " ".join(fetched) for fetches in PAGES.values())
     assert [url for url, text in fetched.items() if "neighbour" in text] == []
 
 
