@@ -54,6 +54,7 @@ def test_every_page_works_beneath_a_path_of_a_proxy(context: BrowserContext, hub
         page.get_by_role("navigation").get_by_role("link", name=name).click()
         expect(page.get_by_role("heading", name=name).first).to_be_attached()
         assert page.url.startswith(f"{proxied}/hookbot/")
+    expect(page.get_by_role("link", name="orders/1")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Token or URL")).to_be_visible()
     assert page.url.startswith(f"{proxied}/hookbot/")

@@ -14,9 +14,9 @@ pytestmark = [pytest.mark.slow, needs_chromium]
 PAGES = {
     "": "messages",
     "listeners": "subscriptions",
-    "routers": "routers",
+    "routers": "session",
     "sources": "sources",
-    "rates": "stats",
+    "rates": "session",
     "start": "session",
 }
 
