@@ -56,6 +56,9 @@ def busy(hub: ConsoleHub) -> Iterator[None]:
             "/sub/orders/?group=mailers",
         ):
             stack.enter_context(hub.listening(path))
+        for order in range(1000, 1040):
+            body = {"order": order, "total": "19.90", "currency": "EUR"}
+            hub.publish("orders/eu", json.dumps(body).encode(), [JSON])
         for file in sorted(DELIVERIES.glob("*.json")):
             event, number, _ = file.name.split(".")
             headers = {
@@ -63,9 +66,6 @@ def busy(hub: ConsoleHub) -> Iterator[None]:
                 "X-GitHub-Delivery": f"0b989ba4-242f-11e5-81e1-{hash_of(event, number)}",
             }
             hub.deliver("github", "github.com/org/acme", file.read_bytes(), headers)
-        for order in range(1000, 1040):
-            body = {"order": order, "total": "19.90", "currency": "EUR"}
-            hub.publish("orders/eu", json.dumps(body).encode(), [JSON])
         hub.deliver("stripe", "stripe/live")
         hub.deliver("stripe", "stripe/live", secret="the secret of somebody else, as long as ours")
         hub.publish("sensors/roof", b"temperature=3.5&wind=12", [FORM])
@@ -83,7 +83,7 @@ def draw_all(browser: Browser, hub: ConsoleHub, directory: Path, scheme: Scheme)
     with browser.new_context(color_scheme=scheme, viewport=WIDE, reduced_motion="reduce") as context:
         page = context.new_page()
         sign_in(page, hub.url, hub.token("/"))
-        row = page.get_by_role("row").filter(has_text="pull_request").first
+        row = page.get_by_role("row").filter(has_text="release").first
         row.wait_for()
         draw(page, directory / f"console-live-{scheme}.png")
         row.get_by_role("link").first.click()

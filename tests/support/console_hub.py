@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from hookbot.access.tokens import make_token
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
@@ -119,7 +120,9 @@ class ConsoleHub:
             "X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE,
         }
         url = f"ws://127.0.0.1:{self.port}{path}"
-        with connect(url, subprotocols=["hookbot.v1"], additional_headers=headers, proxy=None) as socket:  # type: ignore[list-item]
+        v1 = [Subprotocol("hookbot.v1")]
+        # Who reads nothing for a while would miss the answer to a ping of its own.
+        with connect(url, subprotocols=v1, additional_headers=headers, proxy=None, ping_interval=None) as socket:
             received(socket)
             yield socket
 
