@@ -91,7 +91,7 @@ def draw_all(browser: Browser, hub: ConsoleHub, directory: Path, scheme: Scheme)
         draw(page, directory / f"console-message-{scheme}.png")
         for name in ("listeners", "routers", "sources"):
             page.goto(f"{hub.url}/hookbot/{name}")
-            page.get_by_role("table").first.wait_for()
+            page.locator("main article, main tbody tr").first.wait_for()
             draw(page, directory / f"console-{name}-{scheme}.png")
     with browser.new_context(color_scheme=scheme, viewport=PHONE, is_mobile=True, has_touch=True) as context:
         page = context.new_page()
