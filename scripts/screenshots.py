@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 DELIVERIES = ROOT / "tests" / "deliveries"
 IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 150_000
-WIDE = ViewportSize(width=1280, height=800)
+WIDE = ViewportSize(width=1200, height=700)
 PHONE = ViewportSize(width=390, height=780)
 JSON = ("Content-Type", "application/json")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -83,7 +83,7 @@ def draw_all(browser: Browser, hub: ConsoleHub, directory: Path, scheme: Scheme)
     with browser.new_context(color_scheme=scheme, viewport=WIDE, reduced_motion="reduce") as context:
         page = context.new_page()
         sign_in(page, hub.url, hub.token("/"))
-        row = page.get_by_role("row").filter(has_text="release").first
+        row = page.get_by_role("row").filter(has_text="workflow_run").first
         row.wait_for()
         draw(page, directory / f"console-live-{scheme}.png")
         row.get_by_role("link").first.click()
@@ -103,6 +103,8 @@ def draw_all(browser: Browser, hub: ConsoleHub, directory: Path, scheme: Scheme)
 def draw(page: Page, path: Path) -> None:
     """Draw what is seen."""
     expect(page.get_by_role("navigation")).to_be_visible()
+    # Nothing is pointed at.
+    page.mouse.move(0, 0)
     page.screenshot(path=path, animations="disabled", caret="hide")
 
 
