@@ -53,7 +53,7 @@ bench: $(VENV)/.installed-dev
 bench-full: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --full
 
-# Pictures of the console for docs/images, drawn by Debian's package chromium.
+# Pictures of the console for docs/images, drawn by Debian's chromium with its fonts-inter and fonts-jetbrains-mono.
 screenshots: $(VENV)/.installed-dev
 	PYTHONPATH=tests $(BIN)/python scripts/screenshots.py
 

@@ -19,8 +19,8 @@ from support.console_hub import ConsoleHub, running_console_hub
 ROOT = Path(__file__).parents[1]
 DELIVERIES = ROOT / "tests" / "deliveries"
 IMAGES = ROOT / "docs" / "images"
-MAX_BYTES = 150_000
-WIDE = ViewportSize(width=1200, height=700)
+MAX_BYTES = 150 << 10
+WIDE = ViewportSize(width=1200, height=680)
 PHONE = ViewportSize(width=390, height=780)
 JSON = ("Content-Type", "application/json")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
