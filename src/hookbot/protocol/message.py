@@ -25,7 +25,8 @@ KeyKind = Literal["idempotency", "replay", "single use", "delivery"]
 GITHUB_METADATA = "extra-metadata=github"
 """Query of a publish whose raw frames carry the ancestor's object."""
 
-_ID = re.compile(r"([a-z]{8})-([0-9]{15})")
+ID_PATTERN = "([a-z]{8})-([0-9]{15})"
+_ID = re.compile(ID_PATTERN)
 _OPAQUE_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, unquote
 
-from ..errors import MethodNotAllowed, NotFound
+from ..errors import MethodNotAllowed, NotFound, Refused
 from . import pasted
 from .topics import RECURSIVE, RESERVED, UNSAFE, TopicFilter, check_topic, decode_path
 
@@ -116,7 +116,10 @@ def path_of(wanted: TopicFilter) -> str:
 
 def wanted_at(path: str) -> TopicFilter:
     """The filter of a subscription to the decoded `path`; raises `Refused` if that is not the path of one."""
-    return TopicFilter.parse(find_route("GET", quote(path).encode()).topic)
+    try:
+        return TopicFilter.parse(find_route("GET", quote(path).encode()).topic)
+    except (NotFound, MethodNotAllowed):
+        raise Refused(f"{path[:100]!r} is not the path of a subscription, such as /sub/acme/") from None
 
 
 def _route(method: str, path: str) -> Route:

@@ -8,7 +8,7 @@ from .message import parse_id, parse_time
 
 ACCEPTED = "an id, a duration (90s, 10m, 2h, 7d), an RFC 3339 time (2026-01-02T03:04:05Z) or 'all'"
 
-_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -43,7 +43,7 @@ def parse_since(text: str, *, now_us: int) -> Since:
     """The start that a value of ``since`` describes; raises `Refused`, which lists the forms, for any other text."""
     if text == "all":
         return FromOldest()
-    if _DURATION.fullmatch(text):
+    if DURATION.fullmatch(text):
         return _since(now_us - parse_duration(text) * 1_000_000)
     for parse in (_after_id, _since_time):
         try:
@@ -55,7 +55,7 @@ def parse_since(text: str, *, now_us: int) -> Since:
 
 def parse_duration(text: str) -> int:
     """Seconds of a duration such as ``90s``, ``10m``, ``2h`` or ``7d``; raises `ValueError`."""
-    match = _DURATION.fullmatch(text)
+    match = DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"not a duration such as 90s, 10m, 2h or 7d: {text[:80]!r}")
     return int(match[1]) * _SECONDS[match[2]]

@@ -15,17 +15,19 @@ from ...protocol.paths import CURSORS, wanted_at
 from ...protocol.since import Since, parse_since
 from ..relay import is_relayed, relay_request
 from ..services import Services
-from .operations import Api, Asked, Parameter
+from .operations import ID_OF_MESSAGE, PATH_OF_SUBSCRIPTION, Api, Asked, Parameter
 
-_PATH = Parameter("path", "Path of its subscription, such as /sub/deploy")
+_PATH = Parameter("path", "Path of its subscription, such as /sub/deploy", PATH_OF_SUBSCRIPTION)
 _ONE = (
     Parameter("kind", "Whether it is a cursor (the default) or a group", {"enum": list(get_args(ConsumerKind))}),
-    Parameter("path", _PATH.description, required=True),
-    Parameter("name", "Its name", required=True),
+    Parameter("path", _PATH.description, {**PATH_OF_SUBSCRIPTION, "minLength": 1}, required=True),
+    Parameter("name", "Its name", {"type": "string", "minLength": 1}, required=True),
 )
 _TO = (
-    Parameter("since", "Where to move it: an id, a duration, a time, all, or now"),
-    Parameter("from", "In place of since: the id of the message that it gets again, with all that follow"),
+    Parameter(
+        "since", "Where to move it: an id, a duration, a time, all, or now", {"type": "string", "format": "since"}
+    ),
+    Parameter("from", "In place of since: the id of the message that it gets again, with all after it", ID_OF_MESSAGE),
 )
 
 logger = logging.getLogger(__package__)
@@ -45,6 +47,7 @@ class Cursor(TypedDict):
     unacked: int | None
     connected: bool
     used: str
+    used_us: int
 
 
 class Cursors(TypedDict):
@@ -126,5 +129,4 @@ async def _where_served(
 
 
 def _to_json(info: ConsumerInfo) -> Mapping[str, Any]:
-    fields = asdict(info)
-    return {**fields, "used": format_time(fields.pop("used_us"))}
+    return {**asdict(info), "used": format_time(info.used_us)}

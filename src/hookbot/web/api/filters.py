@@ -1,9 +1,9 @@
 """Filters: which messages a list, a live view or a redelivery is about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
+from typing import Any, get_args
 
 from ...access.scope import Scope
 from ...errors import BodyTooLarge, ConfigError, Forbidden, Refused
@@ -26,14 +26,17 @@ _BYTES_OF_STEP = 8
 MAX_EXPRESSION = 500
 MAX_TEXT = 200
 
-TOPIC = Parameter("topic", "A topic, or everything beneath one that ends in a slash")
+_TEXT = {"type": "string", "maxLength": MAX_TEXT}
+_WHERE = {"type": "string", "format": "jmespath", "maxLength": MAX_EXPRESSION}
+
+TOPIC_SCHEMA: Mapping[str, Any] = {"type": "string", "format": "topic"}
 FILTERS: Sequence[Parameter] = (
-    TOPIC,
-    Parameter("provider", "Name of the provider whose signature was verified, such as github"),
-    Parameter("event", "Event type, such as push"),
+    Parameter("topic", "A topic, or everything beneath one that ends in a slash", TOPIC_SCHEMA),
+    Parameter("provider", "Name of the provider whose signature was verified, such as github", _TEXT),
+    Parameter("event", "Event type, such as push", _TEXT),
     Parameter("verdict", "What is known of the sender", {"enum": list(get_args(Verdict))}),
-    Parameter("text", "Text in the topic, the headers or the first MiB of the body, in any case"),
-    Parameter("where", "JMESPath expression that has to be true, as in the filter router"),
+    Parameter("text", "Text in the topic, the headers or the first MiB of the body, in any case", _TEXT),
+    Parameter("where", "JMESPath expression that has to be true, as in the filter router", _WHERE),
 )
 
 

@@ -9,6 +9,10 @@ _BEGINNINGS = (
 )
 
 
+BODIES = (BYTES, *(f"image/{kind}" for kind in ("png", "jpeg", "gif", "webp", "avif")))
+"""Every content type of a body."""
+
+
 def image_type(data: bytes) -> tuple[str, str]:
     """Content type and suffix of a raster image by its first bytes; those of any bytes otherwise (also of SVG)."""
     for beginning, kind in _BEGINNINGS:

@@ -65,7 +65,7 @@ def add_live(api: Api, services: Services) -> None:
         services.access.active.check(view.grant)
         return Response(view.lines(), content_type=JSON_LINES, headers=STREAM_HEADERS)
 
-    api.add("GET", LIVE, live, "Show new messages", parameters=FILTERS, answer=Line, content_type=JSON_LINES)
+    api.add("GET", LIVE, live, "Show new messages", parameters=FILTERS, lines=Line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import trio
 from quart import Response, request
@@ -17,18 +17,19 @@ from ..asgi import abort_of, pieces
 from ..held_bytes import Cut, HeldBytes
 from ..services import Services
 from .filters import FILTERS, Filters
-from .images import BYTES, image_type
-from .operations import JSON, Api, Asked, Parameter
+from .images import BODIES, image_type
+from .operations import ID_OF_MESSAGE, JSON, Api, Asked, Parameter
 from .search import Search, id_at, position_of
-from .summaries import Summary, summarize
+from .summaries import FailureFields, Summary, Verdict, summarize
 
-ID = Parameter("id", "Id of a message", required=True)
-_BEFORE = Parameter("before", "Id; only messages before it, to go on where the last answer ended")
+ID = Parameter("id", "Id of a message", ID_OF_MESSAGE, required=True)
+_BEFORE = Parameter("before", "Id; only messages before it, to go on where the last answer ended", ID_OF_MESSAGE)
 _LIMIT = Parameter(
     "limit", "Number of messages at most", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
 )
+_MAX_FIRST = 1 << 40
 _BODY = Parameter("body", "none leaves out the body", {"enum": ["all", "none"]})
-_FIRST = Parameter("first", "Only so many bytes", {"type": "integer", "minimum": 1})
+_FIRST = Parameter("first", "Only so many bytes", {"type": "integer", "minimum": 1, "maximum": _MAX_FIRST})
 
 # Whatever the bytes are, no browser shows them as a page of this hub.
 _HARMLESS = {
@@ -45,6 +46,47 @@ class Messages(TypedDict):
     before: str | None
     searched: int
     skipped: int
+
+
+class VerifiedFields(TypedDict):
+    """Whose signature was verified, with which secret."""
+
+    provider: str
+    key: str
+    signed_at: NotRequired[float]
+    source: NotRequired[str]
+
+
+class Envelope(TypedDict):
+    """A message, as subscribers receive it."""
+
+    id: str
+    topic: str
+    time: str
+    headers: list[tuple[str, str]]
+    query: str
+    body: NotRequired[str]
+    body_base64: NotRequired[str]
+    verified: NotRequired[VerifiedFields]
+    hops: NotRequired[list[str]]
+    duplicate_of: NotRequired[str]
+    replay_of: NotRequired[str]
+    routed_from: NotRequired[str]
+
+
+class MessageShown(Envelope, total=False):
+    """The envelope of a message; without its body, with what its summary says in addition."""
+
+    size: int
+    content_type: str | None
+    event: str | None
+    verdict: Verdict
+    provider: str
+    key: str
+    signed_at: str
+    source: str
+    delivery: str
+    failed: FailureFields
 
 
 def add_messages(api: Api, services: Services) -> None:
@@ -81,7 +123,7 @@ def add_messages(api: Api, services: Services) -> None:
 
     async def body(asked: Asked, id: str) -> Response:
         """Always for download. The content type is that of an image if the body is one, whatever its sender says."""
-        first = asked.number("first", 1 << 40, most=1 << 40)
+        first = asked.number("first", _MAX_FIRST, most=_MAX_FIRST)
         async with open_message(broker, asked, id) as message:
             data = message.body[:first]
             del message
@@ -90,9 +132,9 @@ def add_messages(api: Api, services: Services) -> None:
         return Response(_slowly(services, data), content_type=content_type, headers={**_HARMLESS, **named})
 
     api.add("GET", MESSAGES, list_, "List messages", parameters=[*FILTERS, _BEFORE, _LIMIT], answer=Messages)
-    api.add("GET", f"{MESSAGES}/<id>", show, "Show a message", parameters=[ID, _BODY], answer=dict[str, Any])
+    api.add("GET", f"{MESSAGES}/<id>", show, "Show a message", parameters=[ID, _BODY], answer=MessageShown)
     download = [ID, _FIRST]
-    api.add("GET", f"{MESSAGES}/<id>/body", body, "Download a body", parameters=download, content_type=BYTES)
+    api.add("GET", f"{MESSAGES}/<id>/body", body, "Download a body", parameters=download, content_types=BODIES)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from ...access.scope import Scope
 from ...access.tokens import find_tokens
 from ...errors import Refused
 from ...protocol.envelope import encode_json
+from ...protocol.message import ID_PATTERN
 from ...protocol.paths import wanted_at
 from ...protocol.request import Request
 from ...protocol.topics import TopicFilter
@@ -21,16 +22,19 @@ from .admission import admit
 Method = Literal["GET", "POST", "DELETE"]
 JSON = "application/json"
 JSON_LINES = "application/x-ndjson"
+ID_OF_MESSAGE: Mapping[str, Any] = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
+PATH_OF_SUBSCRIPTION: Mapping[str, Any] = {"type": "string", "format": "subscription-path"}
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of the query or, where the path has its name in angle brackets, of the path."""
+    """A parameter of the query or a header or, where the path has its name in angle brackets, of the path."""
 
     name: str
     description: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     required: bool = False
+    place: Literal["query", "header"] = "query"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,8 @@ class Operation:
     """Path as Quart writes it, with parameters in angle brackets."""
     summary: str
     parameters: Sequence[Parameter]
-    answer: Any
-    """Type of the JSON object that it answers or, for JSON lines, of each of them; None for anything else."""
-    content_type: str
+    answers: Mapping[str, Any]
+    """By content type, the type of the JSON object that it answers or of each JSON line; None for anything else."""
     description: str
 
 
@@ -109,13 +112,18 @@ class Api:
         *,
         parameters: Sequence[Parameter] = (),
         answer: Any = None,
-        content_type: str = JSON,
+        lines: Any = None,
+        content_types: Sequence[str] = (),
     ) -> None:
-        """Add an operation. The first sentence about it is its summary, the rest is the docstring of its handler."""
+        """Add an operation. The first sentence about it is its summary, the rest is the docstring of its handler.
+
+        It answers a JSON object of the type `answer`, JSON lines of the type `lines`, or bytes of `content_types`.
+        """
         description = " ".join((handler.__doc__ or "").split())
-        operation = Operation(method, path, summary, parameters, answer, content_type, description)
-        self.operations.append(operation)
-        in_query = {one.name for one in parameters if f"<{one.name}>" not in path}
+        types = {JSON: answer, JSON_LINES: lines}
+        answers = {**{one: its for one, its in types.items() if its}, **dict.fromkeys(content_types)}
+        self.operations.append(Operation(method, path, summary, parameters, answers, description))
+        in_query = {one.name for one in parameters if one.place == "query" and f"<{one.name}>" not in path}
 
         async def respond(**of_path: str) -> Response:
             plain = plain_request(request)

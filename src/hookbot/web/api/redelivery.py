@@ -12,14 +12,14 @@ from ...protocol.envelope import encode_json
 from ...protocol.failures import Failure, without_failure
 from ...protocol.message import Draft, Message, Once
 from ...protocol.paths import MESSAGES, REDELIVER
-from ...protocol.publish import idempotency_key
+from ...protocol.publish import MAX_KEY, idempotency_key
 from ...protocol.topics import check_owner, check_topic
 from ..services import Services
 from ..streams import STREAM_HEADERS
 from .admission import is_valid
 from .filters import FILTERS, Filters
 from .messages import ID, open_message
-from .operations import JSON_LINES, Api, Asked, Parameter
+from .operations import ID_OF_MESSAGE, JSON_LINES, Api, Asked, Parameter
 from .search import Bounds, Search, id_at, position_of
 
 MAX_MESSAGES = 10_000
@@ -35,9 +35,12 @@ _MAX_REST_S = 0.1
 T = TypeVar("T")
 
 _RANGE = (
-    Parameter("from", "Id of the first message; by default, the oldest"),
-    Parameter("until", "Id of the last message; by default, the newest of now"),
+    Parameter("from", "Id of the first message; by default, the oldest", ID_OF_MESSAGE),
+    Parameter("until", "Id of the last message; by default, the newest of now", ID_OF_MESSAGE),
     Parameter("count", "only counts the messages, and publishes none", {"enum": ["only"]}),
+)
+_KEY = Parameter(
+    "Idempotency-Key", "Makes repeating this harmless", {"type": "string", "maxLength": MAX_KEY}, place="header"
 )
 
 
@@ -55,15 +58,13 @@ class Counted(TypedDict):
 
 
 class Progress(TypedDict, total=False):
-    """How many messages have been published again, of how many, if that is known; or only how many there are."""
+    """How many messages have been published again, of how many, if that is known."""
 
     type: Literal["progress", "done", "error"]
     done: int
     of: int | None
     next: str | None
     detail: str
-    number: int
-    complete: bool
 
 
 def add_redelivery(api: Api, services: Services) -> None:
@@ -96,9 +97,11 @@ def add_redelivery(api: Api, services: Services) -> None:
             return counted
         return Response(redelivery.lines(counted), content_type=JSON_LINES, headers=STREAM_HEADERS)
 
-    api.add("POST", f"{MESSAGES}/<id>/redeliver", one, "Publish a message again", parameters=[ID], answer=Redelivered)
-    several = [*FILTERS, *_RANGE]
-    api.add("POST", REDELIVER, all_, "Publish messages again", parameters=several, answer=Progress)
+    api.add(
+        "POST", f"{MESSAGES}/<id>/redeliver", one, "Publish a message again", parameters=[ID, _KEY], answer=Redelivered
+    )
+    several = [*FILTERS, *_RANGE, _KEY]
+    api.add("POST", REDELIVER, all_, "Publish messages again", parameters=several, answer=Counted, lines=Progress)
 
 
 class Redelivery:

@@ -11,12 +11,14 @@ from ...protocol.message import format_time
 from ...protocol.paths import REFUSALS
 from ...protocol.topics import TopicFilter
 from ..services import Services
+from .filters import TOPIC_SCHEMA
 from .operations import Api, Asked, Parameter
 
+_MAX_NUMBER = 1 << 62
 _PARAMETERS = (
-    Parameter("topic", "Only those of a topic or, if it ends in a slash, of everything beneath it"),
+    Parameter("topic", "Only those of a topic or, if it ends in a slash, of everything beneath it", TOPIC_SCHEMA),
     Parameter("text", "Only those with this text in their path, reason, address, provider or delivery, in any case"),
-    Parameter("before", "Only those with a lower number", {"type": "integer", "minimum": 1}),
+    Parameter("before", "Only those with a lower number", {"type": "integer", "minimum": 1, "maximum": _MAX_NUMBER}),
     Parameter("limit", "At most so many; 50 if absent", {"type": "integer", "minimum": 1, "maximum": MAX_REFUSALS}),
 )
 
@@ -55,7 +57,7 @@ def add_refusals(api: Api, services: Services) -> None:
         Those that name no topic are only shown to those who see everything.
         """
         limit = asked.number("limit", 50, most=MAX_REFUSALS)
-        before = asked.number("before", 1 << 62, most=1 << 62)
+        before = asked.number("before", _MAX_NUMBER, most=_MAX_NUMBER)
         topic, text = asked.get("topic"), (asked.get("text") or "").lower()
         wanted = TopicFilter.parse(topic) if topic else None
         found = (

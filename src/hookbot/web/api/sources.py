@@ -15,10 +15,11 @@ from ...protocol.paths import SOURCES, path_to
 from ...protocol.response import Response
 from ...protocol.topics import TopicFilter, is_unsafe
 from ..services import Services
+from .filters import TOPIC_SCHEMA
 from .operations import Api, Asked, Parameter
 from .public_url import public_url
 
-_TOPIC = Parameter("topic", "Topic of the source, or one beneath it", required=True)
+_TOPIC = Parameter("topic", "Topic of the source, or one beneath it", {**TOPIC_SCHEMA, "minLength": 1}, required=True)
 
 
 class SourceShown(TypedDict):

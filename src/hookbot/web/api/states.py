@@ -11,18 +11,56 @@ from ..services import Services
 from .operations import Api, Asked
 
 
+class RouterShown(TypedDict):
+    """A router of this hub, and what it has done since the hub was started."""
+
+    name: str
+    topics: list[str]
+    position: str
+    lag: int
+    hanging: int
+    holder: str
+    state: str
+    routed: int
+    published: int
+    retried: int
+    failed: int
+    gaps: int
+    restarts: int
+    blocked: int
+    abandoned: int
+    error: str
+
+
 class Routers(TypedDict):
     """The routers of this hub."""
 
     head: str
-    routers: list[dict[str, Any]]
+    routers: list[RouterShown]
+
+
+class HubShown(TypedDict):
+    """A hub of the store, and what it does for all."""
+
+    id: str
+    url: str
+    version: str
+    since: str
+    seen_ago_s: float
+    position: str
+    lag: int
+    trims: bool
+    routers: list[str]
+    cursors: int
+    groups: int
+    differs: list[str]
 
 
 class Hubs(TypedDict):
     """The hubs that share a store with this one."""
 
     head: str
-    hubs: list[dict[str, Any]]
+    hubs: list[HubShown]
 
 
 class Stats(TypedDict):

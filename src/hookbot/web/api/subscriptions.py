@@ -16,17 +16,20 @@ from ...protocol.subscribe import Format
 from ...protocol.topics import TopicFilter
 from ...protocol.websocket import GONE
 from ..services import Services
-from .operations import Api, Asked, Parameter
+from .operations import PATH_OF_SUBSCRIPTION, Api, Asked, Parameter
 
 MAX_LISTED = 500
+_MAX_OFFSET = 10**9
 
 ENDED = Ended(GONE, "an operator has ended this subscription")
 
 T = TypeVar("T")
 
-_PATH = Parameter("path", "Only subscriptions at this path or, if it ends in a slash, beneath it")
+_PATH = Parameter("path", "Only subscriptions at this path or, if it ends in a slash, beneath it", PATH_OF_SUBSCRIPTION)
 _LIMIT = Parameter("limit", "Number at most", {"type": "integer", "minimum": 1, "maximum": MAX_LISTED})
-_OFFSET = Parameter("offset", "Number to leave out at the beginning", {"type": "integer", "minimum": 0})
+_OFFSET = Parameter(
+    "offset", "Number to leave out at the beginning", {"type": "integer", "minimum": 0, "maximum": _MAX_OFFSET}
+)
 _ID = Parameter("id", "Id of the subscription", required=True)
 
 
@@ -78,7 +81,7 @@ def add_subscriptions(api: Api, services: Services) -> None:
     async def list_(asked: Asked) -> Mapping[str, Any]:
         """Of this hub alone, who waits longest first. `position` is what was sent or, of a group, acknowledged."""
         limit = asked.number("limit", MAX_LISTED, most=MAX_LISTED)
-        offset = asked.number("offset", 0, least=0, most=10**9)
+        offset = asked.number("offset", 0, least=0, most=_MAX_OFFSET)
         found = await _find(broker, active.all(), _shows(asked))
         found.sort(key=lambda one: one.reader[1] if one.reader else inf)
         page = found[offset : offset + limit]

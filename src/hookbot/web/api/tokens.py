@@ -6,24 +6,30 @@ from math import inf
 from typing import Any, TypedDict
 from urllib.parse import quote
 
-from ...access.narrowed_tokens import MAX_LENGTH, NarrowedToken
+from ...access.narrowed_tokens import CAVEATS, MAX_LENGTH, NarrowedToken
 from ...access.scope import Held
 from ...access.session import signed_in_with
 from ...errors import Forbidden, Refused
 from ...protocol.message import format_time
 from ...protocol.paths import TOKENS, split_path
-from ...protocol.since import parse_duration
+from ...protocol.since import DURATION, parse_duration
 from ...protocol.topics import decode_path
 from ..services import Services
 from .operations import Api, Asked, Parameter
 from .public_url import public_url
 
+_PATH = {"type": "string", "format": "token-path", "minLength": 1}
+_TIME = {"type": "string", "pattern": f"^{DURATION.pattern}$"}
+_NAME = {"type": "string", "pattern": f"^{CAVEATS['name'].pattern}$"}
 _PARAMETERS = (
     Parameter(
-        "path", "The only path, or everything beneath one that ends in a slash, such as /sub/acme/", required=True
+        "path",
+        "The only path, or everything beneath one that ends in a slash, such as /sub/acme/",
+        _PATH,
+        required=True,
     ),
-    Parameter("expires", "Duration after which it ends, such as 24h; by default, when the token of the request does"),
-    Parameter("name", "Name by which it can be revoked"),
+    Parameter("expires", "Duration after which it ends, such as 24h; by default, when that of the request does", _TIME),
+    Parameter("name", "Name by which it can be revoked", _NAME),
 )
 
 
