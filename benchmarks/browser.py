@@ -40,6 +40,7 @@ def watched_page(port: int) -> Iterator[Callable[[], Values]]:
         page.evaluate(_WATCH)
 
         def frames() -> Values:
+            page.wait_for_function("frameTimes.length > 1")
             times_ms: list[float] = page.evaluate("frameTimes")
             return {
                 "ms per frame, p99": quantiles(times_ms, n=100, method="inclusive")[98],
