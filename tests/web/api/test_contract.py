@@ -114,7 +114,7 @@ def test_the_hub_answers_as_the_document_says(tmp_path: Path, path: str, mode: G
             if operation.path == LIVE:
                 continue
 
-            @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=10, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
             @given(case=operation.as_strategy(generation_mode=mode), id=st.sampled_from([None, *ids]))
             def answers(case: Any, id: str | None) -> None:
                 if mode is GenerationMode.POSITIVE and id and "id" in case.path_parameters:
