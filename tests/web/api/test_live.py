@@ -136,6 +136,13 @@ async def test_it_is_an_active_subscription(tmp_path: Path) -> None:
     assert refused.status_code == 429
 
 
+async def test_who_asks_only_for_its_head_is_not_kept_waiting(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as hub:
+        statuses = [(await hub.http.head(f"/hookbot/v1/{path}")).status_code for path in ("live", "session")]
+
+    assert statuses == [405, 200]
+
+
 async def test_it_ends_with_any_of_its_tokens(tmp_path: Path) -> None:
     now_us = [1_700_000_000_000_000]
     headers = {"Authorization": f"Bearer {narrowed('/sub/', expires='1700000100')}"}

@@ -16,7 +16,7 @@ from quart import Response
 
 from ...access.refusals import Refusal
 from ...broker.channels import Channel, Entry
-from ...errors import Ended, TooManyRequests, Unauthorized
+from ...errors import Ended, MethodNotAllowed, TooManyRequests, Unauthorized
 from ...protocol.envelope import encode_json
 from ...protocol.expressions import TooManySteps
 from ...protocol.message import format_id
@@ -61,6 +61,8 @@ def add_live(api: Api, services: Services) -> None:
         anybody could read, the newest are shown; the `number` of those `left_out` counts the others, also those that
         were not compared with the filters.
         """
+        if asked.plain.method != "GET":
+            raise MethodNotAllowed("the live view never ends, so it takes a GET", allow="GET")
         view = LiveView(services, asked, Filters.read(asked))
         services.access.active.check(view.grant)
         return Response(view.lines(), content_type=JSON_LINES, headers=STREAM_HEADERS)
