@@ -10,6 +10,8 @@ const PAGE = 200;
 /** Characters of one text that are shown at first, and then at once. */
 const FIRST_TEXT = 600;
 const LONG_TEXT = 4000;
+/** Depth beyond which the beginning of a text is not shown as a tree. */
+const MAX_DEPTH = 1000;
 
 /** A number that JavaScript cannot hold, in the digits that were sent. */
 class Digits {
@@ -36,25 +38,27 @@ const holds = (value, source) => (Number.isInteger(value) ? Number.isSafeInteger
 
 /** The beginning of a JSON text, ended after its last whole value; null if there is none. */
 export function endJson(text) {
-  const closers = [];
+  // Each knows the one around it, so that to remember where the text is cut takes no time, however deep that is.
+  let within = null;
   let cut = 0;
-  let closing = "";
+  let cutWithin = null;
   for (let at = 0; at < text.length; at++) {
     const character = text[at];
     if (character === '"') {
       for (at++; at < text.length && text[at] !== '"'; at++) if (text[at] === "\\") at++;
     } else if (character === "{" || character === "[") {
-      closers.push(character === "{" ? "}" : "]");
+      within = { closer: character === "{" ? "}" : "]", around: within };
     } else if (character === "}" || character === "]") {
-      closers.pop();
+      within = within?.around ?? null;
     } else if (character === ",") {
       cut = at;
-      // An array: from here on, only what is nested less deeply matters.
-      closing = closers.length < 1000 ? closers.toReversed().join("") : null;
-      if (closing === null) return null;
+      cutWithin = within;
     }
   }
-  return cut ? text.slice(0, cut) + closing : null;
+  if (!cut) return null;
+  const closers = [];
+  for (; cutWithin && closers.length < MAX_DEPTH; cutWithin = cutWithin.around) closers.push(cutWithin.closer);
+  return cutWithin ? null : text.slice(0, cut) + closers.join("");
 }
 
 /** A tree of elements for a value; the first so many values are open. */
