@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
+from secrets import token_hex
 
 from ..log.deduplication import Outcome
 from ..protocol.message import Duplicate, Message
@@ -23,6 +25,8 @@ class Counts:
     """Seconds that the log took for its commits, in all."""
     refused: Counter[str] = field(default_factory=Counter)
     """Number of requests refused or failed, by status."""
+    id: str = field(default_factory=partial(token_hex, 8))
+    """Random, so that counters of another hub, or of another run of this one, are not taken for these."""
 
     def count_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Count what has become of drafts of this hub."""

@@ -64,8 +64,9 @@ class Hubs(TypedDict):
 
 
 class Stats(TypedDict):
-    """What the hub has done since its start, and how many subscribe now."""
+    """What the hub has done since its start, and how many subscribe now. `hub` is a new one for each start."""
 
+    hub: str
     time: str
     head: str
     published: int
@@ -94,10 +95,14 @@ def add_states(api: Api, services: Services) -> None:
         return {"head": format_id(family.epoch, family.head), "hubs": describe_hubs(family)}
 
     async def stats(asked: Asked) -> Mapping[str, Any]:
-        """Only for operators. All but `subscribers` only grows, so that differences are rates."""
+        """Only for operators. All but `subscribers` only grows, so that differences are rates.
+
+        Behind a balancer, the hubs of a store each tell their own.
+        """
         asked.scope.check_operates()
         counts = services.broker.counts
         return {
+            "hub": counts.id,
             "time": format_time(services.broker.clock()),
             "head": format_id(log.epoch, services.broker.head),
             "published": counts.published,

@@ -8,10 +8,12 @@ import { keepLoadingForOperators } from "./refreshing.js";
 const SPAN_S = 600;
 // Until so much has been seen, the graphs show less, so that they soon show something.
 const SPANS_S = [60, 120, 300, SPAN_S];
+// Behind a balancer, any hub may answer: the graphs are those of one, until it has been silent for so long.
+const PATIENCE_S = 15;
 const WIDTH = 600;
 const HEIGHT = 100;
 const KEPT = "hookbot-rates";
-const STATS = ["published", "published_bytes", "delivered", "refused", "subscribers", "commits", "commit_s"];
+const STATS = ["hub", "published", "published_bytes", "delivered", "refused", "subscribers", "commits", "commit_s"];
 
 const perSecond = (name) => (from, to) => (to[name] - from[name]) / (to.s - from.s);
 const shortRate = (rate) => (rate && rate < 10 ? rate.toFixed(1) : count(Math.round(rate)));
@@ -41,9 +43,11 @@ async function load() {
   const stats = await get("v1/stats");
   const sample = { s: Date.parse(stats.time) / 1000, ...Object.fromEntries(STATS.map((name) => [name, stats[name]])) };
   const last = samples.at(-1);
-  // Counters begin again with the hub.
-  if (last && sample.published < last.published) samples = [];
-  if (!last || sample.s > last.s) samples.push(sample);
+  if (last && sample.hub !== last.hub) {
+    if (sample.s - last.s < PATIENCE_S) return;
+    samples = [];
+  }
+  if (!samples.length || sample.s > last.s) samples.push(sample);
   samples = samples.filter(({ s }) => s >= sample.s - SPAN_S - 1);
   if (!updates.length) updates = GRAPHS.map(addCard);
   for (const update of updates) update();
