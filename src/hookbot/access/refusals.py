@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from trio.lowlevel import ParkingLot
 
-from ..errors import InvalidTopic
+from ..errors import InvalidTopic, Unauthorized
 from ..log.trusted_clock import TrustedClock
 from ..protocol.paths import split_path
 from ..protocol.request import Request
@@ -119,7 +119,8 @@ class Refusals:
         delivery = source.provider.delivery_of(source.signed(request)) if source else None
         return Refusal(
             *(self._number, self._number, now_us, now_us, status),
-            _shown(reason, MAX_REASON),
+            # The status stands beside it.
+            _shown(reason.removeprefix(f"{Unauthorized()}: "), MAX_REASON),
             request.method[:MAX_METHOD],
             path,
             topic,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hookbot.access.tokens import make_token
-from support import KEY
+from support import KEY, SECRET
 from support.api import bearer, open_api
 from support.hubs import WholeHub
 
@@ -30,7 +30,7 @@ async def test_a_refusal_tells_everything_but_the_token(tmp_path: Path, door: bo
 
     first, last = refusal.pop("time"), refusal.pop("last")
     assert first < last
-    assert refusal.pop("reason").startswith("401 Unauthorized: ")
+    assert refusal.pop("reason").startswith("the token ")
     assert refusal == {
         "number": 2,
         "first": 1,
@@ -94,3 +94,13 @@ async def test_pages_topics_and_texts_are_chosen(tmp_path: Path, door: bool) -> 
         assert [one["topic"] for one in await listed(hub, topic="a/")] == ["a/3", "a/1"]
         assert [one["topic"] for one in await listed(hub, text="PUB/A/1")] == ["a/1"]
         assert (await hub.http.get(PATH, params={"limit": 9999})).status_code == 400
+
+
+async def test_those_of_a_provider_are_chosen(tmp_path: Path, door: bool) -> None:
+    source = f'[[sources]]\ntopic = "/unsafe/acme/"\nprovider = "github"\nsecrets = ["{SECRET}"]\n'
+    async with open_api(tmp_path, door=door, text=source) as hub:
+        for path in ("/unsafe/pub/acme/a", "/pub/acme/a"):
+            await hub.http.post(path, headers={"Authorization": "Bearer wrong"})
+
+        assert [one["path"] for one in await listed(hub, provider="github")] == ["/unsafe/pub/acme/a"]
+        assert await listed(hub, provider="stripe") == []

@@ -28,7 +28,7 @@ from ..streams import STREAM_HEADERS
 from .admission import is_valid
 from .filters import FILTERS, Filters
 from .operations import JSON_LINES, Api, Asked
-from .refusals import RefusalShown, is_of, sees, text_of, to_json
+from .refusals import RefusalShown, matches, sees, to_json
 from .summaries import Summary, summarize
 
 MAX_DRAWN = 50
@@ -187,14 +187,10 @@ class LiveView:
         seen, self._refused = self._refused, refusals.number
         if refusals.number == seen or filters.event or filters.verdict or filters.where:
             return []
-        text = filters.text.lower()
         found = (
             one
             for one in takewhile(lambda one: one.number > seen, refusals.newest())
-            if sees(filters.scope, one)
-            and is_of(one, filters.topic)
-            and filters.provider in ("", one.provider)
-            and text in text_of(one)
+            if sees(filters.scope, one) and matches(one, filters.topic, filters.provider, filters.text)
         )
         return list(found)[::-1]
 

@@ -17,6 +17,7 @@ from .operations import Api, Asked, Parameter
 _MAX_NUMBER = 1 << 62
 _PARAMETERS = (
     Parameter("topic", "Only those of a topic or, if it ends in a slash, of everything beneath it", TOPIC_SCHEMA),
+    Parameter("provider", "Only those of topics whose source has this provider, such as github"),
     Parameter("text", "Only those with this text in their path, reason, address, provider or delivery, in any case"),
     Parameter("before", "Only those with a lower number", {"type": "integer", "minimum": 1, "maximum": _MAX_NUMBER}),
     Parameter("limit", "At most so many; 50 if absent", {"type": "integer", "minimum": 1, "maximum": MAX_REFUSALS}),
@@ -58,12 +59,12 @@ def add_refusals(api: Api, services: Services) -> None:
         """
         limit = asked.number("limit", 50, most=MAX_REFUSALS)
         before = asked.number("before", _MAX_NUMBER, most=_MAX_NUMBER)
-        topic, text = asked.get("topic"), (asked.get("text") or "").lower()
+        topic, text, provider = asked.get("topic"), asked.get("text") or "", asked.get("provider") or ""
         wanted = TopicFilter.parse(topic) if topic else None
         found = (
             refusal
             for refusal in services.access.refusals.newest(before)
-            if sees(asked.scope, refusal) and is_of(refusal, wanted) and text in text_of(refusal)
+            if sees(asked.scope, refusal) and matches(refusal, wanted, provider, text)
         )
         shown = list(islice(found, limit))
         more = next(found, None) is not None
@@ -96,11 +97,14 @@ def to_json(refusal: Refusal) -> Mapping[str, Any]:
     }
 
 
-def is_of(refusal: Refusal, wanted: TopicFilter | None) -> bool:
-    """True if the request named one of these topics; None if it may have named any, or none."""
-    return wanted is None or (refusal.topic is not None and wanted.matches(refusal.topic))
+def matches(refusal: Refusal, wanted: TopicFilter | None, provider: str, text: str) -> bool:
+    """True if a refusal is of one of these topics (None: of any or none), of a provider, and has a text, in any case.
 
-
-def text_of(refusal: Refusal) -> str:
-    """Text in lower case that is searched."""
-    return f"{refusal.path}\n{refusal.reason}\n{refusal.client}\n{refusal.provider}\n{refusal.delivery}".lower()
+    An empty provider is any.
+    """
+    searched = refusal.path, refusal.reason, refusal.client, refusal.provider, refusal.delivery
+    return (
+        (wanted is None or (refusal.topic is not None and wanted.matches(refusal.topic)))
+        and provider in ("", refusal.provider)
+        and text.lower() in "\n".join(searched).lower()
+    )

@@ -3,7 +3,8 @@
 import { byId, fill } from "./dom.js";
 import { pause } from "./api.js";
 
-const HIDDEN = ["verdict", "provider", "event", "where"];
+const OF_MESSAGES = ["verdict", "event", "where"];
+const HIDDEN = ["provider", ...OF_MESSAGES];
 const NAMES = ["topic", "text", ...HIDDEN];
 const form = byId("filters");
 const shows = [...form.querySelectorAll("[name=show]")];
@@ -24,11 +25,11 @@ export function filters() {
   return Object.fromEntries(NAMES.filter((name) => values[name]).map((name) => [name, values[name]]));
 }
 
-/** Whether messages, and whether refused requests are shown; these have no sender that could be filtered by. */
+/** Whether messages, and whether refused requests are shown; these have no event, no verdict, and no envelope. */
 export function wanted() {
   const { show, ...values } = address();
-  const bySender = HIDDEN.some((name) => values[name]);
-  return { messages: show !== "refused", refusals: show !== "accepted" && !bySender };
+  const ofMessages = OF_MESSAGES.some((name) => values[name]);
+  return { messages: show !== "refused", refusals: show !== "accepted" && !ofMessages };
 }
 
 /** Keep form and address the same, and call `changed` when one of them has changed. */
@@ -38,7 +39,7 @@ export function watchFilters(changed) {
     const turn = ++typed;
     await pause(0.25);
     if (turn !== typed) return;
-    setAddress(Object.fromEntries(NAMES.map((name) => [name, form.elements[name].value.trim()])));
+    setAddress(values());
     update();
     changed();
   });
@@ -47,16 +48,23 @@ export function watchFilters(changed) {
   byId("clear").addEventListener("click", () => apply(Object.fromEntries(NAMES.map((name) => [name, ""]))));
   addEventListener("hashchange", () => apply({}));
 
-  function apply(values) {
-    setAddress(values);
-    const now = address();
-    for (const name of NAMES) form.elements[name].value = now[name] ?? "";
-    update();
+  function apply(changes) {
+    setAddress(changes);
+    show();
     changed();
   }
+  // What was typed before this module was there counts more than the address.
+  const begun = Object.entries(values()).filter(([, value]) => value);
+  setAddress(Object.fromEntries(begun));
+  show();
+  byId("more").open = HIDDEN.some((name) => address()[name]);
+}
+
+const values = () => Object.fromEntries(NAMES.map((name) => [name, form.elements[name].value.trim()]));
+
+function show() {
   const now = address();
   for (const name of NAMES) form.elements[name].value = now[name] ?? "";
-  byId("more").open = HIDDEN.some((name) => now[name]);
   update();
 }
 

@@ -65,8 +65,8 @@ class RefusalHistory {
   #before = null;
   #ended = false;
 
-  constructor({ topic, text }) {
-    this.filters = { topic, text };
+  constructor({ topic, text, provider }) {
+    this.filters = { topic, text, provider };
   }
 
   get more() {
