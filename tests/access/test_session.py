@@ -4,7 +4,6 @@ import pytest
 
 from hookbot.access.authorizer import Action, Authorizer
 from hookbot.access.narrowed_tokens import NarrowedToken
-from hookbot.access.scope import MAX_TOKENS
 from hookbot.access.session import (
     SESSION_S,
     check_asked_by_page,
@@ -15,7 +14,7 @@ from hookbot.access.session import (
     session_tokens,
     signed_in_with,
 )
-from hookbot.access.tokens import make_token
+from hookbot.access.tokens import MAX_TOKENS, make_token
 from hookbot.errors import Forbidden, Refused
 from hookbot.protocol.message import Headers
 from hookbot.protocol.request import Request
@@ -44,8 +43,16 @@ def test_a_cookie_without_a_session_is_none(cookie: str) -> None:
     assert not any(session_tokens(asked(("Cookie", cookie))))
 
 
+def test_cookies_may_come_in_fields_of_their_own() -> None:
+    headers = [("Cookie", "other=1"), ("Cookie", "hookbot=a.b"), ("Cookie", "nothookbot=c")]
+
+    assert session_tokens(asked(*headers)) == ["a", "b"]
+
+
 def test_a_cookie_of_another_maker_is_bounded() -> None:
-    assert len(session_tokens(asked(("Cookie", f"hookbot={'a.' * 1000}")))) <= MAX_TOKENS
+    both = f"hookbot={'a.' * 1000}; __Host-hookbot={'b.' * 1000}"
+
+    assert session_tokens(asked(("Cookie", both))) == ["b"] * MAX_TOKENS
 
 
 @pytest.mark.parametrize("tokens", [[str(n) for n in range(MAX_TOKENS + 1)], ["a" * 2000, "b" * 2000]])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.access.tokens import DIGESTS, Digest, find_opening, find_tokens, make_token, opening_paths
+from hookbot.access.tokens import DIGESTS, MAX_TOKENS, Digest, find_opening, find_tokens, make_token, opening_paths
 from hookbot.protocol.request import Request
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/tokens.json").read_text())["vectors"]
@@ -105,6 +105,12 @@ def test_a_browser_sends_its_token_as_a_subprotocol_beside_others() -> None:
 
     assert find_tokens(upgrade) == ["abc", "def"]
     assert find_tokens(request(("Sec-WebSocket-Protocol", "hookbot.token.abc"), method="POST")) == []
+
+
+def test_only_some_tokens_of_a_request_count() -> None:
+    offered = ", ".join(f"hookbot.token.{n}" for n in range(100))
+
+    assert find_tokens(request(("Sec-WebSocket-Protocol", offered))) == [str(n) for n in range(MAX_TOKENS)]
 
 
 @pytest.mark.parametrize(

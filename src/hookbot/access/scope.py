@@ -17,9 +17,6 @@ from .tokens import opening_paths
 ALL = ("", UNSAFE)
 EVERYTHING = TopicFilter(ALL)
 
-# A token is checked for several paths, and whoever sends it may have made it up.
-MAX_TOKENS = 4
-
 
 class Held(NamedTuple):
     """A token of a request, and what it grants."""
@@ -102,10 +99,8 @@ def find_scope(
     """Scope of the tokens of a request to the API, at a decoded path; None if no token opens anything.
 
     `asked`: patterns of topics that the request names. A plain token does not tell what it is for, so it sees only what
-    it opens of these. Only the first `MAX_TOKENS` count. Raises `Forbidden` for tokens that show only a part of the
-    history.
+    it opens of these. Raises `Forbidden` for tokens that show only a part of the history.
     """
-    tokens = tokens[:MAX_TOKENS]
 
     def find(action: Action, at: str) -> Held | None:
         grants = ((token, authorizer.grant(token, at, action, now_s=now_s)) for token in tokens)

@@ -4,9 +4,9 @@ The hub stores nothing: a session ends with its tokens, when they expire, are re
 paths beneath ``/hookbot/`` take it, and changes need a proof that a page of this hub asks for them.
 """
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
-from http.cookies import CookieError, SimpleCookie
 
 from ..errors import Forbidden, Refused
 from ..protocol.message import Headers
@@ -14,8 +14,7 @@ from ..protocol.request import Request
 from ..protocol.response import CONSOLE
 from .authorizer import Action, Authorizer
 from .narrowed_tokens import MAX_LENGTH, NarrowedToken
-from .scope import MAX_TOKENS
-from .tokens import DIGESTS
+from .tokens import DIGESTS, MAX_TOKENS
 
 SESSION_S = 12 * 3600
 # Browsers take cookies of 4 KiB, with name and attributes.
@@ -23,6 +22,9 @@ MAX_BYTES = 3800
 # With the prefix, a browser takes it only over TLS, and from no other host (draft-ietf-httpbis-rfc6265bis, 4.1.3.2).
 COOKIES = ("__Host-hookbot", "hookbot")
 _BETWEEN = "."
+# Over HTTP/2, browsers send each cookie in a field of its own, which were joined by commas. `http.cookies` may take
+# seconds for a value full of backslashes (CVE-2024-7592).
+_VALUES = tuple(re.compile(rf"(?:^|[;,]) *{name}=([\w.-]+)", re.ASCII) for name in COOKIES)
 _COMMON = ("/", "/hookbot/v1/", "/sub/", "/unsafe/sub/", "/pub/", "/unsafe/pub/")
 _ACTIONS: tuple[Action, ...] = ("operate", "subscribe", "publish")
 
@@ -32,11 +34,8 @@ def session_tokens(request: Request) -> Sequence[str]:
     sent = request.sent("cookie")
     if not sent or not request.raw_path.startswith(b"/hookbot/"):
         return ()
-    cookies = SimpleCookie()
-    with suppress(CookieError):
-        cookies.load(sent)
-    values = [cookies[name].value for name in COOKIES if name in cookies]
-    return [token for value in values for token in value.split(_BETWEEN)[:MAX_TOKENS] if token]
+    values = (value for pattern in _VALUES for value in pattern.findall(sent))
+    return [token for value in values for token in value.split(_BETWEEN) if token][:MAX_TOKENS]
 
 
 def join_session(tokens: Sequence[str]) -> str:
@@ -51,7 +50,7 @@ def session_fields(request: Request) -> Headers:
     """Header fields with which another hub of the family takes the session of a request that this one has admitted."""
     if not (tokens := session_tokens(request)):
         return ()
-    return ("Cookie", f"{COOKIES[1]}={join_session(tokens)}"), ("Sec-Fetch-Site", "same-origin"), (CONSOLE, "1")
+    return ("Cookie", f"{COOKIES[1]}={_BETWEEN.join(tokens)}"), ("Sec-Fetch-Site", "same-origin"), (CONSOLE, "1")
 
 
 def check_same_origin(request: Request, public_url: str) -> None:

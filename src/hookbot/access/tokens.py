@@ -20,11 +20,16 @@ DIGESTS: dict[Digest, int] = {"sha1": 40, "sha256": 64}
 """Kinds of plain tokens, and the number of hexadecimal digits of each."""
 TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
 
+MAX_TOKENS = 4
+"""Number of tokens that one request may show: each is checked at up to a thousand prefixes of a path, before anybody
+knows the client."""
+
 
 def find_tokens(request: Request) -> Sequence[str]:
     """Tokens of a request: Bearer, Basic user name, and of a GET the websocket subprotocol and ``?token=``.
 
-    Raises `Refused` if the query of such a GET repeats a parameter with another value.
+    Those beyond `MAX_TOKENS` do not count. Raises `Refused` if the query of such a GET repeats a parameter with another
+    value.
     """
     scheme, _, credentials = request.header("authorization").partition(" ")
     tokens = []
@@ -37,7 +42,7 @@ def find_tokens(request: Request) -> Sequence[str]:
         tokens += [protocol.removeprefix(TOKEN_PROTOCOL) for protocol in offered if protocol.startswith(TOKEN_PROTOCOL)]
         if "token=" in request.query:
             tokens.append(request.parameters.get("token", ""))
-    return tokens
+    return tokens[:MAX_TOKENS]
 
 
 def basic_credentials(request: Request) -> tuple[str, str]:
