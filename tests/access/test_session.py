@@ -6,6 +6,7 @@ from hookbot.access.authorizer import Action, Authorizer
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.session import (
     SESSION_S,
+    add_to_session,
     check_asked_by_page,
     check_same_origin,
     join_session,
@@ -100,6 +101,18 @@ def test_a_token_that_was_put_into_the_cookie_keeps_its_restrictions(caveat: str
     assert signed_in_with(str(own), KEY) == own
     assert signed_in_with(str(own.narrow("session", "1500")), KEY) == own
     assert signed_in_with(str(own.narrow("session", "1500").narrow("live", "1")), KEY).caveats[-1] == "live=1"
+
+
+def test_a_session_keeps_what_is_valid_and_has_each_token_once() -> None:
+    ann, bob, eve = (
+        open_session(AUTHORIZER, make_token(KEY, path), path, now_s=now_s) or ""
+        for path, now_s in (("/sub/ann/", NOW_S), ("/sub/bob/", NOW_S), ("/sub/eve/", NOW_S - SESSION_S))
+    )
+    again = open_session(AUTHORIZER, make_token(KEY, "/sub/ann/"), "/sub/ann/", now_s=NOW_S + 1) or ""
+
+    added = add_to_session(AUTHORIZER, [ann, make_token(KEY, "/"), "no token", eve, bob], again, now_s=NOW_S + 1)
+
+    assert added == [bob, again]
 
 
 @pytest.mark.parametrize("token", ["", "a" * 40, "no token", make_token("another key", "/")])

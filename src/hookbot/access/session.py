@@ -14,7 +14,7 @@ from ..protocol.request import Request
 from ..protocol.response import CONSOLE
 from .authorizer import Action, Authorizer
 from .narrowed_tokens import MAX_LENGTH, NarrowedToken
-from .tokens import DIGESTS, MAX_TOKENS
+from .tokens import DIGESTS, MAX_TOKENS, Digest
 
 SESSION_S = 12 * 3600
 # Browsers take cookies of 4 KiB, with name and attributes.
@@ -77,15 +77,19 @@ def open_session(authorizer: Authorizer, token: str, path: str, *, now_s: float)
     A plain token does not tell what it is for: `path` does, or it is one for all topics or for operators. Raises
     `Refused` if it cannot be narrowed.
     """
-    for known in (path, *_COMMON) if path else _COMMON:
-        for action in _ACTIONS:
-            if grant := authorizer.grant(token, known, action, now_s=now_s):
-                return _for_session(token, grant.path, now_s)
-    with suppress(ValueError):
-        own = NarrowedToken.parse(token)
-        if any(authorizer.grant(token, own.narrowest, action, now_s=now_s) for action in _ACTIONS):
-            return _for_session(token, own.path, now_s)
-    return None
+    own = _path_of(authorizer, token, path, now_s)
+    return None if own is None else _for_session(token, own, now_s)
+
+
+def add_to_session(authorizer: Authorizer, tokens: Sequence[str], token: str, *, now_s: float) -> Sequence[str]:
+    """The tokens of a session that are valid, and one more, in place of any that was made of the same one."""
+    kept = []
+    for one in tokens:
+        # Those of a session are narrowed, but a cookie may hold anything.
+        with suppress(ValueError):
+            if _signed_in_with(one) != _signed_in_with(token) and _path_of(authorizer, one, "", now_s) is not None:
+                kept.append(one)
+    return [*kept, token]
 
 
 def signed_in_with(token: str, key: str) -> NarrowedToken:
@@ -94,10 +98,23 @@ def signed_in_with(token: str, key: str) -> NarrowedToken:
     A cookie may hold any other token as well: that is the one signed in with, whatever it ends in. Raises `ValueError`
     for a plain one.
     """
+    return NarrowedToken.made_with(key, *_signed_in_with(token))
+
+
+def _signed_in_with(token: str) -> tuple[Digest, str, Sequence[str]]:
+    """Digest, path and caveats of the token that somebody signed in with. Raises `ValueError` for a plain one."""
     narrowed = NarrowedToken.parse(token)
-    if not narrowed.caveats or not narrowed.caveats[-1].startswith("session="):
-        return narrowed
-    return NarrowedToken.made_with(key, narrowed.digest, narrowed.path, narrowed.caveats[:-1])
+    is_sessions = narrowed.caveats[-1:] and narrowed.caveats[-1].startswith("session=")
+    return narrowed.digest, narrowed.path, narrowed.caveats[:-1] if is_sessions else narrowed.caveats
+
+
+def _path_of(authorizer: Authorizer, token: str, path: str, now_s: float) -> str | None:
+    """Path that a valid token was made for; None if it is not valid, or a plain one for neither `path` nor a common."""
+    known = [path, *_COMMON] if path else list(_COMMON)
+    with suppress(ValueError):
+        known.append(NarrowedToken.parse(token).narrowest)
+    grants = (authorizer.grant(token, one, action, now_s=now_s) for one in known for action in _ACTIONS)
+    return next((grant.path for grant in grants if grant), None)
 
 
 def _for_session(token: str, path: str, now_s: float) -> str:

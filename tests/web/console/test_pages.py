@@ -91,6 +91,32 @@ async def test_another_page_can_neither_sign_in_nor_out(tmp_path: Path) -> None:
     assert (entered.status_code, left.status_code) == (403, 403)
 
 
+async def test_signing_out_ends_what_began_with_tls_and_without(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as hub:
+        left = await hub.http.post("/hookbot/sign-out", headers=BY_PAGE)
+
+    ended = left.headers.get_list("Set-Cookie")
+    assert [one.partition(";")[0] for one in ended] == ["hookbot=", "__Host-hookbot="]
+    assert all("Max-Age=0" in one for one in ended)
+
+
+async def test_signing_in_again_takes_the_place_of_the_session_before(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as hub:
+        del hub.http.headers["Authorization"]
+        await sign_in(hub.http, "/sub/acme/")
+        for path in ("/", "/", "/", "/", "/", "/"):
+            again = await sign_in(hub.http, path)
+
+    assert again.headers["Set-Cookie"].partition(";")[0].count(".") == 1
+
+
+async def test_the_path_of_a_token_is_no_longer_than_that_of_a_topic(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as hub:
+        answer = await hub.http.post("/hookbot/sign-in", params={"path": "/a" * 1000}, headers=BY_PAGE)
+
+    assert (answer.status_code, answer.text[:13]) == (400, "no token has ")
+
+
 async def test_a_second_token_is_added_to_the_session(tmp_path: Path) -> None:
     async with open_api(tmp_path) as hub:
         del hub.http.headers["Authorization"]

@@ -5,12 +5,12 @@ from contextlib import suppress
 
 from ...access.control import AccessControl
 from ...access.scope import Scope, find_scope
-from ...access.session import check_asked_by_page, join_session, open_session, session_tokens
+from ...access.session import add_to_session, check_asked_by_page, join_session, open_session, session_tokens
 from ...access.tokens import find_tokens
-from ...errors import Forbidden
+from ...errors import Forbidden, Refused
 from ...protocol.paths import SESSION
 from ...protocol.request import Request
-from ...protocol.topics import decode_path
+from ...protocol.topics import MAX_TOPIC_BYTES, decode_path
 
 
 def admit(access: AccessControl, request: Request, asked: Sequence[str] = ()) -> Scope:
@@ -49,14 +49,17 @@ def sign_in(access: AccessControl, request: Request) -> str:
     """
     check_asked_by_page(request, access.public_url)
     path = request.parameters.get("path", "")
+    # It takes an HMAC for each of its prefixes.
+    if len(path) > MAX_TOPIC_BYTES:
+        raise Refused(f"no token has a path of more than {MAX_TOPIC_BYTES} characters, such as {path[:100]!r}...")
     found = (open_session(access.authorizer, token, path, now_s=access.now_s) for token in find_tokens(request))
     token = next(filter(None, found), None)
     if token is None:
         access.refuse_token(request, path or SESSION, "operate")
-    kept = [one for one in session_tokens(request) if open_session(access.authorizer, one, "", now_s=access.now_s)]
-    if not _opens_something(access, [*kept, token]):
+    tokens = add_to_session(access.authorizer, session_tokens(request), token, now_s=access.now_s)
+    if not _opens_something(access, tokens):
         raise Forbidden("the token opens nothing that the console shows: that takes one for /sub/ or /hookbot/v1/")
-    return join_session([*kept, token])
+    return join_session(tokens)
 
 
 def _opens_something(access: AccessControl, tokens: Sequence[str]) -> bool:

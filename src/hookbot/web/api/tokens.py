@@ -11,9 +11,8 @@ from ...access.scope import Held
 from ...access.session import signed_in_with
 from ...errors import Forbidden, Refused
 from ...protocol.message import format_time
-from ...protocol.paths import TOKENS, split_path
+from ...protocol.paths import METHODS, TOKENS, find_route, split_path
 from ...protocol.since import DURATION, parse_duration
-from ...protocol.topics import decode_path
 from ..services import Services
 from .operations import Api, Asked, Parameter
 from .public_url import public_url
@@ -46,10 +45,11 @@ def add_tokens(api: Api, services: Services) -> None:
 
     async def make(asked: Asked) -> Mapping[str, Any]:
         """A token only opens what one of the request opens: for /pub/ or /sub/ paths, not for operators."""
-        path = decode_path(quote(asked.need("path")).encode())
+        path = asked.need("path")
         action, _ = split_path(path)
         if action is None:
             raise Refused(f"a token is made for a path such as /pub/acme or /sub/acme/, not {path[:100]!r}")
+        find_route(METHODS[action], quote(path).encode())
         held = asked.scope.find(action, path)
         if held is None:
             raise Forbidden(f"no token of this request opens {path[:100]!r}, and none can be made wider")

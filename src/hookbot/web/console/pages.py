@@ -115,19 +115,21 @@ def _add_sign_in(console: Blueprint, services: Services) -> None:
         value = open_session(services.access, plain)
         plain.authenticated = True
         note_authentication(request)
-        return with_cookie(Response(b"", 204), plain, value, SESSION_S)
+        secure = is_https(services.access, plain)
+        return _with_cookie(Response(b"", 204), value, SESSION_S, secure=secure)
 
     @console.post("/hookbot/sign-out")
     async def sign_out() -> Response:
         plain = plain_request(request)
         check_same_origin(plain, services.access.public_url)
-        return with_cookie(_redirect("sign-in"), plain, "", 0)
+        # Over TLS, a browser sends the cookie that it was given without as well.
+        return _with_cookie(_with_cookie(_redirect("sign-in"), "", 0, secure=False), "", 0, secure=True)
 
-    def with_cookie(response: Response, plain: Request, value: str, max_age_s: int) -> Response:
-        secure = is_https(services.access, plain)
-        name = COOKIES[0] if secure else COOKIES[1]
-        response.set_cookie(name, value, max_age_s, path="/", secure=secure, httponly=True, samesite="Strict")
-        return response
+
+def _with_cookie(response: Response, value: str, max_age_s: int, *, secure: bool) -> Response:
+    name = COOKIES[0] if secure else COOKIES[1]
+    response.set_cookie(name, value, max_age_s, path="/", secure=secure, httponly=True, samesite="Strict")
+    return response
 
 
 async def _render(page: str, root: str, *, signed_in: bool) -> Response:
