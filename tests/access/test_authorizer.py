@@ -344,3 +344,16 @@ def test_whatever_is_refused_is_refused_on_purpose(access: AccessControl) -> Non
     for token in ("\xe9", "=", "A" * 2000, "sha1", "c2hhMQo"):
         with pytest.raises(Refused):
             ask(access, "GET /sub/foo", token)
+
+
+@pytest.mark.parametrize("token", ["", "junk", str(NarrowedToken.of(make_token("another", "/"), "/")), "é" * 40 + "x"])
+def test_what_is_no_token_of_this_hub_opens_nothing_at_all(token: str) -> None:
+    assert not Authorizer([KEY]).may_open(token)
+
+
+@pytest.mark.parametrize("path", ["/", "/sub/acme/"])
+def test_every_token_of_this_hub_may_open_something(path: str) -> None:
+    token = make_token(KEY, path)
+
+    assert Authorizer([KEY]).may_open(token)
+    assert Authorizer(["new", KEY]).may_open(str(NarrowedToken.of(token, path).narrow("name", "ann")))

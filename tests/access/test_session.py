@@ -39,7 +39,7 @@ def test_a_session_counts_only_beneath_its_path(path: bytes) -> None:
     assert session_tokens(asked(("Cookie", "hookbot=a"), path=path)) == ()
 
 
-@pytest.mark.parametrize("cookie", ["", "hookbot", "hookbot=", 'x="', "hookbot=\x7f;;=", ";" * 5000])
+@pytest.mark.parametrize("cookie", ["", "hookbot", "hookbot=", 'x="', "\x7f;;=", ";" * 5000])
 def test_a_cookie_without_a_session_is_none(cookie: str) -> None:
     assert not any(session_tokens(asked(("Cookie", cookie))))
 
@@ -48,6 +48,22 @@ def test_cookies_may_come_in_fields_of_their_own() -> None:
     headers = [("Cookie", "other=1"), ("Cookie", "hookbot=a.b"), ("Cookie", "nothookbot=c")]
 
     assert session_tokens(asked(*headers)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("other", ['prefs={"a":"b"}', "a[1]=\x01", 'x="', "naïve=1", "=", "\t"])
+def test_cookies_of_other_services_do_not_hide_a_session(other: str) -> None:
+    assert session_tokens(asked(("Cookie", f"{other}; hookbot=a"))) == ["a"]
+    assert session_tokens(asked(("Cookie", f"hookbot=a; {other}"))) == ["a"]
+    # As over HTTP/2 (RFC 9113, section 8.2.3).
+    assert session_tokens(asked(("Cookie", other), ("Cookie", "hookbot=a"))) == ["a"]
+
+
+def test_the_cookie_that_no_other_service_can_set_counts_alone() -> None:
+    assert session_tokens(asked(("Cookie", "hookbot=theirs; __Host-hookbot=a.b; hookbot=theirs"))) == ["a", "b"]
+
+
+def test_the_end_of_a_cookie_that_is_quoted_is_not_searched_for() -> None:
+    assert len(session_tokens(asked(("Cookie", 'hookbot="' + '\\"' * 10_000)))) == 1
 
 
 def test_a_cookie_of_another_maker_is_bounded() -> None:

@@ -20,6 +20,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from .tokens import DIGESTS, Digest, make_token
 
@@ -69,10 +70,8 @@ class NarrowedToken:
     @classmethod
     def made_with(cls, key: str, digest: Digest, path: str, caveats: Sequence[str]) -> "NarrowedToken":
         """The genuine token with these caveats."""
-        made = cls.of(make_token(key, path, digest), path)
-        for caveat in caveats:
-            made = made._bind(caveat)
-        return made
+        root = cls.of(make_token(key, path, digest), path)
+        return cls(digest, path, tuple(caveats), reduce(_chain, caveats, root.signature))
 
     @classmethod
     def parse(cls, text: str) -> "NarrowedToken":
@@ -106,8 +105,7 @@ class NarrowedToken:
         return hmac.compare_digest(genuine.signature, self.signature)
 
     def _bind(self, caveat: str) -> "NarrowedToken":
-        signature = _sign(self.signature, caveat.encode())
-        return NarrowedToken(self.digest, self.path, (*self.caveats, caveat), signature)
+        return NarrowedToken(self.digest, self.path, (*self.caveats, caveat), _chain(self.signature, caveat))
 
     def __str__(self) -> str:
         head = "".join(f"{line}\n" for line in (self.digest, self.path, *self.caveats))
@@ -119,6 +117,10 @@ def _digest(text: str) -> Digest:
         if digest == text:
             return digest
     raise ValueError(f"not a digest: {text[:20]!r}")
+
+
+def _chain(signature: bytes, caveat: str) -> bytes:
+    return _sign(signature, caveat.encode())
 
 
 def _sign(key: bytes, data: bytes) -> bytes:

@@ -101,6 +101,7 @@ def find_scope(
     `asked`: patterns of topics that the request names. A plain token does not tell what it is for, so it sees only what
     it opens of these. Raises `Forbidden` for tokens that show only a part of the history.
     """
+    tokens = list(filter(authorizer.may_open, tokens))
 
     def find(action: Action, at: str) -> Held | None:
         grants = ((token, authorizer.grant(token, at, action, now_s=now_s)) for token in tokens)

@@ -22,20 +22,22 @@ MAX_BYTES = 3800
 # With the prefix, a browser takes it only over TLS, and from no other host (draft-ietf-httpbis-rfc6265bis, 4.1.3.2).
 COOKIES = ("__Host-hookbot", "hookbot")
 _BETWEEN = "."
-# Over HTTP/2, browsers send each cookie in a field of its own, which were joined by commas. `http.cookies` may take
-# seconds for a value full of backslashes (CVE-2024-7592).
-_VALUES = tuple(re.compile(rf"(?:^|[;,]) *{name}=([\w.-]+)", re.ASCII) for name in COOKIES)
+# A comma is between the fields of a repeated header (HTTP/2 may divide this one).
+_SEPARATOR = re.compile(r"[;,]")
 _COMMON = ("/", "/hookbot/v1/", "/sub/", "/unsafe/sub/", "/pub/", "/unsafe/pub/")
 _ACTIONS: tuple[Action, ...] = ("operate", "subscribe", "publish")
 
 
 def session_tokens(request: Request) -> Sequence[str]:
     """Tokens of the session in a request beneath ``/hookbot/``; none if there is no session."""
-    sent = request.sent("cookie")
-    if not sent or not request.raw_path.startswith(b"/hookbot/"):
+    if not request.raw_path.startswith(b"/hookbot/"):
         return ()
-    values = (value for pattern in _VALUES for value in pattern.findall(sent))
-    return [token for value in values for token in value.split(_BETWEEN) if token][:MAX_TOKENS]
+    # Not by `http.cookies`: that gives up at a cookie of another service, and takes quadratic time for some.
+    pairs = (pair.strip().partition("=") for pair in _SEPARATOR.split(request.header("cookie")))
+    cookies = {name: value for name, _, value in pairs if name in COOKIES}
+    # Other services of this host, on another port or name, can set one, but not that with the prefix.
+    value = next((cookies[name] for name in COOKIES if name in cookies), "")
+    return [token for token in value.split(_BETWEEN, MAX_TOKENS)[:MAX_TOKENS] if token]
 
 
 def join_session(tokens: Sequence[str]) -> str:
@@ -77,6 +79,8 @@ def open_session(authorizer: Authorizer, token: str, path: str, *, now_s: float)
     A plain token does not tell what it is for: `path` does, or it is one for all topics or for operators. Raises
     `Refused` if it cannot be narrowed.
     """
+    if not authorizer.may_open(token):
+        return None
     own = _path_of(authorizer, token, path, now_s)
     return None if own is None else _for_session(token, own, now_s)
 
