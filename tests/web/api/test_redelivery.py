@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from hookbot.access.rate_limits import Rate
 from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Message, Once, Verified
 from support.api import bearer, narrowed, open_api, publish
@@ -210,3 +211,11 @@ async def test_what_was_published_again_is_routed_again(tmp_path: Path) -> None:
         ("in", message.id, None),
         ("out", None, stored[2].id),
     ]
+
+
+async def test_a_message_that_is_published_again_counts_as_a_publish_of_its_client(tmp_path: Path) -> None:
+    async with open_api(tmp_path, publish_rate=Rate(1, 3600)) as hub:
+        message = await publish(hub, "acme/a", 1)
+        again = [await hub.http.post(f"/hookbot/v1/messages/{message.id}/redeliver") for _ in range(2)]
+
+    assert [answer.status_code for answer in again] == [200, 429]

@@ -81,6 +81,7 @@ def add_redelivery(api: Api, services: Services) -> None:
             draft = redelivery_of(message, idempotency_key(asked.plain))
             del message
         asked.scope.check_publishes(draft.topic)
+        services.access.count_publish(asked.plain)
         return {"id": (await broker.publish(draft)).id}
 
     async def all_(asked: Asked) -> Mapping[str, Any] | Response:
