@@ -106,7 +106,9 @@ def _read_static() -> Mapping[str, tuple[bytes, str]]:
 def _add_sign_in(console: Blueprint, services: Services) -> None:
     @console.get("/hookbot/sign-in")
     async def ask() -> Response:
-        return await _render("sign-in", "./", signed_in=False)
+        # Whoever is signed in adds a token.
+        signed_in = has_session(services.access, plain_request(request))
+        return await _render("sign-in", "./", signed_in=signed_in)
 
     @console.post("/hookbot/sign-in")
     async def sign_in() -> Response:

@@ -66,12 +66,15 @@ export async function send(method, path, parameters, { headers, signal } = {}) {
   }
   tell("connected");
   if (answer.status === 401 && page !== "sign-in") {
-    sessionStorage.setItem(PLACE, location.href);
+    rememberPlace();
     location.assign(`${root}sign-in`);
   }
   if (!answer.ok) throw new Refused(answer.status, await detail(answer));
   return answer;
 }
+
+/** Let signing in lead back to this page. */
+export const rememberPlace = () => sessionStorage.setItem(PLACE, location.href);
 
 async function detail(answer) {
   const text = (await answer.text()).trim();

@@ -3,23 +3,34 @@
 import { get, lines, post } from "./api.js";
 import { ask, facts, messageLink, openDialog, toast, topicOf } from "./components.js";
 import { fill, foreign, h } from "./dom.js";
-import { counted } from "./format.js";
+import { count, counted } from "./format.js";
+import { session } from "./shell.js";
+import { addToken, pathTo } from "./tokens.js";
 
 /** Publish a message once more, after a question; a failed one goes back to the topic on which its router failed. */
 export async function deliverAgain(message) {
-  const topic = message.failed?.topic ?? message.topic;
-  const yes = await ask({
-    title: message.failed ? "Send it back?" : "Deliver again?",
-    content: h("p", null, "The hub publishes it once more to ", topicOf(topic),
-      ", with the same headers and body, marked as delivered again. Everybody who listens there gets it."),
-    action: message.failed ? "Send back" : "Deliver again",
-  });
-  if (!yes) return;
   await attempt(async () => {
+    const topic = message.failed?.topic ?? message.topic;
+    const { publishes } = await session;
+    const may = publishes.some((pattern) => covers(pattern, topic));
+    const yes = await ask({
+      title: message.failed ? "Send it back?" : "Deliver again?",
+      content: [
+        h("p", null, "The hub publishes it once more to ", topicOf(topic),
+          ", with the same headers and body, marked as delivered again. Everybody who listens there gets it."),
+        !may && missing("That takes a token for ", h("code", null, foreign(pathTo("pub", topic)))),
+      ],
+      action: message.failed ? "Send back" : "Deliver again",
+      possible: may,
+    });
+    if (!yes) return;
     const { id } = await post(`v1/messages/${encodeURIComponent(message.id)}/redeliver`);
     toast(["Delivered again: ", messageLink(id)]);
   });
 }
+
+/** What the tokens of the session lack, and where to add one. */
+export const missing = (...what) => h("p", { class: "note warning" }, what, ". ", addToken());
 
 /** As `deliverAgain`, of a message of which only the id is known. */
 export const deliverAgainById = (id) =>
@@ -59,8 +70,13 @@ export function hears(path, topic) {
   const [, unsafe, name, recursive] = /^(\/unsafe)?\/sub\/(.*?)(\?recursive)?$/s.exec(path) ?? [];
   if (name === undefined) return false;
   const wanted = unsafe ? `/unsafe/${name}` : name;
-  if (topic === wanted || (recursive && topic.startsWith(`${wanted}/`))) return true;
-  return wanted === "" ? !topic.startsWith("/") : wanted.endsWith("/") && topic.startsWith(wanted);
+  return covers(wanted, topic) || (Boolean(recursive) && topic.startsWith(`${wanted}/`));
+}
+
+/** Whether a topic is a pattern, or beneath it if that ends in a slash; the empty one is that of all safe topics. */
+function covers(pattern, topic) {
+  if (pattern === "") return !topic.startsWith("/");
+  return topic === pattern || (pattern.endsWith("/") && topic.startsWith(pattern));
 }
 
 /** Publish once more all stored messages that the filters show: count, ask, and show how far it is. */
@@ -69,12 +85,12 @@ export async function deliverAll(filters) {
     const { head } = await get("v1/session");
     // What comes meanwhile is not among them.
     const range = { ...filters, until: head };
-    const { number, complete } = await post("v1/redeliver", { ...range, count: "only" });
+    const { number, complete, problem } = await countOf(range);
     const counts = counted(number, "message");
     const yes = await ask({
       title: "Deliver all of these again?",
       content: [
-        h("p", null, h("strong", null, complete ? counts : `The first ${counts}`),
+        problem ?? h("p", null, h("strong", null, complete ? counts : `At least ${counts}`),
           " that the filter shows, oldest first, each to its own topic and marked as delivered again."),
         facts(Object.entries(filters).map(([name, value]) => [name, foreign(value)])),
       ],
@@ -82,33 +98,64 @@ export async function deliverAll(filters) {
       danger: true,
       possible: number > 0,
     });
-    if (yes) await deliverWithProgress(range, number);
+    if (yes) await deliverWithProgress(range);
   });
 }
 
-async function deliverWithProgress(range, number) {
+/** How many messages would be delivered, or the problem that there is no token for one of them. */
+async function countOf(range) {
+  try {
+    return await post("v1/redeliver", { ...range, count: "only" });
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    return { number: 0, problem: missing("Not with your tokens: ", error.message) };
+  }
+}
+
+/** Deliver, and show how far it is: part by part, each after a question, and again where a connection broke off. */
+async function deliverWithProgress(range) {
   const abort = new AbortController();
-  const bar = h("progress", { max: number, value: 0, "aria-label": "Delivered" });
+  const bar = h("progress", { "aria-label": "Delivered" });
   const state = h("p", { role: "status" }, "Starting");
   const { dialog, actions } = openDialog("Delivering again", [bar, state]);
-  const button = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
-  actions.append(button);
   dialog.addEventListener("close", () => abort.abort());
+  // With the same key, what has been delivered is not delivered twice.
   const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
   const options = { method: "POST", signal: abort.signal, headers: { "Idempotency-Key": key } };
-  try {
-    for await (const line of lines("v1/redeliver", range, options)) {
-      if (line.type === "error") throw new Error(line.detail);
-      bar.value = line.done;
-      const done = counted(line.done, "message");
-      fill(state, line.type === "done" ? `Delivered ${done}.` : `${done} of ${line.of}`);
-    }
-    bar.value = number;
-  } catch (error) {
-    if (error.name === "AbortError") return toast(`Cancelled after ${counted(bar.value, "message")}`, "bad");
-    fill(state, error.message);
+
+  function offer(close, label, act) {
+    const more = label && h("button", { type: "button", class: "primary", onclick: act }, label);
+    fill(actions, h("button", { type: "button", onclick: () => dialog.close() }, close), more);
+    actions.lastChild.focus();
   }
-  fill(button, "Close");
+
+  /** Deliver from a message on; `before` were delivered in earlier parts. */
+  async function run(from, before) {
+    offer("Cancel");
+    let done = before;
+    try {
+      for await (const line of lines("v1/redeliver", { ...range, from }, options)) {
+        if (line.type === "error") throw new Error(line.detail);
+        done = before + line.done;
+        const of = line.type === "done" ? line.done : line.of;
+        if (of !== null) [bar.max, bar.value] = [before + of, done];
+        fill(state, counted(done, "message"), of === null ? " so far" : ` of ${count(before + of)}`);
+        if (line.type === "done") return end(line.next, done);
+      }
+      throw new Error("The connection broke off.");
+    } catch (error) {
+      if (error.name === "AbortError") return toast(`Cancelled after ${counted(done, "message")}`, "bad");
+      fill(state, `${error.message} Delivered: ${counted(done, "message")}.`);
+      offer("Close", "Try again", () => run(from, before));
+    }
+  }
+
+  function end(next, done) {
+    fill(state, `Delivered ${counted(done, "message")}.${next ? " There are more." : ""}`);
+    if (next) offer("Close", "Go on", () => run(next, done));
+    else offer("Close");
+  }
+  await run(undefined, 0);
 }
 
 async function attempt(act) {

@@ -4,8 +4,7 @@ import { poll } from "./api.js";
 import { failure } from "./components.js";
 import { byId, fill, h } from "./dom.js";
 import { session } from "./shell.js";
-
-const NO_OPERATOR = "Only operators see this: sign in with a token for /hookbot/v1/ or for /.";
+import { addToken } from "./tokens.js";
 
 /** Run `load` every so many seconds; its failures are shown in the element `problem`, until it works again. */
 export function keepLoading(seconds, load) {
@@ -19,8 +18,10 @@ export function keepLoading(seconds, load) {
 /** The same for what only operators see; anybody else is told so. */
 export function keepLoadingForOperators(seconds, load) {
   const tell = (content) => fill(byId("problem"), content);
+  const others = () => h("p", { class: "note" }, "Only operators see this. ", addToken(), " for ",
+    h("code", null, "/hookbot/v1/"), " or for ", h("code", null, "/"), ".");
   session.then(
-    ({ operator }) => (operator ? keepLoading(seconds, load) : tell(h("p", { class: "note" }, NO_OPERATOR))),
+    ({ operator }) => (operator ? keepLoading(seconds, load) : tell(others())),
     (error) => tell(failure(error)),
   );
 }

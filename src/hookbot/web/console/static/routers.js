@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { agoOf, badge, failure, messageLink, toast, topicOf } from "./components.js";
-import { deliverAll } from "./deliver.js";
+import { deliverAll, missing } from "./deliver.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { count } from "./format.js";
 import { keepLoadingForOperators, keyedList, refill } from "./refreshing.js";
@@ -93,6 +93,7 @@ function failureOf({ id, time, failed }) {
       const again = await post(`v1/messages/${encodeURIComponent(id)}/redeliver`);
       fill(place, badge("delivered", "good"), " ", messageLink(again.id, "see it"));
     } catch (error) {
+      if (error.status === 403) return fill(place, missing("Not with your tokens: ", error.message));
       button.disabled = false;
       toast(error.message, "bad");
     }

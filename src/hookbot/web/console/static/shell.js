@@ -1,6 +1,6 @@
 /** The frame of every page that is signed in: the hub's name, how the connection is, the help, and the session. */
 
-import { get } from "./api.js";
+import { get, rememberPlace } from "./api.js";
 import { byId, fill } from "./dom.js";
 import { clock } from "./format.js";
 import { onKey } from "./keyboard.js";
@@ -27,6 +27,8 @@ session.then(
   },
   () => {},
 );
+
+document.addEventListener("click", ({ target }) => target.closest("a.add-token") && rememberPlace());
 
 const help = byId("help");
 byId("help-button").addEventListener("click", () => help.showModal());

@@ -6,7 +6,7 @@ import { byId, fill, foreign, h } from "./dom.js";
 import { fullTime, size } from "./format.js";
 import { session } from "./shell.js";
 import { quoted } from "./snippets.js";
-import { copied, makeToken, pathTo, refusal } from "./tokens.js";
+import { addToken, copied, makeToken, pathTo, refusal } from "./tokens.js";
 
 const UNSAFE = "/unsafe/";
 const BODY = "hello, world";
@@ -30,7 +30,7 @@ function suggest({ publishes, sees }) {
   const topic = /(^|\/)$/.test(pattern) ? `${pattern}hello` : pattern;
   for (const form of ["first", "more"]) byId(form).elements.topic.value ||= topic;
   if (!publishes.length) fill(byId("publish"), h("p", { class: "note warning" },
-    "You are signed in with no token to publish, so this page can make none: sign in with one for ",
+    "You are signed in with no token to publish, so this page can make none. ", addToken(), " for ",
     h("code", null, "/"), ", or for a path such as ", h("code", null, "/pub/hello"), "."));
 }
 

@@ -1,6 +1,6 @@
 /** URLs with a token of their own, narrowed from those that the reader is signed in with. */
 
-import { post } from "./api.js";
+import { post, root } from "./api.js";
 import { copyButton } from "./components.js";
 import { foreign, h } from "./dom.js";
 import { quoted } from "./snippets.js";
@@ -21,9 +21,12 @@ export function copied(text, label = "Copy") {
   return h("div", { class: "copied" }, h("code", null, foreign(text)), copyButton(label, text));
 }
 
+/** A link to where another token is added to the session, and back. */
+export const addToken = () => h("a", { class: "add-token", href: `${root}sign-in` }, "Add a token");
+
 /** That no token was made, and what would help. */
 export function refusal(error, path) {
-  return h("div", { class: "note warning", role: "alert" }, `${error.message}. Sign in with a token that opens `,
+  return h("div", { class: "note warning", role: "alert" }, `${error.message}. `, addToken(), " that opens ",
     h("code", null, path), ", or make the URL where the hub's key is: ",
     h("code", null, `hookbot make-tokens ${quoted(path)}`));
 }
