@@ -142,10 +142,10 @@ async function deliverWithProgress(range) {
         fill(state, counted(done, "message"), of === null ? " so far" : ` of ${count(before + of)}`);
         if (line.type === "done") return end(line.next, done);
       }
-      throw new Error("The connection broke off.");
+      throw new Error("the connection broke off");
     } catch (error) {
       if (error.name === "AbortError") return toast(`Cancelled after ${counted(done, "message")}`, "bad");
-      fill(state, `${error.message} Delivered: ${counted(done, "message")}.`);
+      fill(state, `Stopped after ${counted(done, "message")}: ${error.message}`);
       offer("Close", "Try again", () => run(from, before));
     }
   }
