@@ -58,6 +58,6 @@ def test_lines_are_taken_one_by_one(thread: ThreadHub) -> None:
     @click.command()
     @of_a_hub
     def every(ask: Ask) -> None:
-        ask.lines(lambda line: click.echo(line["type"]), "POST", "/hookbot/v1/redeliver", topic="nothing")
+        ask.lines(lambda line: click.echo(line["type"]), "POST", "/hookbot/v1/redeliver", "a key", topic="nothing")
 
     assert CliRunner().invoke(every, ["--url", thread.url_for("/")], obj={"key": None}).output == "done\n"

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from hookbot.cli.hub_api import Ask
+from hookbot.errors import Lost
 from support.commands import Caller
 from support.hubs import ThreadHub
 
@@ -90,4 +92,24 @@ def test_that_it_ended_early_is_an_error(thread: ThreadHub, call: Caller, monkey
     code, _, err = call("redeliver", "--url", thread.url_for("/"), "--topic", "a", "--yes")
 
     assert code == 4
-    assert "7 messages were published again, and then it ended: the log is full" in err
+    assert "7 messages were published again, and then it ended: the log is full (with --until " in err
+
+
+def test_whoever_repeats_what_broke_off_publishes_nothing_twice(
+    thread: ThreadHub, call: Caller, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread.publish(topic, b"1", b"2")
+    whole = Ask.lines
+
+    def broken(self: Ask, take: Any, *words: str, **query: str) -> None:
+        whole(self, lambda _: None, *words, **query)
+        raise Lost("the response broke off")
+
+    options = ("redeliver", "--url", thread.url_for("/"), "--topic", topic, "--yes")
+    with monkeypatch.context() as patch:
+        patch.setattr(Ask, "lines", broken)
+        code, _, err = call(*options)
+    again = err[err.index("(with ") + len("(with ") : err.index(",", err.index("(with "))].split()
+
+    assert (code, call(*options, *again)[0]) == (4, 0)
+    assert len(messages(call, thread, topic)) == 4

@@ -52,7 +52,7 @@ async def test_lines_of_json_are_taken_as_they_come() -> None:
 
     async with scripted_hub(script) as hub:
         address = Address.parse(f"http://127.0.0.1:{hub.port}/hookbot/v1/redeliver", "token")
-        async for line in ask_lines(address, "POST", query={"topic": "a"}):
+        async for line in ask_lines(address, "POST", "a key", query={"topic": "a"}):
             taken.append(line)
             go_on.set()
 
@@ -71,7 +71,7 @@ async def test_lines_that_do_not_come_say_why(script: Script, error: type[Except
     async with scripted_hub(script) as hub:
         address = Address.parse(f"http://127.0.0.1:{hub.port}/hookbot/v1/redeliver")
         with pytest.raises(error, match=says):
-            [line async for line in ask_lines(address, "POST", query={})]
+            [line async for line in ask_lines(address, "POST", "a key", query={})]
 
 
 async def test_a_body_is_sent_from_its_beginning_each_time_and_left_unread_without_a_warning() -> None:

@@ -31,14 +31,17 @@ class Ask:
 
         return trio.run(partial(ask, self._at(path), method, query=query, ca_file=self._ca_file))
 
-    def lines(self, take: Callable[[Any], object], method: str, path: str, /, **query: str) -> None:
-        """Call `take` with each parsed line of a response, as it comes. Raises as `http.ask`."""
+    def lines(self, take: Callable[[Any], object], method: str, path: str, key: str, /, **query: str) -> None:
+        """Call `take` with each parsed line of a response, as it comes. Raises as `http.ask`.
+
+        `key` is the Idempotency-Key of the request.
+        """
         import trio
 
         from ..client.http import ask_lines
 
         async def take_all() -> None:
-            async for line in ask_lines(self._at(path), method, query=query, ca_file=self._ca_file):
+            async for line in ask_lines(self._at(path), method, key, query=query, ca_file=self._ca_file):
                 take(line)
 
         trio.run(take_all)

@@ -1,12 +1,13 @@
 """``hookbot redeliver``: stored messages are published again, by the hub itself."""
 
 import sys
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from ..errors import Unavailable
+from ..errors import Lost, Unavailable
 from ..protocol.paths import MESSAGES, REDELIVER
 from .filter_options import filter_options
 from .hub_api import Ask, of_a_hub
@@ -18,9 +19,16 @@ from .hub_api import Ask, of_a_hub
 @filter_options
 @click.option("--from", "first", metavar="ID", help="First message. Default: the oldest.")
 @click.option("--until", "last", metavar="ID", help="Last message. Default: the newest.")
+@click.option("--key", metavar="TEXT", help="Idempotency-Key: under one key, a message is published again only once.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def redeliver(
-    ask: Ask, id: str | None, filters: Mapping[str, str], first: str | None, last: str | None, yes: bool
+    ask: Ask,
+    id: str | None,
+    filters: Mapping[str, str],
+    first: str | None,
+    last: str | None,
+    key: str | None,
+    yes: bool,
 ) -> None:
     """Publish stored messages of a hub again.
 
@@ -36,20 +44,21 @@ def redeliver(
     """
     query = {**filters, **({"from": first} if first else {}), **({"until": last} if last else {})}
     if id:
-        if query:
+        if query or key:
             raise click.UsageError("Needs either ID or options that select messages.")
         click.echo(ask("POST", f"{MESSAGES}/{id}/redeliver")["id"])
         return
     if not query:
         raise click.UsageError("Needs ID, or options that select messages.")
+    counted = ask("POST", REDELIVER, count="only", **query)
     if not yes:
-        counted = ask("POST", REDELIVER, count="only", **query)
         least = "" if counted["complete"] else "at least "
         click.confirm(f"Publish {least}{counted['number']} messages again?", abort=True, err=True)
-    _publish_all(ask, query)
+    # Also if it is repeated, what it has published itself is not among them.
+    _publish_all(ask, {**query, "until": counted["until"]}, key or uuid.uuid4().hex)
 
 
-def _publish_all(ask: Ask, query: Mapping[str, str]) -> None:
+def _publish_all(ask: Ask, query: Mapping[str, str], key: str) -> None:
     last: dict[str, Any] = {}
     with click.progressbar(length=0, label="Publishing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
@@ -58,10 +67,15 @@ def _publish_all(ask: Ask, query: Mapping[str, str]) -> None:
             bar.length = line.get("of") or max(bar.length or 0, line["done"])
             bar.update(line["done"] - bar.pos)
 
-        ask.lines(take, "POST", REDELIVER, **query)
+        try:
+            ask.lines(take, "POST", REDELIVER, key, **query)
+        except Lost as error:
+            last["detail"] = str(error)
     done = f"{last.get('done', 0)} messages were published again"
     if last.get("type") != "done":
-        raise Unavailable(f"{done}, and then it ended: {last.get('detail', 'the response broke off')}")
+        why = last.get("detail", "the response broke off")
+        again = f"--until {query['until']} --key {key}"
+        raise Unavailable(f"{done}, and then it ended: {why} (with {again}, none of them is published twice)")
     click.echo(done)
     if last.get("next"):
         click.echo(f"There are more: go on with --from {last['next']}", err=True)

@@ -65,11 +65,15 @@ async def ask(
 
 
 async def ask_lines(
-    address: Address, method: str, *, query: Mapping[str, str], ca_file: str | Path | None = None
+    address: Address, method: str, key: str, *, query: Mapping[str, str], ca_file: str | Path | None = None
 ) -> AsyncIterator[Any]:
-    """Parsed lines of the response of an operators' path that answers with lines of JSON. Raises as `ask`."""
+    """Parsed lines of the response of an operators' path that answers with lines of JSON. Raises as `ask`.
+
+    `key` is the Idempotency-Key of the request.
+    """
     async with open_client(address, ca_file) as client:
-        request = client.build_request(method, str(address), params=query, headers=dict(address.authorization_header()))
+        headers = {**dict(address.authorization_header()), "Idempotency-Key": key}
+        request = client.build_request(method, str(address), params=query, headers=headers)
         try:
             response = await client.send(request, stream=True)
             if not response.is_success:

@@ -51,10 +51,11 @@ class Redelivered(TypedDict):
 
 
 class Counted(TypedDict):
-    """Number of messages that match, at least; all of them if the count is complete."""
+    """Number of messages that match, at least; all of them if the count is complete. `until` is where it ended."""
 
     number: int
     complete: bool
+    until: str
 
 
 class Progress(TypedDict, total=False):
@@ -88,8 +89,8 @@ def add_redelivery(api: Api, services: Services) -> None:
         """The oldest first, at most 10,000, and nothing that is stored meanwhile.
 
         The answer is the progress, as lines of JSON. It ends when the client leaves; with the same `Idempotency-Key`,
-        another request goes on and publishes nothing twice. If more match, `next` is the id to go on `from`. With
-        `count=only`, the answer is only the number.
+        another request `until` the same one goes on and publishes nothing twice. If more match, `next` is the id to
+        go on `from`. With `count=only`, the answer is only the number, and `until` where.
         """
         counts_only = asked.one_of("count", ("only", ""), "")
         redelivery = Redelivery(services, asked)
@@ -124,7 +125,7 @@ class Redelivery:
         search = self._search(lambda message: self._draft(message) is not None)
         found = await search.run(MAX_MESSAGES, _COUNTED)
         _check_compared(search)
-        return {"number": sum(found), "complete": search.ended}
+        return {"number": sum(found), "complete": search.ended, "until": id_at(self._broker, self._last)}
 
     async def lines(self, counted: Counted) -> AsyncIterator[bytes]:
         """The response: publishes, and tells the progress."""

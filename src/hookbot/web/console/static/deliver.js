@@ -82,10 +82,7 @@ function covers(pattern, topic) {
 /** Publish once more all stored messages that the filters show: count, ask, and show how far it is. */
 export async function deliverAll(filters) {
   await attempt(async () => {
-    const { head } = await get("v1/session");
-    // What comes meanwhile is not among them.
-    const range = { ...filters, until: head };
-    const { number, complete, problem } = await countOf(range);
+    const { number, complete, until, problem } = await countOf(filters);
     const counts = counted(number, "message");
     const yes = await ask({
       title: "Deliver all of these again?",
@@ -98,14 +95,15 @@ export async function deliverAll(filters) {
       danger: true,
       possible: number > 0,
     });
-    if (yes) await deliverWithProgress(range);
+    // What has come meanwhile is not among them.
+    if (yes) await deliverWithProgress({ ...filters, until });
   });
 }
 
 /** How many messages would be delivered, or the problem that there is no token for one of them. */
-async function countOf(range) {
+async function countOf(filters) {
   try {
-    return await post("v1/redeliver", { ...range, count: "only" });
+    return await post("v1/redeliver", { ...filters, count: "only" });
   } catch (error) {
     if (error.status !== 403) throw error;
     return { number: 0, problem: missing("Not with your tokens: ", error.message) };
