@@ -55,7 +55,7 @@ def ask(
         admit(access, request)
         return None
     if path.startswith(("/hookbot/", "/metrics")):
-        access.admit_operator(request)
+        access.tokens.admit_operator(request)
         return None
     return access.admit_publish(request) if method == "POST" else access.admit_subscription(request, websocket=True)
 

@@ -783,9 +783,9 @@ def test_an_operator_needs_a_token_for_the_path() -> None:
     access = make_access()
     for path in ("/hookbot/v1/cursors/", "/metrics"):
         headers = basic(make_token(KEY, path))
-        access.admit_operator(Request("GET", path.encode(), tuple(headers.items())))
+        access.tokens.admit_operator(Request("GET", path.encode(), tuple(headers.items())))
         with pytest.raises(Unauthorized):
-            access.admit_operator(Request("GET", path.encode(), ()))
+            access.tokens.admit_operator(Request("GET", path.encode(), ()))
 
 
 # --- what a token shows

@@ -33,7 +33,7 @@ def reason(target: str, *headers: tuple[str, str], **options: object) -> str:
     request = Request(method, path.encode(), headers)
     action: Action = "operate" if path.startswith("/hookbot/") else "publish" if method == "POST" else "subscribe"
     with pytest.raises(Unauthorized) as caught:
-        access.authorize(request, request.raw_path.decode(), action)
+        access.tokens.authorize(request, request.raw_path.decode(), action)
     said, _, why = str(caught.value).partition(": ")
     assert said == "401 Unauthorized"
     return why

@@ -1,24 +1,16 @@
-"""Access control: decides whether a client may publish, subscribe or operate.
+"""Access control: decides whether a client may publish or subscribe.
 
 The fast path and the app share it, so that both decide alike. Nothing here waits, and nothing is parsed here:
-`hookbot.protocol` reads requests, and `Verifier` verifies their signatures.
+`hookbot.protocol` reads requests, `TokenChecks` checks their tokens, and `Verifier` verifies their signatures.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Literal, NoReturn
+from typing import Literal
 
-from ..errors import (
-    BodyTooLarge,
-    Forbidden,
-    InvalidTopic,
-    MethodNotAllowed,
-    NotFound,
-    Refused,
-    Unauthorized,
-)
+from ..errors import BodyTooLarge, InvalidTopic, MethodNotAllowed, NotFound, Refused
 from ..log.trusted_clock import TrustedClock
 from ..protocol.paths import METHODS, Route, find_route
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
@@ -31,17 +23,16 @@ from ..signatures.permission import permission
 from . import relayed
 from .active_subscriptions import ActiveSubscriptions
 from .admitted import AdmittedPublish, AdmittedSubscription, without_token
-from .authorizer import Action, Authorizer, Grant
+from .authorizer import Action, Authorizer
 from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .near_misses import NearMisses
 from .permits import Key, Permit, Permits, key_of
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .refusals import Refusals
-from .rejections import missing_token
 from .senders import Standing
 from .sources import Source, Sources
-from .tokens import basic_credentials, find_tokens
+from .token_checks import TokenChecks
 from .verifier import Verifier
 
 logger = logging.getLogger(__package__)
@@ -74,10 +65,8 @@ class AccessControl:
         origins: Sequence[str] = (),
         public_url: str = "",
     ) -> None:
-        self.authorizer = authorizer
         self.max_body_bytes = max_body_bytes
         self._clock = TrustedClock.of(clock_us)
-        self.origins = frozenset(origin.lower() for origin in origins)
         self.public_url = public_url
         """URL of the hub as senders and browsers see it, without a slash at the end; empty if that is not known."""
         self.sources = sources or Sources()
@@ -90,6 +79,7 @@ class AccessControl:
             authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
         )
         limiter = RateLimiter(failures, "requests without a valid token or signature")
+        self.tokens = TokenChecks(authorizer, self._clock, limiter, frozenset(origin.lower() for origin in origins))
         self.verifier = Verifier(self._clock, limiter, fetches or Fetches())
         self._publishes = RateLimiter(publishes, "publishes") if publishes else None
         self.proxies = proxies or TrustedProxies()
@@ -103,10 +93,10 @@ class AccessControl:
         Active subscriptions are kept until the next sweep checks them, verified networks for their hour. Rate limits
         start to count anew.
         """
-        self.authorizer, self.sources, self.origins = other.authorizer, other.sources.after(self.sources), other.origins
+        self.sources, self.public_url = other.sources.after(self.sources), other.public_url
         self.proxies, self._unsafe, self._doubted = other.proxies, other._unsafe, False
-        self.public_url = other.public_url
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
+        self.tokens.adopt(other.tokens)
         self.active.adopt(other.active)
         self.near_misses.adopt(other.near_misses)
         self._permits = Permits[Permit](self.sources.targets)
@@ -137,13 +127,13 @@ class AccessControl:
                     logger.warning("%s", doubt)
             request.client = self.proxies.client(request.client, forwarded_for)
         if relayed.HEADER in request.fields:
-            client = relayed.read_client(request, self.authorizer.keys, now_s=self.now_s)
+            client = relayed.read_client(request, self.tokens.authorizer.keys, now_s=self.now_s)
             request.client = request.client if client is None else client
         return request
 
     def relayed_field(self, request: Request) -> tuple[str, str]:
         """Header field with which another hub of the family is told the client of a relayed request."""
-        return relayed.HEADER, relayed.sign(request, self.authorizer.keys[0], now_s=self.now_s)
+        return relayed.HEADER, relayed.sign(request, self.tokens.authorizer.keys[0], now_s=self.now_s)
 
     def admit_publish(self, request: Request) -> AdmittedPublish:
         """Admit a publish before its body is read. Raises `Refused`."""
@@ -209,7 +199,7 @@ class AccessControl:
         check_owner(route.topic)
         source = self._source(request, route.topic)
         unsafe = is_unsafe(route.topic)
-        expires_s = inf if unsafe else self.authorize(request, route.path, "publish").expires_s
+        expires_s = inf if unsafe else self.tokens.authorize(request, route.path, "publish").expires_s
         max_body_bytes = min(self.max_body_bytes, (source and source.max_body_bytes) or self.max_body_bytes)
         permit = Permit(route.topic, source, max_body_bytes, without_token(request.query), expires_s, not unsafe)
         self._permits.add(request, permit)
@@ -239,7 +229,7 @@ class AccessControl:
             check_owner(route.topic)
             self._source(request, route.topic)
             if not is_unsafe(route.topic):
-                self.authorize(request, route.path, "publish")
+                self.tokens.authorize(request, route.path, "publish")
         return response
 
     def admit_subscription(self, request: Request, *, websocket: bool) -> AdmittedSubscription:
@@ -262,7 +252,7 @@ class AccessControl:
         route = self._route(request, "subscribe")
         if is_unsafe(route.topic) and request.header(UNSAFE_HEADER.lower()) != UNSAFE_HEADER_VALUE:
             raise Refused("400 Bad Request. X-Hookbot-Unsafe-Is-Ok header required.")
-        grant = self.authorize(request, route.path, "subscribe")
+        grant = self.tokens.authorize(request, route.path, "subscribe")
         now_us = self._clock()
         subscribe = SubscribeRequest.read(request, route, websocket=websocket, now_us=now_us)
         admitted = AdmittedSubscription.admit(subscribe, grant, now_us=now_us)
@@ -271,58 +261,14 @@ class AccessControl:
             self._subscriptions.add(request, admitted)
         return admitted
 
-    def admit_operator(self, request: Request) -> None:
-        """Admit a request to an operators' path, such as ``/metrics``. Raises `Refused`."""
-        self.authorize(request, decode_path(request.raw_path), "operate")
-
-    def authorize(self, request: Request, path: str, action: Action) -> Grant:
-        """Grant of the request's token. Counts a failure and raises `Unauthorized` if no token is valid.
-
-        After too many failures raises `TooManyRequests` instead. Raises `Forbidden` for Basic credentials from a web
-        page of another origin, since the browser may have saved them, and `Refused` like `find_tokens`.
-        """
-        grant = self._grant(request, path, action)
-        if grant is None:
-            self.refuse_token(request, path, action)
-        self.check_page(request)
-        request.authenticated = True
-        return grant
-
-    def refuse_token(self, request: Request, path: str, action: Action) -> NoReturn:
-        """Count a request without a valid token as a failure, and raise what `authorize` raises for it."""
-        self.verifier.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
-        raise Unauthorized.because(self._rejection(request, path, action))
-
-    def check_page(self, request: Request) -> None:
-        """Raise `Forbidden` for Basic credentials from a web page of another origin."""
-        # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
-        # only send a token that it was given.
-        if request.is_foreign(self.origins) and request.header("authorization").lower().startswith("basic "):
-            raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
-
     def standing(self, request: Request) -> Standing:
         """Standing of the sender of a request that is not admitted yet, to serve the known first. Counts nothing."""
         action: Action = "publish" if request.method == "POST" else "subscribe"
         with suppress(Refused):
-            if self._grant(request, decode_path(request.raw_path), action):
+            if self.tokens.find_grant(request, decode_path(request.raw_path), action):
                 return Standing.TOKEN
         client = self.proxies.client(request.client, request.header("x-forwarded-for"))
         return self.verifier.standing(client_network(client))
-
-    def _grant(self, request: Request, path: str, action: Action) -> Grant | None:
-        """Grant of the first valid token of the request, or None. Raises `Refused` like `find_tokens`."""
-        now_s = self.now_s
-        grants = (self.authorizer.grant(token, path, action, now_s=now_s) for token in find_tokens(request))
-        return next(filter(None, grants), None)
-
-    def _rejection(self, request: Request, path: str, action: Action) -> str:
-        """Reason for which the request has no valid token: that of the first token that it has."""
-        token = next(filter(None, find_tokens(request)), None)
-        if token is None:
-            return missing_token(request)
-        why = self.authorizer.rejection(token, path, action, now_s=self.now_s)
-        has_password = bool(basic_credentials(request)[1])
-        return f"the token is taken from the user name, not from the password: {why}" if has_password else why
 
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
         """Route of the request. Raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""
@@ -335,14 +281,11 @@ class AccessControl:
         return route
 
     def _check_existence(self, route: Route) -> None:
-        if is_unsafe(route.topic) and not self._may_exist(route):
-            raise NotFound(f"this hub has no such unsafe topic: {route.topic!r}")
-
-    def _may_exist(self, unsafe: Route) -> bool:
-        """True if the hub has this unsafe topic, or any of those that a subscription selects."""
-        if unsafe.action == "publish":
-            return self._unsafe.matches(unsafe.topic)
-        return self._unsafe.overlaps(TopicFilter.parse(unsafe.topic))
+        """Raise `NotFound` if the hub has no such unsafe topic, or none of those that a subscription selects."""
+        if is_unsafe(route.topic):
+            publishes, topic = route.action == "publish", route.topic
+            if not (self._unsafe.matches(topic) if publishes else self._unsafe.overlaps(TopicFilter.parse(topic))):
+                raise NotFound(f"this hub has no such unsafe topic: {topic!r}")
 
     def _note_topic(self, topic: str, client: str) -> None:
         if topic not in self.near_misses:

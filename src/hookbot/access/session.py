@@ -108,8 +108,8 @@ def signed_in_with(token: str, key: str) -> NarrowedToken:
 def _signed_in_with(token: str) -> tuple[Digest, str, Sequence[str]]:
     """Digest, path and caveats of the token that somebody signed in with. Raises `ValueError` for a plain one."""
     narrowed = NarrowedToken.parse(token)
-    is_sessions = narrowed.caveats[-1:] and narrowed.caveats[-1].startswith("session=")
-    return narrowed.digest, narrowed.path, narrowed.caveats[:-1] if is_sessions else narrowed.caveats
+    *caveats, last = narrowed.caveats or ("",)
+    return narrowed.digest, narrowed.path, tuple(caveats) if last.startswith("session=") else narrowed.caveats
 
 
 def _path_of(authorizer: Authorizer, token: str, path: str, now_s: float) -> str | None:

@@ -87,7 +87,7 @@ async def _serve(services: Services) -> quart.Response:
         return _response(response)
     if request.method == "GET":
         return await _stream(services)
-    if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in access.origins:
+    if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in access.tokens.origins:
         return quart.Response(b"", HTTPStatus.NO_CONTENT)
     return await _publish(services)
 
@@ -132,7 +132,7 @@ async def _refuse_http_error(services: Services, error: HTTPException) -> quart.
 def _allow_origin(access: AccessControl, response: quart.Response) -> quart.Response:
     """Allow web pages of a `--cors-origin` to read the response, and return it (Fetch Standard, CORS protocol)."""
     origin = request.headers.get("origin", "")
-    if origin.lower() in access.origins:
+    if origin.lower() in access.tokens.origins:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Methods"] = "GET"
         response.headers["Access-Control-Allow-Headers"] = "Authorization, Last-Event-ID"

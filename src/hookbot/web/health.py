@@ -36,7 +36,7 @@ def create_metrics(services: Services) -> Blueprint:
     @metrics.get("/metrics")
     async def show() -> Response:
         plain = plain_request(request)
-        services.access.admit_operator(plain)
+        services.access.tokens.admit_operator(plain)
         plain.check_names({"token"})
         return Response(render(services.metrics), content_type=CONTENT_TYPE)
 

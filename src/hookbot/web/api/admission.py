@@ -22,17 +22,17 @@ def admit(access: AccessControl, request: Request, asked: Sequence[str] = ()) ->
     tokens = find_tokens(request)
     if not any(tokens) and (tokens := session_tokens(request)) and request.method not in ("GET", "HEAD"):
         check_asked_by_page(request, access.public_url)
-    scope = find_scope(access.authorizer, tokens, path, asked, now_s=access.now_s)
+    scope = find_scope(access.tokens.authorizer, tokens, path, asked, now_s=access.now_s)
     if scope is None:
-        access.refuse_token(request, path, "operate")
-    access.check_page(request)
+        access.tokens.refuse(request, path, "operate")
+    access.tokens.check_page(request)
     request.authenticated = True
     return scope
 
 
 def is_valid(access: AccessControl, scope: Scope) -> bool:
     """True if all tokens of a scope are still valid: for what goes on after its request was admitted."""
-    return all(access.authorizer.is_valid(held.grant, now_s=access.now_s) for held in scope.held)
+    return all(access.tokens.authorizer.is_valid(held.grant, now_s=access.now_s) for held in scope.held)
 
 
 def has_session(access: AccessControl, request: Request) -> bool:
@@ -52,15 +52,15 @@ def sign_in(access: AccessControl, request: Request) -> str:
     # It takes an HMAC for each of its prefixes.
     if len(path) > MAX_TOPIC_BYTES:
         raise Refused(f"no token has a path of more than {MAX_TOPIC_BYTES} characters, such as {path[:100]!r}...")
-    found = (open_session(access.authorizer, token, path, now_s=access.now_s) for token in find_tokens(request))
+    found = (open_session(access.tokens.authorizer, token, path, now_s=access.now_s) for token in find_tokens(request))
     token = next(filter(None, found), None)
     if token is None:
-        access.refuse_token(request, path or SESSION, "operate")
-    tokens = add_to_session(access.authorizer, session_tokens(request), token, now_s=access.now_s)
+        access.tokens.refuse(request, path or SESSION, "operate")
+    tokens = add_to_session(access.tokens.authorizer, session_tokens(request), token, now_s=access.now_s)
     if not _opens_something(access, tokens):
         raise Forbidden("the token opens nothing that the console shows: that takes one for /sub/ or /hookbot/v1/")
     return join_session(tokens)
 
 
 def _opens_something(access: AccessControl, tokens: Sequence[str]) -> bool:
-    return find_scope(access.authorizer, tokens, SESSION, (), now_s=access.now_s) is not None
+    return find_scope(access.tokens.authorizer, tokens, SESSION, (), now_s=access.now_s) is not None

@@ -64,7 +64,7 @@ def add_tokens(api: Api, services: Services) -> None:
         scheme, _, host = public_url(services.access, asked.plain).partition("://")
         if action == "subscribe":
             scheme = {"https": "wss", "http": "ws"}.get(scheme, scheme)
-        grant = services.access.authorizer.grant(token, path, action, now_s=services.access.now_s)
+        grant = services.access.tokens.authorizer.grant(token, path, action, now_s=services.access.now_s)
         if grant is None:
             raise Refused("the token would have ended already; give a duration such as 24h")
         expires = None if grant.expires_s == inf else format_time(int(grant.expires_s) * 1_000_000)
