@@ -22,7 +22,7 @@ from ...protocol.expressions import TooManySteps
 from ...protocol.message import format_id
 from ...protocol.paths import LIVE
 from ...protocol.topics import TopicFilter
-from ...threads import ThreadLimiter, ThreadSlices
+from ...threads import ThreadLimiter, ThreadSlices, hub_threads
 from ..services import Services
 from ..streams import STREAM_HEADERS
 from .admission import is_valid
@@ -165,20 +165,21 @@ class LiveView:
 
     async def _draw(self, channel: Channel) -> Sequence[Line]:
         self._news = trio.Event()
-        # What has left memory by now is only counted.
-        entries = channel.after(max(self._drawn, channel.floor))
-        self._drawn = self._counted
-        number, self._pending = self._pending, 0
         refusals = self._take_refusals()
         shown: list[Line] = [
             {"type": "refusal", "refusal": cast(RefusalShown, to_json(one))} for one in refusals[-MAX_DRAWN:]
         ]
         left_out = len(refusals) - len(shown)
-        if entries:
-            summaries, looked_at = await trio.to_thread.run_sync(self._look, entries, limiter=_looking())
+        if self._drawn < self._counted:
+            # Views that wait for their turn hold no messages.
+            async with _looking():
+                # What has left memory by now is only counted.
+                entries = channel.after(max(self._drawn, channel.floor))
+                self._drawn = self._counted
+                number, self._pending = self._pending, 0
+                summaries, looked_at = await trio.to_thread.run_sync(self._look, entries, limiter=hub_threads())
             shown += [{"type": "message", "message": summary} for summary in reversed(summaries)]
-            number = max(0, number - looked_at)
-        left_out += number
+            left_out += max(0, number - looked_at)
         return [{"type": "left_out", "number": left_out}, *shown] if left_out else shown
 
     def _take_refusals(self) -> Sequence[Refusal]:
