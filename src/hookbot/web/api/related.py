@@ -1,9 +1,10 @@
 """Relations between messages: what a message came from, and what came of it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypedDict
 
-from ...errors import HookbotError
+from ...errors import Damaged, NotFound
 from ...protocol.paths import MESSAGES
 from ..services import Services
 from .filters import Filters
@@ -49,13 +50,11 @@ def add_related(api: Api, services: Services) -> None:
         }
 
     async def summary_at(asked: Asked, id: str | None) -> Summary | None:
-        """Summary of a message, None if there is none that the request may see."""
-        try:
-            if id:
+        """Summary of a message, None if there is none that the request may see or that can be read."""
+        if id:
+            with suppress(NotFound, Damaged):
                 async with open_message(broker, asked, id) as message:
                     return summarize(message)
-        except HookbotError:
-            pass
         return None
 
     api.add(
