@@ -5,7 +5,7 @@ import trio
 
 from hookbot.client import http
 from hookbot.client.address import Address
-from hookbot.client.http import RequestBody, ask, ask_lines, open_client, rows
+from hookbot.client.http import RequestBody, ask, ask_lines, id_in, open_client, rows
 from hookbot.errors import ConfigError, Forbidden, Lost
 from support.scripted_hub import Script, answering, on_bytes, read_head, response, scripted_hub
 
@@ -106,6 +106,13 @@ async def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pyt
 def test_a_ca_file_that_cannot_be_read_is_refused_before_connecting() -> None:
     with pytest.raises(ConfigError, match=r"cannot read the CA file '/nowhere\.pem'"):
         open_client(Address.parse("https://hub/"), "/nowhere.pem")
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"id": 5}])
+def test_a_response_without_an_id_is_not_that_of_a_hub(answer: object) -> None:
+    with pytest.raises(Lost, match="it has no id"):
+        id_in(answer)
+    assert id_in({"id": "abc"}) == "abc"
 
 
 @pytest.mark.parametrize("answer", [None, [], 5, {}, {"cursors": 5}, {"cursors": [5]}, {"cursors": [{}, None]}])

@@ -9,6 +9,7 @@ import click
 
 from ..errors import Lost, Unavailable
 from ..protocol.paths import MESSAGES, REDELIVER
+from ..standard_files import printing_of
 from .filter_options import filter_options
 from .hub_api import Ask, of_a_hub
 
@@ -42,11 +43,15 @@ def redeliver(
       hookbot redeliver --url https://TOKEN@hub.example.com kqzvtmwx-000000000000042
       hookbot redeliver --url https://TOKEN@hub.example.com --topic deploy/ --from kqzvtmwx-000000000000042
     """
+    from ..client.http import id_in
+
     query = {**filters, **({"from": first} if first else {}), **({"until": last} if last else {})}
     if id:
         if query or key:
             raise click.UsageError("Needs either ID or options that select messages.")
-        click.echo(ask("POST", f"{MESSAGES}/{id}/redeliver")["id"])
+        published = id_in(ask("POST", f"{MESSAGES}/{id}/redeliver"))
+        with printing_of("the message is published"):
+            click.echo(published)
         return
     if not query:
         raise click.UsageError("Needs ID, or options that select messages.")

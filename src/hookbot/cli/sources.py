@@ -50,13 +50,11 @@ def test(ask: Ask, topic: str) -> None:
     Example:
       hookbot sources test --url https://TOKEN@hub.example.com /unsafe/stripe/
     """
-    from ..errors import Lost
+    from ..client.http import id_in
 
-    answer = ask("POST", f"{SOURCES}/test", topic=topic)
-    if not isinstance(answer, dict) or "id" not in answer:
-        raise Lost("the response is not that of a hub: it has no id")
+    id = id_in(ask("POST", f"{SOURCES}/test", topic=topic))
     with printing_of("the test is stored"):
-        click.echo(answer["id"])
+        click.echo(id)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

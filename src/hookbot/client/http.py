@@ -86,6 +86,14 @@ async def ask_lines(
             raise Lost(f"the response from {address} is not in lines of JSON: is it the URL of a hub?") from None
 
 
+def id_in(answer: Any) -> str:
+    """The id of a message in a response of `ask`. Raises `Lost` if it has none as a hub's does."""
+    id = answer.get("id") if isinstance(answer, dict) else None
+    if not isinstance(id, str):
+        raise Lost("the response is not that of a hub: it has no id")
+    return id
+
+
 def rows(answer: Any, name: str) -> list[dict[str, Any]]:
     """The objects that a response of `ask` lists under `name`. Raises `Lost` if it lists none as a hub does."""
     listed = answer.get(name) if isinstance(answer, dict) else None
