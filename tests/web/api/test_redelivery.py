@@ -8,7 +8,7 @@ import pytest
 from hookbot.access.rate_limits import Rate
 from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Message, Once, Verified
-from support.api import bearer, narrowed, open_api, publish
+from support.api import asked, bearer, narrowed, open_api, publish
 from support.hubs import WholeHub
 
 HEADERS = (("Content-Type", "application/json"), ("X-GitHub-Event", "push"), ("A", "1"), ("A", "2"))
@@ -148,6 +148,18 @@ async def test_what_cannot_be_compared_stops_it(tmp_path: Path) -> None:
 
     assert refused.status_code == 400
     assert "where takes too long" in refused.text
+
+
+async def test_where_nothing_matches_nothing_is_committed(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as hub:
+        for _ in range(3):
+            await publish(hub, "a", 1)
+
+        lines = await redeliver_all(hub, event="push")
+        stats = await asked(hub, "stats")
+
+    assert [line["done"] for line in lines] == [0, 0]
+    assert stats["commits"] == 3
 
 
 async def test_an_error_is_the_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,9 +147,10 @@ class Redelivery:
         if not is_valid(self._services.access, self._filters.scope):
             raise Unauthorized.because("the token is no longer valid")
         begun_at = trio.current_time()
-        outcomes = await self._broker.commit(drafts)
+        if drafts:
+            await self._broker.commit(drafts)
         await trio.sleep(min(trio.current_time() - begun_at, _MAX_REST_S))
-        return len(outcomes)
+        return len(drafts)
 
     def _search(self, make: Callable[[Message], T]) -> Search[T]:
         turns = self._services.streams.reading
