@@ -46,7 +46,6 @@ class Fanout:
     def __init__(self, services: Services, epoll: EpollLoop, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._broker = services.broker
-        self._counts = services.broker.counts
         self._active = services.access.active
         self._heartbeat_s = services.streams.heartbeat_s
         self._held = services.streams.held
@@ -187,23 +186,22 @@ class Fanout:
         start = audience.start
         cost = SEND_COST + len(data)
         part = audience.take(budget // cost + 1)
-        sent = len(part)
+        sent = 0
         for subscriber in part:
             # Of those who are not where most are, each has its own next message.
             try:
                 if subscriber.busy:
-                    sent -= 1
-                elif start <= subscriber.position < first:
+                    continue
+                if start <= subscriber.position < first:
                     # The position moves before the send: what the socket does not take now is kept, and sent first.
                     subscriber.position = reached
                     subscriber.send(data, header)
-                else:
-                    sent -= 1
-                    if subscriber.position < reached:
-                        self._advance(subscriber, audience)
+                    sent += 1
+                elif subscriber.position < reached:
+                    self._advance(subscriber, audience)
             except Exception as error:  # noqa: BLE001
                 self._fail(audience, error, subscriber)
-        self._counts.delivered += sent * messages
+        self._broker.counts.delivered += sent * messages
         return len(part) * cost
 
     def _advance(self, subscriber: Subscriber, audience: Audience) -> None:
@@ -218,7 +216,7 @@ class Fanout:
             subscriber.sent_at = trio.current_time()
             while not subscriber.busy and (send := audience.next_send(subscriber.position)):
                 subscriber.position = send.reached
-                self._counts.delivered += send.messages
+                self._broker.counts.delivered += send.messages
                 subscriber.send(send.data, send.header)
         except Exception as error:  # noqa: BLE001
             self._fail(audience, error, subscriber)

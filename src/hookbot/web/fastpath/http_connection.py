@@ -49,17 +49,8 @@ class HttpConnection(NonblockingSocket):
     """
 
     __slots__ = (
-        "_advancing",
-        "_buffer",
-        "_context",
-        "_counted_bytes",
-        "_drained",
-        "_empty_bytes",
-        "_ended_by_client",
-        "_exchange",
-        "_last",
-        "_peer",
-        "_waiting",
+        *("_advancing", "_buffer", "_context", "_counted_bytes", "_drained", "_empty_bytes", "_ended_by_client"),
+        *("_exchange", "_last", "_peer", "_waiting"),
     )
 
     def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
