@@ -1,6 +1,6 @@
 """Authorization: the grant that a token gives, and its validity over time."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -46,7 +46,7 @@ class Grant:
     """Caveats of the token up to its first name; none if it has no name."""
 
     @property
-    def holder(self) -> object:
+    def holder(self) -> Hashable:
         """Identity for the limit per token: tokens of one key and path share it, unless they are named differently.
 
         The caveats before the name count, too: adding another holder's name to a token of one's own does not make one

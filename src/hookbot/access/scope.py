@@ -1,6 +1,6 @@
 """Scopes: what the tokens of one request to the API may see, publish to and manage."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,6 +42,11 @@ class Scope:
     """The valid tokens of the request."""
     publishing: Sequence[str]
     """Patterns of the topics that it publishes to, as far as its tokens tell them."""
+
+    @property
+    def holder(self) -> Hashable:
+        """Identity of who has its tokens, as for the limit per token."""
+        return frozenset(held.grant.holder for held in self.held)
 
     @property
     def reads(self) -> TopicFilter:

@@ -5,6 +5,8 @@ from types import TracebackType
 
 import trio
 
+from .fair_turns import FairTurns
+
 # For each message published: several times as long as it takes, so that few publishers hold up nobody who reads.
 REST_S = 0.002
 # Publishers keep more than three quarters of their rate, also while many catch up.
@@ -24,6 +26,8 @@ class PageTurns:
 
     def __init__(self, published: Callable[[], int]) -> None:
         """`published` returns the number of messages published so far."""
+        self.requests = FairTurns()
+        """Turns of requests to the API: one of them all at a time looks at messages, or waits to read some."""
         self._turn = trio.Lock()
         self._published = published
         self._seen = 0

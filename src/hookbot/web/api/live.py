@@ -22,7 +22,7 @@ from ...protocol.expressions import TooManySteps
 from ...protocol.message import format_id
 from ...protocol.paths import LIVE
 from ...protocol.topics import TopicFilter
-from ...threads import ThreadLimiter, ThreadSlices, hub_threads
+from ...threads import ThreadSlices, hub_threads
 from ..services import Services
 from ..streams import STREAM_HEADERS
 from .admission import is_valid
@@ -37,8 +37,6 @@ MAX_DRAWN = 50
 PAUSE_S = 0.2
 # For expressions and large bodies, of one view each time.
 LOOK_S = 0.05
-
-_looking = ThreadLimiter("live views", 1)
 
 
 class Line(TypedDict):
@@ -172,7 +170,7 @@ class LiveView:
         left_out = len(refusals) - len(shown)
         if self._drawn < self._counted:
             # Views that wait for their turn hold no messages.
-            async with _looking():
+            async with self._services.streams.reading.requests.of(self._filters.scope.holder):
                 # What has left memory by now is only counted.
                 entries = channel.after(max(self._drawn, channel.floor))
                 self._drawn = self._counted

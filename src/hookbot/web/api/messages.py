@@ -7,7 +7,6 @@ from typing import Any, NotRequired, TypedDict
 import trio
 from quart import Response, request
 
-from ...broker.broker import Broker
 from ...errors import Damaged, NotFound
 from ...protocol.envelope import encode_envelope, envelope_around
 from ...protocol.message import Message
@@ -114,7 +113,7 @@ def add_messages(api: Api, services: Services) -> None:
     async def show(asked: Asked, id: str) -> Mapping[str, Any] | Response:
         """The envelope, as subscribers receive it; without its body, with what the summary says in addition."""
         whole = asked.one_of("body", ("all", "none"), "all") == "all"
-        async with open_message(broker, asked, id) as message:
+        async with open_message(services, asked, id) as message:
             if not whole:
                 return {**summarize(message), **envelope_around(message, {})}
             envelope = await trio.to_thread.run_sync(encode_envelope, message, limiter=hub_threads())
@@ -124,7 +123,7 @@ def add_messages(api: Api, services: Services) -> None:
     async def body(asked: Asked, id: str) -> Response:
         """Always for download. The content type is that of an image if the body is one, whatever its sender says."""
         first = asked.number("first", _MAX_FIRST, most=_MAX_FIRST)
-        async with open_message(broker, asked, id) as message:
+        async with open_message(services, asked, id) as message:
             data = message.body[:first]
             del message
         content_type, suffix = image_type(data)
@@ -138,13 +137,14 @@ def add_messages(api: Api, services: Services) -> None:
 
 
 @asynccontextmanager
-async def open_message(broker: Broker, asked: Asked, id: str) -> AsyncIterator[Message]:
+async def open_message(services: Services, asked: Asked, id: str) -> AsyncIterator[Message]:
     """The message with an id. Raises `NotFound` if there is none that the request may see, and `Damaged`.
 
     It is read when others have been, and encoded in the block: those who wait hold no messages, which may have 25 MB.
     """
+    broker, requests = services.broker, services.streams.reading.requests
     position = position_of(broker, id)
-    async with broker.frames.encoding:
+    async with requests.of(asked.scope.holder), broker.frames.encoding:
         page = await broker.log.read(asked.scope.reads, after=position - 1, limit=1, max_bytes=1)
         if page.hole:
             raise Damaged(f"the message {id} cannot be read: the log has a hole there ({page.hole})")

@@ -14,6 +14,7 @@ from ...protocol.message import Draft, Message, Once
 from ...protocol.paths import MESSAGES, REDELIVER
 from ...protocol.publish import MAX_KEY, idempotency_key
 from ...protocol.topics import check_owner, check_topic
+from ..fair_turns import FairTurns
 from ..services import Services
 from ..streams import STREAM_HEADERS
 from .admission import is_valid
@@ -70,7 +71,7 @@ class Progress(TypedDict, total=False):
 
 def add_redelivery(api: Api, services: Services) -> None:
     """Add the operations that publish messages again."""
-    broker = services.broker
+    broker, publishing = services.broker, FairTurns()
 
     async def one(asked: Asked, id: str) -> Mapping[str, Any]:
         """It is a new message, with the same body, headers and verdict, and `replay_of` the other.
@@ -78,12 +79,13 @@ def add_redelivery(api: Api, services: Services) -> None:
         One that a router has failed at goes back to the topic where it was. With an `Idempotency-Key`, a repeated
         request publishes nothing twice.
         """
-        async with open_message(broker, asked, id) as message:
-            draft = redelivery_of(message, idempotency_key(asked.plain))
-            del message
-        asked.scope.check_publishes(draft.topic)
-        services.access.count_publish(asked.plain)
-        return {"id": (await broker.publish(draft)).id}
+        async with publishing.of(asked.scope.holder):
+            async with open_message(services, asked, id) as message:
+                draft = redelivery_of(message, idempotency_key(asked.plain))
+                del message
+            asked.scope.check_publishes(draft.topic)
+            services.access.count_publish(asked.plain)
+            return {"id": (await broker.publish(draft)).id}
 
     async def all_(asked: Asked) -> Mapping[str, Any] | Response:
         """The oldest first, at most 10,000, and nothing that is stored meanwhile.
@@ -93,7 +95,7 @@ def add_redelivery(api: Api, services: Services) -> None:
         go on `from`. With `count=only`, the answer is only the number, and `until` where.
         """
         counts_only = asked.one_of("count", ("only", ""), "")
-        redelivery = Redelivery(services, asked)
+        redelivery = Redelivery(services, asked, publishing)
         counted = await redelivery.count()
         if counts_only:
             return counted
@@ -109,9 +111,10 @@ def add_redelivery(api: Api, services: Services) -> None:
 class Redelivery:
     """The redelivery of what filters select in a part of the log, with the pace at which others hardly notice it."""
 
-    def __init__(self, services: Services, asked: Asked) -> None:
-        """Raises `Refused` if the request is malformed."""
+    def __init__(self, services: Services, asked: Asked, publishing: FairTurns) -> None:
+        """Raises `Refused` if the request is malformed. What is published has been read in one of the turns."""
         self._services = services
+        self._publishing = publishing
         self._broker = broker = services.broker
         self._filters = Filters.read(asked)
         self._key = idempotency_key(asked.plain)
@@ -133,9 +136,12 @@ class Redelivery:
         search, done = self._search(self._draft), 0
         try:
             while not search.ended and done < MAX_MESSAGES:
-                drafts = (await search.page(min(_AT_ONCE, MAX_MESSAGES - done))).found
-                _check_compared(search)
-                done += await self._publish([draft for draft in drafts if draft])
+                # In one turn: the drafts of others wait in the log, where they need no memory.
+                async with self._publishing.of(self._filters.scope.holder):
+                    drafts = (await search.page(min(_AT_ONCE, MAX_MESSAGES - done))).found
+                    _check_compared(search)
+                    done += await self._publish([draft for draft in drafts if draft])
+                    del drafts
                 yield _encoded({"type": "progress", "done": done, "of": of})
         except HookbotError as error:
             yield _encoded({"type": "error", "done": done, "detail": str(error)})

@@ -33,7 +33,7 @@ def add_related(api: Api, services: Services) -> None:
 
     async def show(asked: Asked, id: str) -> Mapping[str, Any]:
         """Messages after it are searched as far as one request may; what the token does not show is left out."""
-        async with open_message(broker, asked, id) as message:
+        async with open_message(services, asked, id) as message:
             position, origin = message.position, message.replay_of or message.routed_from
             duplicate_of = message.duplicate_of
             del message
@@ -53,7 +53,7 @@ def add_related(api: Api, services: Services) -> None:
         """Summary of a message, None if there is none that the request may see or that can be read."""
         if id:
             with suppress(NotFound, Damaged):
-                async with open_message(broker, asked, id) as message:
+                async with open_message(services, asked, id) as message:
                     return summarize(message)
         return None
 

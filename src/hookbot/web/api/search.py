@@ -99,7 +99,7 @@ class Search(Generic[T]):
         """What is found in the next page of the log, at most `limit`."""
         # Without conditions, what is read is what is found.
         few = limit if self._filters.takes_all else PAGE_MESSAGES
-        async with self._turns:
+        async with self._turns.requests.of(self._filters.scope.holder), self._turns:
             begun_at = monotonic()
             page = await self._log.read(
                 self._filters.wanted,
