@@ -180,8 +180,9 @@ async def test_who_waits_gets_what_is_new_and_what_was_repeated_oldest_first(
 
     async def follow() -> None:
         while True:
-            news = await refusals.wait_after(told[-1][0] if told else refusals.number)
-            told.extend((one.number, one.path, one.count) for one in news)
+            number = told[-1][0] if told else refusals.number
+            await refusals.wait_after(number)
+            told.extend((one.number, one.path, one.count) for one in refusals.after(number))
 
     refusals.note(request("/pub/a"), "no", 401)
     nursery.start_soon(follow)

@@ -107,11 +107,14 @@ class Refusals:
         """The refusals, newest first; those whose number is lower than `before`. To be read without waiting."""
         return (refusal for refusal in reversed(self._all.values()) if before is None or refusal.number < before)
 
-    async def wait_after(self, number: int) -> Sequence[Refusal]:
-        """The refusals that were noted or repeated after `number`, oldest first, as soon as there are any."""
+    def after(self, number: int) -> Sequence[Refusal]:
+        """The refusals that were noted or repeated after `number`, oldest first."""
+        return list(takewhile(lambda refusal: refusal.number > number, self.newest()))[::-1]
+
+    async def wait_after(self, number: int) -> None:
+        """Wait until there are any `after` this number."""
         while self._number <= number:
             await self._waiting.park()
-        return list(takewhile(lambda refusal: refusal.number > number, self.newest()))[::-1]
 
     def _read(self, request: Request, reason: str, status: int, network: str, now_us: int) -> Refusal:
         path, topic = _read_path(request.raw_path)

@@ -7,7 +7,6 @@ the newest first. So it is no subscription: it leaves out what came in between, 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import takewhile
 from time import monotonic
 from typing import Literal, NotRequired, TypedDict, cast
 
@@ -186,12 +185,11 @@ class LiveView:
         seen, self._refused = self._refused, refusals.number
         if refusals.number == seen or filters.event or filters.verdict or filters.where:
             return []
-        found = (
+        return [
             one
-            for one in takewhile(lambda one: one.number > seen, refusals.newest())
+            for one in refusals.after(seen)
             if sees(filters.scope, one) and matches(one, filters.topic, filters.provider, filters.text)
-        )
-        return list(found)[::-1]
+        ]
 
     def _look(self, entries: Sequence[Entry]) -> tuple[Sequence[Summary], int]:
         """Summaries of the newest that match, newest first, and how many of those that were counted it looked at."""
