@@ -40,6 +40,11 @@ def test_a_hub_is_asked_with_the_token_in_the_url(thread: ThreadHub, call: Call)
     assert call(HOOKBOT_URL=thread.url_for("/")).output == "{'cursors': []}\n"
 
 
+def test_the_url_of_a_subscription_tells_what_its_token_is_for(thread: ThreadHub, call: Call) -> None:
+    assert call("--url", thread.url_for("/sub/acme/")).output == "{'cursors': []}\n"
+    assert isinstance(call("--url", thread.url_for("/pub/acme/")).exception, Unauthorized)
+
+
 def test_without_a_token_it_is_made_from_the_key(thread: ThreadHub, call: Call, tmp_path: Path) -> None:
     assert isinstance(call("--url", thread.url).exception, Unauthorized)
     assert call("--url", thread.url, key=KEY).exit_code == 0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import click
 
+from ..protocol.paths import split_path
+from ..protocol.urls import split_url
 from .credentials import key_for
 from .parameters import Given, cafile, data_dir, with_options
 
@@ -55,7 +59,8 @@ _URL = click.option(
 def of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator that adds the options for the hub. The command receives an `Ask` for it.
 
-    If the URL has no token, one is made from the key for each path.
+    If the URL has no token, one is made from the key for each path. A plain token does not tell the hub what it is for,
+    so that of a subscription is sent as the narrowed one that does.
     """
 
     @with_options(_URL, data_dir, cafile)
@@ -65,8 +70,20 @@ def of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
         from ..client.address import Address
         from ..routers.hub_url import HubUrl
 
-        address = Address.parse(url)
+        address = Address.parse(url, _telling(url))
         hub = HubUrl(address, key_for(given, data_dir, address))
         command(Ask(hub.at, cafile), **others)
 
     return described
+
+
+def _telling(url: str) -> str | None:
+    """The narrowed token that opens what the plain one in the URL of a subscription does; None for any other URL."""
+    from ..access.narrowed_tokens import NarrowedToken
+
+    parts = split_url(url)
+    path = unquote(parts.path)
+    with suppress(ValueError):
+        if split_path(path)[0] == "subscribe":
+            return str(NarrowedToken.of(unquote(parts.username or ""), path))
+    return None
