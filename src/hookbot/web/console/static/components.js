@@ -71,6 +71,12 @@ export function toast(content, kind = "good") {
   setTimeout(() => element.remove(), 6000);
 }
 
+/** Tell why something was refused; if a token is missing, where to add one. */
+export const toastError = ({ message, status }) => toast([message, status === 403 && [". ", addToken()]], "bad");
+
+/** A link to where another token is added to the session, and back. */
+export const addToken = () => h("a", { class: "add-token", href: `${root}sign-in` }, "Add a token");
+
 /**
  * Ask before something is done; true if the answer is yes.
  *

@@ -1,11 +1,11 @@
 /** Deliver again: one message, one message and what follows it to one cursor, or all that a filter shows. */
 
 import { get, lines, post } from "./api.js";
-import { ask, facts, messageLink, openDialog, toast, topicOf } from "./components.js";
+import { addToken, ask, facts, messageLink, openDialog, toast, toastError, topicOf } from "./components.js";
 import { fill, foreign, h } from "./dom.js";
 import { count, counted } from "./format.js";
 import { session } from "./shell.js";
-import { addToken, pathTo } from "./tokens.js";
+import { pathTo } from "./tokens.js";
 
 /** Publish a message once more, after a question; a failed one goes back to the topic on which its router failed. */
 export async function deliverAgain(message) {
@@ -160,6 +160,6 @@ async function attempt(act) {
   try {
     await act();
   } catch (error) {
-    toast(error.message, "bad");
+    toastError(error);
   }
 }

@@ -1,7 +1,7 @@
 /** Who listens: cursors, groups and plain subscribers, those that are behind first. */
 
 import { del, get, post } from "./api.js";
-import { agoOf, ask, badge, openDialog, toast, topicOf } from "./components.js";
+import { agoOf, ask, badge, openDialog, toast, toastError, topicOf } from "./components.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { count, counted, duration } from "./format.js";
 import { onKey } from "./keyboard.js";
@@ -131,7 +131,7 @@ async function change(request, done) {
     toast(done);
     await load();
   } catch (error) {
-    toast(error.message, "bad");
+    toastError(error);
   }
 }
 

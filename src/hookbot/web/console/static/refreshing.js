@@ -1,10 +1,9 @@
 /** What is refreshed in place: focus, selection and pointer stay where they are. */
 
 import { poll } from "./api.js";
-import { failure } from "./components.js";
+import { addToken, failure } from "./components.js";
 import { byId, fill, h } from "./dom.js";
 import { session } from "./shell.js";
-import { addToken } from "./tokens.js";
 
 /** Run `load` every so many seconds; its failures are shown in the element `problem`, until it works again. */
 export function keepLoading(seconds, load) {

@@ -1,12 +1,12 @@
 /** The way to the first message: a topic, its URL, the command that publishes, what comes of it; and further URLs. */
 
 import { lines, root } from "./api.js";
-import { agoOf, badge, failure, messageLink, toast, topicOf } from "./components.js";
+import { addToken, agoOf, badge, failure, messageLink, toast, topicOf } from "./components.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { fullTime, size } from "./format.js";
 import { session } from "./shell.js";
 import { quoted } from "./snippets.js";
-import { addToken, copied, makeToken, pathTo, refusal } from "./tokens.js";
+import { copied, makeToken, pathTo, refusal } from "./tokens.js";
 
 const UNSAFE = "/unsafe/";
 const BODY = "hello, world";

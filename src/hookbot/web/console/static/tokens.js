@@ -1,7 +1,7 @@
 /** URLs with a token of their own, narrowed from those that the reader is signed in with. */
 
-import { post, root } from "./api.js";
-import { copyButton } from "./components.js";
+import { post } from "./api.js";
+import { addToken, copyButton } from "./components.js";
 import { foreign, h } from "./dom.js";
 import { quoted } from "./snippets.js";
 
@@ -20,9 +20,6 @@ export const makeToken = (path, { expires, name } = {}) => post("v1/tokens", { p
 export function copied(text, label = "Copy") {
   return h("div", { class: "copied" }, h("code", null, foreign(text)), copyButton(label, text));
 }
-
-/** A link to where another token is added to the session, and back. */
-export const addToken = () => h("a", { class: "add-token", href: `${root}sign-in` }, "Add a token");
 
 /** That no token was made, and what would help. */
 export function refusal(error, path) {
