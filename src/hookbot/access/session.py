@@ -21,6 +21,7 @@ SESSION_S = 12 * 3600
 MAX_BYTES = 3800
 # With the prefix, a browser takes it only over TLS, and from no other host (draft-ietf-httpbis-rfc6265bis, 4.1.3.2).
 COOKIES = ("__Host-hookbot", "hookbot")
+_ONLY_OWN = "the session of the console is only for its own pages; anything else needs a token"
 _BETWEEN = "."
 # A comma is between the fields of a repeated header (HTTP/2 may divide this one).
 _SEPARATOR = re.compile(r"[;,]")
@@ -60,10 +61,23 @@ def check_same_origin(request: Request, public_url: str) -> None:
 
     Browsers tell it in ``Sec-Fetch-Site`` (Fetch Metadata Request Headers, 2.3), over plain HTTP only in ``Origin``.
     """
-    site, origin = request.sent("sec-fetch-site"), request.sent("origin")
+    told = request.header("sec-fetch-site") or request.header("origin")
+    # None: somebody has typed the address, or opened a bookmark.
+    if told in ("", "none"):
+        raise Forbidden(_ONLY_OWN)
+    check_not_foreign(request, public_url)
+
+
+def check_not_foreign(request: Request, public_url: str) -> None:
+    """Raise `Forbidden` if a page of another origin has sent the request, as far as the browser tells.
+
+    A page on another port of the same host counts as the same site, so that a browser adds the cookie. It could not
+    read the answer, but draw an image, or learn from the time it takes what is found.
+    """
+    site = request.header("sec-fetch-site")
     own = {"/".join(public_url.lower().split("/")[:3])}
-    if not (site == "same-origin" if site else origin and not request.is_foreign(own)):
-        raise Forbidden("the session of the console is only for its own pages; anything else needs a token")
+    if site not in ("same-origin", "none") if site else request.is_foreign(own):
+        raise Forbidden(_ONLY_OWN)
 
 
 def check_asked_by_page(request: Request, public_url: str) -> None:

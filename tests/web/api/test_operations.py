@@ -78,6 +78,32 @@ async def test_only_a_page_of_the_hub_changes_something_with_a_session(
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        # Such as a page on another port, for which a browser adds the cookie.
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "http://other.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", **bearer("/")}, 200),
+    ],
+)
+async def test_no_other_page_asks_anything_with_a_session(
+    tmp_path: Path, headers: Mapping[str, str], status: int
+) -> None:
+    async with open_api(tmp_path) as hub:
+        del hub.http.headers["Authorization"]
+        await sign_in(hub.http, "/")
+
+        answer = await hub.http.get("/hookbot/v1/session", headers=headers)
+
+    assert answer.status_code == status
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
 async def test_what_is_shown_may_not_be_kept_or_sniffed(tmp_path: Path) -> None:
     async with open_api(tmp_path) as hub:
         answers = [await hub.http.get(f"/hookbot/v1/{path}") for path in ("session", "nothing", "messages/x")]

@@ -5,7 +5,14 @@ from contextlib import suppress
 
 from ...access.control import AccessControl
 from ...access.scope import Scope, find_scope
-from ...access.session import add_to_session, check_asked_by_page, join_session, open_session, session_tokens
+from ...access.session import (
+    add_to_session,
+    check_asked_by_page,
+    check_not_foreign,
+    join_session,
+    open_session,
+    session_tokens,
+)
 from ...access.tokens import find_tokens
 from ...errors import Forbidden, Refused
 from ...protocol.paths import SESSION
@@ -16,12 +23,13 @@ from ...protocol.topics import MAX_TOPIC_BYTES, decode_path
 def admit(access: AccessControl, request: Request, asked: Sequence[str] = ()) -> Scope:
     """The scope of a request to the API, whose query names the patterns `asked`. Raises `Refused`.
 
-    With the session of the console, only pages of this hub may change something.
+    With the session of the console, only pages of this hub may change something, and no others may see anything.
     """
     path = decode_path(request.raw_path)
     tokens = find_tokens(request)
-    if not any(tokens) and (tokens := session_tokens(request)) and request.method not in ("GET", "HEAD"):
-        check_asked_by_page(request, access.public_url)
+    if not any(tokens) and (tokens := session_tokens(request)):
+        check = check_not_foreign if request.method in ("GET", "HEAD") else check_asked_by_page
+        check(request, access.public_url)
     scope = find_scope(access.tokens.authorizer, tokens, path, asked, now_s=access.now_s)
     if scope is None:
         access.tokens.refuse(request, path, "operate")

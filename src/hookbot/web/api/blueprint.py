@@ -33,6 +33,7 @@ def create_api(services: Services) -> Blueprint:
         # What one token sees is for no other, and bytes of senders are never what a browser makes of them.
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         return response
 
     return api.blueprint
