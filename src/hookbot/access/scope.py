@@ -120,16 +120,18 @@ def find_scope(
                     found.setdefault(pattern, Held(token, grant))
         return found
 
-    published, operator = opened("publish"), find("operate", path)
-    if operator:
-        if operator.grant.live_only and path.startswith(HISTORY):
-            raise Forbidden("this token grants only new messages, not the history")
-        return Scope(EVERYTHING, True, find, {operator, *published.values()}, tuple(published))
-    seen = opened("subscribe")
-    if any(held.grant.since_us or held.grant.live_only or held.grant.cursor for held in seen.values()):
+    operator = find("operate", path)
+    if operator and operator.grant.live_only and path.startswith(HISTORY):
+        raise Forbidden("this token grants only new messages, not the history")
+    seen = dict.fromkeys(ALL, operator) if operator else opened("subscribe")
+    if not operator and any(one.grant.since_us or one.grant.live_only or one.grant.cursor for one in seen.values()):
         raise Forbidden("this token shows only a part of the messages, and the console shows all")
+    # Made-up tokens are not checked for more.
+    if not seen:
+        return None
+    published = opened("publish")
     held = {*seen.values(), *published.values()}
-    return Scope(TopicFilter(tuple(seen)), False, find, held, tuple(published)) if seen else None
+    return Scope(TopicFilter(tuple(seen)), operator is not None, find, held, tuple(published))
 
 
 def opened_by(token: str, action: RouteAction) -> Sequence[str]:
