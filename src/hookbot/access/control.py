@@ -140,10 +140,7 @@ class AccessControl:
         return self._admit(request, self._recall(request) or self._permit(request))
 
     def admit_sample(self, request: Request) -> AdmittedPublish:
-        """Admit a delivery to a source that the hub itself has signed, from any address, without token or certificate.
-
-        Raises `Refused`.
-        """
+        """Admit a delivery that the hub itself has signed: without a token, from anywhere. Raises `Refused`."""
         route = self._route(request, "publish")
         check_owner(route.topic)
         source, has_token = self.sources.find(route.topic), not is_unsafe(route.topic)
