@@ -23,8 +23,10 @@ onKey("/", () => byId("find").select());
 async function load() {
   const [{ subscriptions, total }, { cursors }] = await Promise.all([get("v1/subscriptions"), get("v1/cursors")]);
   rows = listenersOf(subscriptions, cursors);
-  byId("some").hidden = !rows.length;
-  byId("nobody").hidden = rows.length > 0;
+  // Whoever looks is no listener.
+  const any = rows.some((row) => row.format !== "live");
+  byId("some").hidden = !any;
+  byId("nobody").hidden = any;
   const number = (kind) => counted(cursors.filter((one) => one.kind === kind).length, kind);
   const late = rows.filter(isLate).length;
   const all = `${counted(total, "connection")} · ${number("cursor")} · ${number("group")}`;
@@ -87,6 +89,7 @@ function makeRow(row) {
 const second = (...children) => h("div", { class: "hint" }, children);
 
 function nameCell(row) {
+  if (row.format === "live") return ["live page", second("of this console")];
   if (row.kind === "plain") return [topicOf(row.path), second("no cursor")];
   if (row.kind === "member") return ["member"];
   return [h("strong", null, foreign(row.name)), " ", badge(row.kind), second(topicOf(row.path))];
@@ -97,7 +100,7 @@ function connectionCell(row) {
   if (!row.connections.length && row.connected) return [badge("connected", "good"), second("not listed here")];
   if (!row.connections.length) return [badge("away"), second("used ", agoOf(row.used))];
   const [{ client, format, since }] = row.connections;
-  return [badge("connected", "good"), ` ${format}`, second(foreign(client), ", since ", agoOf(since))];
+  return [badge("connected", "good"), format !== "live" && ` ${format}`, second(foreign(client), ", since ", agoOf(since))];
 }
 
 function tokenCell({ kind, connections: [connection] }) {
