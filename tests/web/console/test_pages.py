@@ -124,8 +124,10 @@ async def test_a_second_token_is_added_to_the_session(tmp_path: Path) -> None:
         await sign_in(hub.http, "/pub/acme/")
 
         session = (await hub.http.get("/hookbot/v1/session")).json()
+        asked = (await hub.http.get("/hookbot/sign-in")).text
 
     assert (session["sees"], session["publishes"]) == (["acme/"], ["acme/"])
+    assert ("<h1>Add a token</h1>" in asked, "Sign out" in asked) == (True, True)
 
 
 async def test_guesses_at_a_token_are_counted(tmp_path: Path) -> None:
