@@ -30,7 +30,7 @@ def test_refusals_are_listed_with_their_reason_and_how_often_they_came(
     assert code == 0
     assert heading.split() == ["LAST", "COUNT", "STATUS", "CLIENT", "METHOD", "PATH", "REASON"]
     assert row.split()[2:8] == ["UTC", "2", "401", "127.0.0.1", "POST", refused]
-    assert "  there is no token" in row
+    assert f"{refused}  there is no token" in row
 
 
 def test_those_of_a_topic_are_listed_with_its_token_in_json(
@@ -42,3 +42,10 @@ def test_those_of_a_topic_are_listed_with_its_token_in_json(
     assert (row["path"], row["count"]) == (refused, 2)
 
     assert json.loads(call("refused", "--url", thread.url, "--topic", "x/", "--json", HOOKBOT_KEY=KEY)[1]) == []
+
+
+def test_those_of_a_provider_are_listed(thread: ThreadHub, call: Caller, refused: str) -> None:
+    options = ("--url", thread.url_for("/hookbot/v1/refusals"), "--text", refused, "--json")
+
+    assert len(json.loads(call("refused", *options)[1])) == 1
+    assert json.loads(call("refused", *options, "--provider", "stripe")[1]) == []
