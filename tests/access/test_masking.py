@@ -40,6 +40,7 @@ def test_what_is_left_of_a_hex_token_that_was_cut_off_does_not_tell_the_rest() -
     [
         ("/https://1a2b3c@hub.example.com/pub/a", f"/https://{MASK}@hub.example.com/pub/a"),
         ("/https://user:secret@hub.example.com/", f"/https://{MASK}@hub.example.com/"),
+        ("/https://user:p@ss@hub.example.com/", f"/https://{MASK}@hub.example.com/"),
         ("/sub/a?token=short&since=all", f"/sub/a?token={MASK}&since={MASK}"),
         ("invalid path '/a?code=x'", f"invalid path '/a?code={MASK}'"),
     ],

@@ -10,7 +10,7 @@ _HEX = re.compile(r"[0-9a-fA-F]{25}")
 _MIXED_LENGTH = 32
 _MIXED = tuple(map(re.compile, ("[0-9]", "[a-z]", "[A-Z]")))
 _PARAMETER = re.compile(r"([?&][^=&\s]{0,40}=)[^&\s'\"]+")
-_USER_INFO = re.compile(r"(?<=//)[^/@\s]{1,500}@")
+_USER_INFO = re.compile(r"(?<=//)[^/\s]{1,500}@")
 
 
 def masked(text: str) -> str:
