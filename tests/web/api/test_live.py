@@ -1,15 +1,28 @@
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from hookbot.access.authorizer import Authorizer
+from hookbot.access.control import AccessControl
+from hookbot.broker.broker import open_broker
+from hookbot.log.memory import MemoryLog
 from hookbot.protocol.failures import Failure
-from hookbot.protocol.message import Draft
-from hookbot.web.api.live import MAX_DRAWN
+from hookbot.protocol.message import Draft, wall_clock_us
+from hookbot.protocol.paths import LIVE
+from hookbot.protocol.request import Request
+from hookbot.web.api.admission import admit
+from hookbot.web.api.filters import Filters
+from hookbot.web.api.live import MAX_DRAWN, LiveView
+from hookbot.web.api.operations import Asked
+from hookbot.web.held_bytes import HeldBytes
+from hookbot.web.streams import Streams
+from support import KEY
 from support.api import bearer, narrowed, open_api, publish
 from support.clients import Stream, connect
 from support.hubs import WholeHub
@@ -35,6 +48,26 @@ async def live(hub: WholeHub, headers: Mapping[str, str] | None = None, **query:
         view = View(response.aiter_lines())
         assert (await view.take())["type"] == "hello"
         yield view
+
+
+MadeView = Callable[[Callable[[], None]], AbstractAsyncContextManager[tuple[LiveView, Any]]]
+
+
+@pytest.fixture
+def made_view() -> MadeView:
+    """Function that makes a live view of all messages, on a hub that holds next to nothing for slow clients."""
+
+    @asynccontextmanager
+    async def make(abort: Callable[[], None]) -> AsyncIterator[tuple[LiveView, Any]]:
+        access = AccessControl(Authorizer([KEY]), clock_us=wall_clock_us)
+        plain = Request("GET", LIVE.encode(), tuple(bearer("/").items()))
+        asked = Asked(plain, admit(access, plain), {})
+        async with open_broker(MemoryLog()) as broker:
+            streams = Streams(broker, access.active, inf, HeldBytes(10))
+            services: Any = SimpleNamespace(broker=broker, access=access, streams=streams)
+            yield LiveView(services, asked, Filters.read(asked), abort), services
+
+    return make
 
 
 async def test_new_messages_are_shown_as_they_come(tmp_path: Path) -> None:
@@ -141,6 +174,22 @@ async def test_who_asks_only_for_its_head_is_not_kept_waiting(tmp_path: Path) ->
         statuses = [(await hub.http.head(f"/hookbot/v1/{path}")).status_code for path in ("live", "session")]
 
     assert statuses == [405, 200]
+
+
+async def test_what_its_client_does_not_read_counts_and_is_cut(made_view: MadeView) -> None:
+    cut: list[str] = []
+    async with made_view(lambda: cut.append("view")) as (view, services):
+        held = services.streams.held
+        async with aclosing(view.lines()) as lines:
+            await anext(lines)
+            assert held.size == 0
+            await services.broker.publish(Draft("a", b""))
+            line = await anext(lines)
+
+            assert held.size == len(line)
+            held.hold("another", b"more", 10, what="more", cut=lambda: cut.append("another"))
+            assert cut == ["view"]
+        assert held.size == 10
 
 
 async def test_it_ends_with_any_of_its_tokens(tmp_path: Path) -> None:

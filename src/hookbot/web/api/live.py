@@ -4,14 +4,14 @@ It costs the hub little, however many there are: messages are counted as they co
 the newest first. So it is no subscription: it leaves out what came in between, and says how much.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Literal, NotRequired, TypedDict, cast
 
 import trio
-from quart import Response
+from quart import Response, request
 
 from ...access.refusals import Refusal
 from ...broker.channels import Channel, Entry
@@ -22,6 +22,8 @@ from ...protocol.message import format_id
 from ...protocol.paths import LIVE
 from ...protocol.topics import TopicFilter
 from ...threads import ThreadSlices, hub_threads
+from ..asgi import abort_of
+from ..held_bytes import Abort
 from ..services import Services
 from ..streams import STREAM_HEADERS
 from .admission import is_valid
@@ -60,7 +62,7 @@ def add_live(api: Api, services: Services) -> None:
         """
         if asked.plain.method != "GET":
             raise MethodNotAllowed("the live view never ends, so it takes a GET", allow="GET")
-        view = LiveView(services, asked, Filters.read(asked))
+        view = LiveView(services, asked, Filters.read(asked), abort_of(request))
         services.access.active.check(view.grant)
         return Response(view.lines(), content_type=JSON_LINES, headers=STREAM_HEADERS)
 
@@ -82,9 +84,13 @@ class LiveView:
 
     number = since_us = 0
 
-    def __init__(self, services: Services, asked: Asked, filters: Filters) -> None:
+    def __init__(self, services: Services, asked: Asked, filters: Filters, abort: Abort) -> None:
+        """`abort` ends the connection if too much waits for slow clients, and this one holds most."""
         self._services = services
         self._broker = services.broker
+        self._turns = services.streams.reading.requests
+        self._held = services.streams.held
+        self._abort = abort
         self._filters = filters
         # If one sees all that is read, nothing needs to be looked at to be counted.
         self._sees_all = asked.scope.sees_all(filters.wanted)
@@ -110,7 +116,7 @@ class LiveView:
         self._ended = True
         self._news.set()
 
-    async def lines(self) -> AsyncIterator[bytes]:
+    async def lines(self) -> AsyncGenerator[bytes, None]:
         """The response. It has no close code: if the view has to end, it just ends."""
         with (
             suppress(TooManyRequests, Unauthorized),
@@ -125,11 +131,17 @@ class LiveView:
             try:
                 yield _encoded({"type": "hello", "head": self._head})
                 while await self._wait():
-                    if lines := await self._draw(channel) or self._heartbeat():
+                    # One view at a time, whether or not there is something to look at in a thread.
+                    async with self._turns.of(self._filters.scope.holder):
+                        data = b"".join(map(_encoded, await self._draw(channel) or self._heartbeat()))
+                    if data:
                         self._sent_at = trio.current_time()
-                        yield b"".join(map(_encoded, lines))
+                        self._held.hold(self, data, len(data), what=LIVE, cut=self._abort)
+                        yield data
+                        self._held.release(self)
                     await trio.sleep(PAUSE_S)
             finally:
+                self._held.release(self)
                 channel.wakers.discard(count)
 
     @property
@@ -168,13 +180,11 @@ class LiveView:
         ]
         left_out = len(refusals) - len(shown)
         if self._drawn < self._counted:
-            # Views that wait for their turn hold no messages.
-            async with self._services.streams.reading.requests.of(self._filters.scope.holder):
-                # What has left memory by now is only counted.
-                entries = channel.after(max(self._drawn, channel.floor))
-                self._drawn = self._counted
-                number, self._pending = self._pending, 0
-                summaries, looked_at = await trio.to_thread.run_sync(self._look, entries, limiter=hub_threads())
+            # What has left memory by now is only counted.
+            entries = channel.after(max(self._drawn, channel.floor))
+            self._drawn = self._counted
+            number, self._pending = self._pending, 0
+            summaries, looked_at = await trio.to_thread.run_sync(self._look, entries, limiter=hub_threads())
             shown += [{"type": "message", "message": summary} for summary in reversed(summaries)]
             left_out += max(0, number - looked_at)
         return [{"type": "left_out", "number": left_out}, *shown] if left_out else shown
