@@ -110,6 +110,13 @@ def test_a_narrowed_token_tells_its_path() -> None:
     assert signed_in_with(token, KEY) == own
 
 
+def test_a_narrowed_token_may_be_as_long_as_a_plain_one() -> None:
+    own = str(NarrowedToken.of(make_token(KEY, "/"), "/").narrow("only", "sub"))
+
+    assert len(own) == len(make_token(KEY, "/", "sha256"))
+    assert open_session(AUTHORIZER, own, "", now_s=NOW_S)
+
+
 @pytest.mark.parametrize("caveat", ["expires=2000", "name=ann", "path=/sub/acme/", "only=sub"])
 def test_a_token_that_was_put_into_the_cookie_keeps_its_restrictions(caveat: str) -> None:
     own = NarrowedToken.of(make_token(KEY, "/sub/"), "/sub/").narrow(*caveat.split("="))

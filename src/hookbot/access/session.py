@@ -14,7 +14,7 @@ from ..protocol.request import Request
 from ..protocol.response import CONSOLE
 from .authorizer import Action, Authorizer
 from .narrowed_tokens import MAX_LENGTH, NarrowedToken
-from .tokens import DIGESTS, MAX_TOKENS, Digest
+from .tokens import MAX_TOKENS, Digest
 
 SESSION_S = 12 * 3600
 # Browsers take cookies of 4 KiB, with name and attributes.
@@ -137,10 +137,15 @@ def _path_of(authorizer: Authorizer, token: str, path: str, now_s: float) -> str
 
 def _for_session(token: str, path: str, now_s: float) -> str:
     try:
-        narrowed = NarrowedToken.of(token, path) if len(token) in DIGESTS.values() else NarrowedToken.parse(token)
-        text = str(narrowed.narrow("session", str(int(now_s + SESSION_S))))
+        text = str(_as_narrowed(token, path).narrow("session", str(int(now_s + SESSION_S))))
     except ValueError as error:
         raise Refused(str(error)) from None
     if len(text) > MAX_LENGTH:
         raise Refused("the token is too long: it is narrowed too often")
     return text
+
+
+def _as_narrowed(token: str, path: str) -> NarrowedToken:
+    with suppress(ValueError):
+        return NarrowedToken.parse(token)
+    return NarrowedToken.of(token, path)
