@@ -41,7 +41,8 @@ CAVEATS = {
 }
 """Syntax of each caveat's value. `path`: the only path or, if it ends in ``/``, everything beneath it. `only`: publish
 or subscribe. `expires`: seconds since 1970. `since`: seconds since 1970; older messages are hidden. `live`: no history.
-`cursor`: the only cursor or group. `name`: a name for revoking the token. `session`: as `expires`, for the console."""
+`cursor`: the only cursor or group. `name`: a name for revoking the token. `session`: as `expires`, for the console,
+which makes tokens without this end for whoever has the token; only `expires` holds for anybody it is given to."""
 
 _PURPOSE = b"hookbot narrowed token"
 _PLAIN = re.compile(r"[0-9a-f]+")
