@@ -224,4 +224,5 @@ def test_after_a_restart_of_the_hub_what_was_missed_is_there(
 
     expect(console.locator("#connection")).to_have_text("connected")
     expect(topics(console)).to_have_text(["orders/2", "orders/1"])
-    complaints.expected("Failed to load resource|ERR_")
+    # Only of a connection that is refused, and the hub may be there again before the page tries.
+    complaints.possible("Failed to load resource|ERR_")

@@ -70,10 +70,15 @@ class Complaints:
 
     def expected(self, pattern: str) -> None:
         """Take back the complaints that match, of which there must be one."""
+        assert self.possible(pattern), f"nobody complained of {pattern!r}: {self._found}"
+
+    def possible(self, pattern: str) -> bool:
+        """Take back the complaints that match, and tell if there were any."""
         self._hear()
         left = [complaint for complaint in self._found if not re.search(pattern, complaint)]
-        assert left != self._found, f"nobody complained of {pattern!r}: {self._found}"
+        were_any = left != self._found
         self._found = left
+        return were_any
 
     def check(self) -> None:
         """Fail if there are any."""
