@@ -81,7 +81,7 @@ async def test_listed_are_those_of_one_path_however_it_is_written(hub: ConsumerH
 
 
 async def test_a_path_that_is_none_is_refused(hub: ConsumerHub) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(Refused, match="'/status' is not the path of a subscription"):
         await hub.consumers.list("/status")
     with pytest.raises(InvalidTopic):
         await hub.consumers.list("/sub//a")
@@ -125,7 +125,7 @@ async def test_none_begins_with_what_is_no_message_of_its_own(hub: ConsumerHub) 
             await hub.consumers.starting_with("/t", id)
     with pytest.raises(Refused, match="not a message id"):
         await hub.consumers.starting_with("/sub/t", "3")
-    with pytest.raises(NotFound):
+    with pytest.raises(Refused, match="'/status' is not the path of a subscription"):
         await hub.consumers.starting_with("/status", hub.id(3))
 
 
