@@ -7,6 +7,7 @@ import pytest
 
 from hookbot.cli.hub_api import Ask
 from hookbot.errors import Lost
+from hookbot.testing import KEY
 from support.commands import Caller
 from support.hubs import ThreadHub
 
@@ -40,6 +41,17 @@ def test_all_that_are_selected_are_published_again(thread: ThreadHub, call: Call
 
     assert (code, out) == (0, b"2 messages were published again\n")
     assert [one.get("replay_of") for one in messages(call, thread, topic)[:2]] == [newest["id"], oldest["id"]]
+
+
+def test_without_a_token_it_is_made_from_the_key(thread: ThreadHub, call: Caller, topic: str) -> None:
+    thread.publish(topic, b"1")
+    [first] = messages(call, thread, topic)
+
+    all_of_it = call("redeliver", "--url", thread.url, "--topic", topic, "--yes", HOOKBOT_KEY=KEY)
+    one = call("redeliver", "--url", thread.url, first["id"], HOOKBOT_KEY=KEY)
+
+    assert (all_of_it[0], one[0]) == (0, 0)
+    assert [one.get("replay_of") for one in messages(call, thread, topic)] == [first["id"], first["id"], None]
 
 
 def test_it_asks_before(thread: ThreadHub, call: Caller, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:

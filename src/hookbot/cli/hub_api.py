@@ -23,9 +23,15 @@ if TYPE_CHECKING:
 class Ask:
     """Requests to paths beneath ``/hookbot/v1/`` of a hub; the query is given by name."""
 
-    def __init__(self, at: Callable[[str], Address], ca_file: Path | None) -> None:
+    def __init__(self, at: Callable[..., Address], ca_file: Path | None) -> None:
+        """`at` is `HubUrl.at`."""
         self._at = at
         self._ca_file = ca_file
+
+    @property
+    def with_topics(self) -> Ask:
+        """The same, but a token that is made from the key opens all topics, too: for requests that publish."""
+        return Ask(partial(self._at, opening="/"), self._ca_file)
 
     def __call__(self, method: str, path: str, /, **query: str) -> Any:
         """Parsed response. Raises as `http.ask`."""

@@ -45,6 +45,7 @@ def redeliver(
     """
     from ..client.http import id_in
 
+    ask = ask.with_topics
     query = {**filters, **({"from": first} if first else {}), **({"until": last} if last else {})}
     if id:
         if query or key:

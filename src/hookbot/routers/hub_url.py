@@ -37,9 +37,9 @@ class HubUrl:
         address = self._address(path, self.publish_token or self._made_token(path))
         return replace(address, query=dict(parse_qsl(draft.query, keep_blank_values=True)))
 
-    def at(self, path: str) -> Address:
-        """Address of a path, with the token in the URL, or with one made from the key."""
-        return self._address(path, None if self.address.authorization else self._made_token(path))
+    def at(self, path: str, *, opening: str | None = None) -> Address:
+        """Address of a path, with the token in the URL, or with one made from the key, for it or for `opening`."""
+        return self._address(path, None if self.address.authorization else self._made_token(opening or path))
 
     def _made_token(self, path: str) -> str | None:
         return make_token(self.key, path) if self.key else None
