@@ -10,10 +10,13 @@ import httpx
 
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.tokens import make_token
+from hookbot.hub.hub import RunningHub
+from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Draft, Message
 from support import KEY
 from support.hubs import WholeHub, open_whole_hub
 
+GITHUB = StoredSecret("the secret of the tests")
 BY_PAGE = {"Hookbot-Console": "1", "Sec-Fetch-Site": "same-origin"}
 """Headers with which a page of the console asks for a change."""
 
@@ -36,6 +39,14 @@ async def open_api(tmp_path: Path, **options: Any) -> AsyncIterator[WholeHub]:
     """A hub whose client is an operator, unless a request has another token."""
     async with open_whole_hub(tmp_path, client={"headers": bearer("/")}, **options) as whole:
         yield whole
+
+
+@asynccontextmanager
+async def operated_hub(tmp_path: Path) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
+    """A hub with a GitHub router, and its operator's client, who has the plain token for everything."""
+    client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
+    async with open_whole_hub(tmp_path, client=client, routers=("github",), github_secrets=(GITHUB,)) as whole:
+        yield whole.running, whole.http
 
 
 async def sign_in(client: httpx.AsyncClient, path: str, headers: Mapping[str, str] = {}) -> httpx.Response:

@@ -1,29 +1,12 @@
 """Health checks and metrics, over real sockets."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
-
-from hookbot.access.tokens import make_token
-from hookbot.hub.hub import RunningHub
-from hookbot.hub.secret_store import StoredSecret
-from support import KEY
-from support.hubs import open_whole_hub
-
-GITHUB = StoredSecret("the secret of the tests")
-
-
-@asynccontextmanager
-async def hub(tmp_path: Path) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
-    client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
-    async with open_whole_hub(tmp_path, client=client, routers=("github",), github_secrets=(GITHUB,)) as whole:
-        yield whole.running, whole.http
+from support.api import operated_hub
 
 
 async def test_metrics_count_what_was_published_and_refused(tmp_path: Path) -> None:
-    async with hub(tmp_path) as (_, client):
+    async with operated_hub(tmp_path) as (_, client):
         await client.post("/pub/a", content=b"12345")
         await client.post("/pub/a", content=b"", headers={"Authorization": ""})
         await client.put("/pub/a")
@@ -40,7 +23,7 @@ async def test_metrics_count_what_was_published_and_refused(tmp_path: Path) -> N
 
 
 async def test_health_needs_no_token(tmp_path: Path) -> None:
-    async with hub(tmp_path) as (_, client):
+    async with operated_hub(tmp_path) as (_, client):
         answers = [await client.get(path, headers={"Authorization": ""}) for path in ("/status", "/healthz", "/readyz")]
 
     assert [(answer.status_code, answer.text) for answer in answers] == [(200, "OK\n"), (200, "ok\n"), (200, "ok\n")]

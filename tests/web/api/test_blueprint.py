@@ -1,33 +1,19 @@
 """Paths of the API, each with a token of its own."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from hookbot.access.tokens import make_token
-from hookbot.hub.hub import RunningHub
-from hookbot.hub.secret_store import StoredSecret
 from support import KEY
-from support.hubs import open_whole_hub
-
-GITHUB = StoredSecret("the secret of the tests")
-
-
-@asynccontextmanager
-async def hub(tmp_path: Path) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
-    client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
-    async with open_whole_hub(tmp_path, client=client, routers=("github",), github_secrets=(GITHUB,)) as whole:
-        yield whole.running, whole.http
+from support.api import operated_hub
 
 
 @pytest.mark.parametrize(
     "path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/hubs", "/hookbot/v1/messages/x"]
 )
 async def test_each_path_needs_a_token_of_its_own(tmp_path: Path, path: str) -> None:
-    async with hub(tmp_path) as (_, client):
+    async with operated_hub(tmp_path) as (_, client):
         without = await client.get(path, headers={"Authorization": ""})
         other = await client.get(path, headers={"Authorization": f"Bearer {make_token(KEY, '/pub/')}"})
         own = await client.get(path, headers={"Authorization": f"Bearer {make_token(KEY, path)}"})
@@ -40,7 +26,7 @@ async def test_each_path_needs_a_token_of_its_own(tmp_path: Path, path: str) -> 
     "path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/hubs", "/hookbot/v1/messages/x"]
 )
 async def test_a_parameter_that_is_unknown_is_refused(tmp_path: Path, path: str) -> None:
-    async with hub(tmp_path) as (_, client):
+    async with operated_hub(tmp_path) as (_, client):
         answer = await client.get(path, params={"pth": "/sub/a", "token": "x"})
 
     assert (answer.status_code, answer.text.partition(":")[0]) == (400, "unknown query parameter 'pth'")

@@ -1,32 +1,18 @@
 """Cursors and groups over the API."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from hookbot.access.tokens import make_token
 from hookbot.client import listen
-from hookbot.hub.hub import RunningHub
-from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Draft
 from support import KEY
-from support.hubs import open_whole_hub
-
-GITHUB = StoredSecret("the secret of the tests")
-
-
-@asynccontextmanager
-async def hub(tmp_path: Path) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
-    client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
-    async with open_whole_hub(tmp_path, client=client, routers=("github",), github_secrets=(GITHUB,)) as whole:
-        yield whole.running, whole.http
+from support.api import operated_hub
 
 
 async def test_a_cursor_is_listed_moved_and_deleted(tmp_path: Path) -> None:
-    async with hub(tmp_path) as (running, client):
+    async with operated_hub(tmp_path) as (running, client):
         await running.broker.publish(Draft("a", b"1"))
         query = {"path": "/sub/a", "name": "c"}
         async with listen(f"{running.url}/sub/a", token=make_token(KEY, "/sub/a"), cursor="c", since="all"):
@@ -56,7 +42,7 @@ async def test_a_cursor_is_listed_moved_and_deleted(tmp_path: Path) -> None:
     ],
 )
 async def test_a_cursor_that_is_not_named_is_not_deleted(tmp_path: Path, query: dict[str, str], text: str) -> None:
-    async with hub(tmp_path) as (_, client):
+    async with operated_hub(tmp_path) as (_, client):
         answer = await client.delete("/hookbot/v1/cursors", params=query)
 
     assert (answer.status_code, answer.text) == (400, text)
@@ -64,7 +50,7 @@ async def test_a_cursor_that_is_not_named_is_not_deleted(tmp_path: Path, query: 
 
 @pytest.mark.parametrize(("method", "name"), [("POST", "sinse"), ("DELETE", "since"), ("GET", "kind")])
 async def test_a_parameter_of_a_cursor_is_known_where_it_has_a_meaning(tmp_path: Path, method: str, name: str) -> None:
-    async with hub(tmp_path) as (_, client):
+    async with operated_hub(tmp_path) as (_, client):
         answer = await client.request(method, "/hookbot/v1/cursors", params={name: "x"})
 
     assert (answer.status_code, answer.text.partition(":")[0]) == (400, f"unknown query parameter '{name}'")
@@ -79,7 +65,7 @@ async def test_a_parameter_of_a_cursor_is_known_where_it_has_a_meaning(tmp_path:
     ],
 )
 async def test_a_cursor_is_moved_to_one_place_that_there_is(tmp_path: Path, query: dict[str, str], text: str) -> None:
-    async with hub(tmp_path) as (_, client):
+    async with operated_hub(tmp_path) as (_, client):
         answer = await client.post("/hookbot/v1/cursors", params={"path": "/sub/a", "name": "c", **query})
 
     assert (answer.status_code, answer.text) == (400, text)

@@ -1,34 +1,19 @@
 """How the hub, its routers and other hubs are."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
-
 from hookbot.access.tokens import make_token
-from hookbot.hub.hub import RunningHub
-from hookbot.hub.secret_store import StoredSecret
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.protocol.message import Draft, format_id
 from support import KEY
-from support.api import bearer, open_api
+from support.api import bearer, open_api, operated_hub
 from support.clients import WebSocket
 from support.hubs import open_whole_hub
 from support.postgres import PostgresServer, new_schema
 
-GITHUB = StoredSecret("the secret of the tests")
-
-
-@asynccontextmanager
-async def hub(tmp_path: Path) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
-    client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
-    async with open_whole_hub(tmp_path, client=client, routers=("github",), github_secrets=(GITHUB,)) as whole:
-        yield whole.running, whole.http
-
 
 async def test_the_routers_tell_how_they_are(tmp_path: Path) -> None:
-    async with hub(tmp_path) as (_, client):
+    async with operated_hub(tmp_path) as (_, client):
         [router] = (await client.get("/hookbot/v1/routers")).json()["routers"]
 
     assert (router["name"], router["state"], router["lag"]) == ("github", "running", 0)
@@ -68,5 +53,5 @@ async def test_the_hubs_of_a_shared_store_are_listed(tmp_path: Path, postgres: P
 
 
 async def test_a_hub_that_shares_no_store_lists_none(tmp_path: Path) -> None:
-    async with hub(tmp_path) as (_, client):
+    async with operated_hub(tmp_path) as (_, client):
         assert (await client.get("/hookbot/v1/hubs")).json()["hubs"] == []
