@@ -15,8 +15,7 @@ from ...access.session import COOKIES, SESSION_S, check_same_origin
 from ...errors import NotFound
 from ...protocol.request import Request
 from ...version import __version__
-from ..api.admission import has_session
-from ..api.admission import sign_in as open_session
+from ..api import admission
 from ..api.public_url import is_https
 from ..asgi import note_authentication, plain_request
 from ..services import Services
@@ -62,7 +61,7 @@ def is_visit(plain: Request) -> bool:
 def _add_pages(console: Blueprint, services: Services) -> None:
     async def show(template: str, root: str) -> Response:
         plain = plain_request(request)
-        if not has_session(services.access, plain):
+        if not admission.has_session(services.access, plain):
             return _redirect(f"{root}sign-in")
         plain.authenticated = True
         note_authentication(request)
@@ -107,14 +106,14 @@ def _add_sign_in(console: Blueprint, services: Services) -> None:
     @console.get("/hookbot/sign-in")
     async def ask() -> Response:
         # Whoever is signed in adds a token.
-        signed_in = has_session(services.access, plain_request(request))
+        signed_in = admission.has_session(services.access, plain_request(request))
         return await _render("sign-in", "./", signed_in=signed_in)
 
     @console.post("/hookbot/sign-in")
     async def sign_in() -> Response:
         plain = plain_request(request)
         plain.check_names({"path"})
-        value = open_session(services.access, plain)
+        value = admission.sign_in(services.access, plain)
         plain.authenticated = True
         note_authentication(request)
         secure = is_https(services.access, plain)
