@@ -16,8 +16,8 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-MARGIN_S = 0.5
-"""Time after `grace_s` for the rest of a shutdown."""
+MARGIN_S = 2.0
+"""Time after `grace_s` for the rest of a shutdown: positions are saved and the log is closed, on a slow disk, too."""
 LEFT_BEHIND_S = 1.5
 """Time that the interpreter has to end when the hub has shut down. It waits for threads and tasks, without a limit."""
 # As long as the log needs at most to find out that nobody reads it.
