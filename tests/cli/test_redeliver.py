@@ -39,7 +39,7 @@ def test_all_that_are_selected_are_published_again(thread: ThreadHub, call: Call
 
     code, out, _ = call(*options, "--from", oldest["id"], "--where", "body != `2`", "--yes")
 
-    assert (code, out) == (0, b"2 messages were published again\n")
+    assert (code, out) == (0, b"published 2 messages again\n")
     assert [one.get("replay_of") for one in messages(call, thread, topic)[:2]] == [newest["id"], oldest["id"]]
 
 
@@ -76,7 +76,7 @@ def test_more_than_are_published_at_once_are_told(
 
     _, out, err = call("redeliver", "--url", thread.url_for("/"), "--topic", topic, "--from", first["id"], "--yes")
 
-    assert out == b"1 messages were published again\n"
+    assert out == b"published 1 message again\n"
     assert f"go on with --from {second['id']}" in err
 
 
@@ -104,7 +104,7 @@ def test_that_it_ended_early_is_an_error(thread: ThreadHub, call: Caller, monkey
     code, _, err = call("redeliver", "--url", thread.url_for("/"), "--topic", "a", "--yes")
 
     assert code == 4
-    assert "7 messages were published again, and then it ended: the log is full (with --until " in err
+    assert "published 7 messages again, and then it ended: the log is full (with --until " in err
 
 
 def test_whoever_repeats_what_broke_off_publishes_nothing_twice(

@@ -59,7 +59,7 @@ def redeliver(
     counted = ask("POST", REDELIVER, count="only", **query)
     if not yes:
         least = "" if counted["complete"] else "at least "
-        click.confirm(f"Publish {least}{counted['number']} messages again?", abort=True, err=True)
+        click.confirm(f"Publish {least}{_messages(counted['number'])} again?", abort=True, err=True)
     # Also if it is repeated, what it has published itself is not among them.
     _publish_all(ask, {**query, "until": counted["until"]}, key or uuid.uuid4().hex)
 
@@ -77,7 +77,7 @@ def _publish_all(ask: Ask, query: Mapping[str, str], key: str) -> None:
             ask.lines(take, "POST", REDELIVER, key, **query)
         except Lost as error:
             last["detail"] = str(error)
-    done = f"{last.get('done', 0)} messages were published again"
+    done = f"published {_messages(last.get('done', 0))} again"
     if last.get("type") != "done":
         why = last.get("detail", "the response broke off")
         again = f"--until {query['until']} --key {key}"
@@ -85,3 +85,7 @@ def _publish_all(ask: Ask, query: Mapping[str, str], key: str) -> None:
     click.echo(done)
     if last.get("next"):
         click.echo(f"There are more: go on with --from {last['next']}", err=True)
+
+
+def _messages(number: int) -> str:
+    return "1 message" if number == 1 else f"{number:,} messages"
