@@ -29,7 +29,8 @@ shows the offending value and never a token, a secret or an expected signature.
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -209,6 +210,15 @@ class Ended(HookbotError):
 
 class ConfigError(HookbotError):
     """Configuration or options that the hub, a command or a router cannot work with."""
+
+
+@contextmanager
+def as_refusal() -> Iterator[None]:
+    """Context for values of a caller: a `ValueError` within it becomes `Refused`, with the same sentence."""
+    try:
+        yield
+    except ValueError as error:
+        raise Refused(str(error)) from None
 
 
 def sole_error(error: BaseException) -> BaseException:

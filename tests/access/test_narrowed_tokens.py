@@ -206,6 +206,23 @@ def test_a_token_is_not_read_beyond_the_longest_there_is() -> None:
     assert not is_good(str(narrowed))
 
 
+def test_a_token_that_nobody_reads_is_not_given_away() -> None:
+    narrowed = root()
+    while len(str(narrowed)) <= MAX_LENGTH:
+        longest, narrowed = narrowed, narrowed.narrow("name", "n" * 20)
+    assert longest.text() == str(longest)
+    with pytest.raises(ValueError, match="narrowed too often"):
+        narrowed.text()
+
+
+def test_any_token_is_read_as_a_narrowed_one() -> None:
+    narrowed = root().narrow("only", "sub")
+    assert NarrowedToken.read(str(narrowed), "/other") == narrowed
+    assert NarrowedToken.read(make_token(KEY, PATH), PATH) == root()
+    with pytest.raises(ValueError, match="not a token"):
+        NarrowedToken.read("a token", PATH)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -6,12 +6,12 @@ import pytest
 
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.narrowed_tokens import NarrowedToken
-from hookbot.access.scope import EVERYTHING, Scope, find_scope, opened_by
+from hookbot.access.scope import Scope, find_scope, opened_by
 from hookbot.access.tokens import make_token
 from hookbot.errors import Forbidden, NotFound
 from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Message
-from hookbot.protocol.topics import TopicFilter
+from hookbot.protocol.topics import EVERYTHING, TopicFilter
 from support import KEY
 
 API = "/hookbot/v1/messages"

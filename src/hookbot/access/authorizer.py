@@ -46,6 +46,11 @@ class Grant:
     """Caveats of the token up to its first name; none if it has no name."""
 
     @property
+    def expires(self) -> str | None:
+        """Time at which the token expires, as text; None if it does not."""
+        return None if self.expires_s == inf else format_time(int(self.expires_s) * 1_000_000)
+
+    @property
     def holder(self) -> Hashable:
         """Identity for the limit per token: tokens of one key and path share it, unless they are named differently.
 

@@ -19,6 +19,7 @@ import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 
@@ -69,6 +70,16 @@ class NarrowedToken:
         raise ValueError("not a token: a plain one has 40 or 64 hexadecimal digits, and a narrowed one is base64url")
 
     @classmethod
+    def read(cls, token: str, path: str) -> "NarrowedToken":
+        """Any token as a narrowed one: parsed or, if it is a plain one, that of the path that it was made for.
+
+        Raises `ValueError` if it is no token.
+        """
+        with suppress(ValueError):
+            return cls.parse(token)
+        return cls.of(token, path)
+
+    @classmethod
     def made_with(cls, key: str, digest: Digest, path: str, caveats: Sequence[str]) -> "NarrowedToken":
         """The genuine token with these caveats."""
         root = cls.of(make_token(key, path, digest), path)
@@ -99,6 +110,12 @@ class NarrowedToken:
         if name not in CAVEATS or not CAVEATS[name].fullmatch(value):
             raise ValueError(f"a token cannot be narrowed to {name}={value}")
         return self._bind(f"{name}={value}")
+
+    def text(self) -> str:
+        """The token, to be given away. Raises `ValueError` if it is longer than any that is parsed."""
+        if len(text := str(self)) > MAX_LENGTH:
+            raise ValueError(f"a token has at most {MAX_LENGTH} characters, not {len(text)}: it is narrowed too often")
+        return text
 
     def is_made_with(self, key: str) -> bool:
         """True if the token is genuine: its chain starts from this key. The comparison takes constant time."""

@@ -9,13 +9,10 @@ from ..errors import Forbidden, InvalidTopic, NotFound
 from ..protocol.failures import FAILED, Failure
 from ..protocol.message import Message
 from ..protocol.paths import HISTORY, RouteAction, path_to, split_path
-from ..protocol.topics import RESERVED, UNSAFE, TopicFilter
+from ..protocol.topics import EVERYTHING, RESERVED, UNSAFE, TopicFilter
 from .authorizer import Action, Authorizer, Grant
 from .narrowed_tokens import NarrowedToken
 from .tokens import opening_paths
-
-ALL = ("", UNSAFE)
-EVERYTHING = TopicFilter(ALL)
 
 
 class Held(NamedTuple):
@@ -47,6 +44,11 @@ class Scope:
     def holder(self) -> Hashable:
         """Identity of who has its tokens, as for the limit per token."""
         return frozenset(held.grant.holder for held in self.held)
+
+    @property
+    def ends_first(self) -> Grant:
+        """The grant of its tokens that expires first."""
+        return min((held.grant for held in self.held), key=lambda grant: grant.expires_s)
 
     @property
     def reads(self) -> TopicFilter:
@@ -115,7 +117,7 @@ def find_scope(
     def opened(action: RouteAction) -> Mapping[str, Held]:
         found: dict[str, Held] = {}
         for token in tokens:
-            for pattern in opened_by(token, action) or (*asked, *ALL):
+            for pattern in opened_by(token, action) or (*asked, *EVERYTHING.patterns):
                 if grant := authorizer.grant(token, path_to(action, pattern), action, now_s=now_s):
                     found.setdefault(pattern, Held(token, grant))
         return found
@@ -123,7 +125,7 @@ def find_scope(
     operator = find("operate", path)
     if operator and operator.grant.live_only and path.startswith(HISTORY):
         raise Forbidden("this token grants only new messages, not the history")
-    seen = dict.fromkeys(ALL, operator) if operator else opened("subscribe")
+    seen = dict.fromkeys(EVERYTHING.patterns, operator) if operator else opened("subscribe")
     if not operator and any(one.grant.since_us or one.grant.live_only or one.grant.cursor for one in seen.values()):
         raise Forbidden("this token shows only a part of the messages, and the console shows all")
     # Made-up tokens are not checked for more.
@@ -143,7 +145,7 @@ def opened_by(token: str, action: RouteAction) -> Sequence[str]:
 
 
 def _patterns(path: str, action: RouteAction) -> Iterator[str]:
-    roots = [root for root in ALL if path in opening_paths(path_to(action, root))]
+    roots = [root for root in EVERYTHING.patterns if path in opening_paths(path_to(action, root))]
     yield from roots
     its_action, topic = split_path(path)
     if (

@@ -8,12 +8,12 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ..errors import Forbidden, Refused
+from ..errors import Forbidden, Refused, as_refusal
 from ..protocol.message import Headers
 from ..protocol.request import Request
 from ..protocol.response import CONSOLE
 from .authorizer import Action, Authorizer
-from .narrowed_tokens import MAX_LENGTH, NarrowedToken
+from .narrowed_tokens import NarrowedToken
 from .tokens import MAX_TOKENS, Digest
 
 SESSION_S = 12 * 3600
@@ -96,7 +96,10 @@ def open_session(authorizer: Authorizer, token: str, path: str, *, now_s: float)
     if not authorizer.may_open(token):
         return None
     own = _path_of(authorizer, token, path, now_s)
-    return None if own is None else _for_session(token, own, now_s)
+    if own is None:
+        return None
+    with as_refusal():
+        return NarrowedToken.read(token, own).narrow("session", str(int(now_s + SESSION_S))).text()
 
 
 def add_to_session(authorizer: Authorizer, tokens: Sequence[str], token: str, *, now_s: float) -> Sequence[str]:
@@ -133,19 +136,3 @@ def _path_of(authorizer: Authorizer, token: str, path: str, now_s: float) -> str
         known.append(NarrowedToken.parse(token).narrowest)
     grants = (authorizer.grant(token, one, action, now_s=now_s) for one in known for action in _ACTIONS)
     return next((grant.path for grant in grants if grant), None)
-
-
-def _for_session(token: str, path: str, now_s: float) -> str:
-    try:
-        text = str(_as_narrowed(token, path).narrow("session", str(int(now_s + SESSION_S))))
-    except ValueError as error:
-        raise Refused(str(error)) from None
-    if len(text) > MAX_LENGTH:
-        raise Refused("the token is too long: it is narrowed too often")
-    return text
-
-
-def _as_narrowed(token: str, path: str) -> NarrowedToken:
-    with suppress(ValueError):
-        return NarrowedToken.parse(token)
-    return NarrowedToken.of(token, path)

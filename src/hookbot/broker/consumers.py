@@ -7,7 +7,7 @@ from typing import Protocol
 
 import trio
 
-from ..errors import Ended, NotFound, Refused
+from ..errors import Ended, NotFound, as_refusal
 from ..log.duties import SoleDuties
 from ..protocol.message import format_id, parse_id, wall_clock_us
 from ..protocol.paths import path_of, wanted_at
@@ -133,10 +133,8 @@ class Consumers:
         log fails.
         """
         wanted, log = wanted_at(path), self._positions.broker.log
-        try:
+        with as_refusal():
             epoch, position = parse_id(id)
-        except ValueError as error:
-            raise Refused(str(error)) from None
         # Another hub may have stored it.
         await log.refresh()
         page = await log.read(wanted, after=position - 1, limit=1, max_bytes=1)

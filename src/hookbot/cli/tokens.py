@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, quote, unquote, urlunsplit
 
 import click
 
-from ..access.narrowed_tokens import MAX_LENGTH, NarrowedToken
+from ..access.narrowed_tokens import NarrowedToken
 from ..access.tokens import Digest, make_token, opening_paths
 from ..errors import ConfigError
 from ..hub.secret_store import is_reference, resolve_secret
@@ -184,23 +184,22 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
             if value is not None:
                 narrowed = narrowed.narrow(name, value if isinstance(value, str) else str(floor(value)))
         _check(narrowed)
+        made = narrowed.text()
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    click.echo(_with_token(url, str(narrowed), path or url.path) if url else str(narrowed))
+    click.echo(_with_token(url, made, path or url.path) if url else made)
 
 
 def _take(token: str, path: str) -> NarrowedToken:
     """Token to narrow, parsed. Raises `ValueError` if it is not a token, or is a plain one whose `path` is unknown."""
-    with suppress(ValueError):
-        return NarrowedToken.parse(token)
-    plain = NarrowedToken.of(token, _decoded(path))
-    if not path:
+    narrowed = NarrowedToken.read(token, _decoded(path))
+    if not narrowed.path:
         raise ValueError("a plain token does not contain its path: add --of PATH, or give its URL")
-    return plain
+    return narrowed
 
 
 def _check(narrowed: NarrowedToken) -> None:
-    """Raise `ValueError` for a token that opens nothing, as its restrictions exclude each other, or is too long."""
+    """Raise `ValueError` for a token that opens nothing, as its restrictions exclude each other."""
     values = [caveat.partition("=")[::2] for caveat in narrowed.caveats]
     names = {name for name, _ in values}
     path = narrowed.path
@@ -213,8 +212,6 @@ def _check(narrowed: NarrowedToken) -> None:
             raise ValueError(f"with --only {value}, a token for {path!r} would open nothing")
     if "cursor" in names and names & {"live", "since"}:
         raise ValueError("--cursor excludes --live and --since: a cursor has a position of its own")
-    if len(str(narrowed)) > MAX_LENGTH:
-        raise ValueError(f"a token has at most {MAX_LENGTH} characters, not {len(str(narrowed))}")
 
 
 def _with_token(url: SplitResult, token: str, path: str) -> str:

@@ -14,7 +14,7 @@ import trio
 
 from ..callbacks import T
 from ..errors import ConfigError
-from ..protocol.topics import UNSAFE, TopicFilter
+from ..protocol.topics import EVERYTHING
 from ..threads import hub_threads
 from . import sqlite_damage as damage
 from . import sqlite_keys as keys
@@ -39,8 +39,6 @@ from .sqlite_file import FILE, connect_reader, locked, open_log_file
 from .sqlite_rows import insert_rows
 from .sqlite_schema import STEPS, check_version, copied_from, require_finished
 from .stored_message import StoredMessage
-
-EVERYTHING = TopicFilter(("", UNSAFE))
 
 logger = logging.getLogger(__package__)
 

@@ -124,6 +124,10 @@ class TopicFilter:
         return any(map(self.matches, other.patterns)) or any(map(other.matches, self.patterns))
 
 
+EVERYTHING = TopicFilter(("", UNSAFE))
+"""All topics, the unsafe ones too."""
+
+
 def is_subtree(pattern: str) -> bool:
     """True if a pattern matches everything beneath it."""
     return pattern == "" or pattern.endswith("/")

@@ -2,13 +2,13 @@ from typing import Any
 
 import pytest
 
-from hookbot.access.scope import EVERYTHING, Scope
+from hookbot.access.scope import Scope
 from hookbot.errors import Refused
 from hookbot.protocol.expressions import TooManySteps
 from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Message, Verified
 from hookbot.protocol.request import Request
-from hookbot.protocol.topics import TopicFilter
+from hookbot.protocol.topics import EVERYTHING, TopicFilter
 from hookbot.web.api.filters import SEARCHED_BYTES, Filters
 from hookbot.web.api.operations import Asked
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from hookbot.access.scope import EVERYTHING, Scope
+from hookbot.access.scope import Scope
 from hookbot.errors import Refused
 from hookbot.protocol.request import Request
+from hookbot.protocol.topics import EVERYTHING
 from hookbot.web.api.operations import Asked
 from support.api import BY_PAGE, bearer, open_api, sign_in
 

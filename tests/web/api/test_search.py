@@ -4,13 +4,13 @@ from math import inf
 import pytest
 import trio
 
-from hookbot.access.scope import EVERYTHING, Scope
+from hookbot.access.scope import Scope
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.errors import NotFound, Refused
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.expressions import Expression
 from hookbot.protocol.message import Draft, Message
-from hookbot.protocol.topics import TopicFilter
+from hookbot.protocol.topics import EVERYTHING, TopicFilter
 from hookbot.web.api.filters import Filters
 from hookbot.web.api.search import PAGE_MESSAGES, Bounds, Search, position_of
 from hookbot.web.page_turns import PageTurns

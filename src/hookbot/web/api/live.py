@@ -94,7 +94,7 @@ class LiveView:
         self._filters = filters
         # If one sees all that is read, nothing needs to be looked at to be counted.
         self._sees_all = asked.scope.sees_all(filters.wanted)
-        self.grant = min((held.grant for held in asked.scope.held), key=lambda grant: grant.expires_s)
+        self.grant = asked.scope.ends_first
         self.client = asked.plain.client
         self.request = LiveRequest(asked.scope.wanted)
         self._counted = self._drawn = self._broker.head

@@ -6,10 +6,10 @@ from typing import Any, NotRequired, TypedDict
 
 from ...access.masking import masked
 from ...access.refusals import MAX_REFUSALS, Refusal
-from ...access.scope import EVERYTHING, Scope
+from ...access.scope import Scope
 from ...protocol.message import format_time
 from ...protocol.paths import REFUSALS
-from ...protocol.topics import TopicFilter
+from ...protocol.topics import EVERYTHING, TopicFilter
 from ..services import Services
 from .filters import TOPIC_SCHEMA
 from .operations import Api, Asked, Parameter

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 import trio
 
 from ...broker.broker import Broker
-from ...errors import NotFound, Refused
+from ...errors import NotFound, Refused, as_refusal
 from ...protocol.expressions import TooManySteps
 from ...protocol.message import Message, format_id, parse_id
 from ...threads import ThreadSlices, hub_threads
@@ -140,10 +140,8 @@ class Search(Generic[T]):
 
 def position_of(broker: Broker, id: str) -> int:
     """Position of an id of this log. Raises `Refused` for what is no id, and `NotFound` for that of another log."""
-    try:
+    with as_refusal():
         epoch, position = parse_id(id)
-    except ValueError as error:
-        raise Refused(str(error)) from None
     if epoch != broker.log.epoch:
         raise NotFound(f"the log has no message {id}: it is of another log")
     return position

@@ -1,10 +1,9 @@
 """The session: what the tokens of a request open."""
 
 from collections.abc import Mapping
-from math import inf
 from typing import Any, TypedDict
 
-from ...protocol.message import format_id, format_time
+from ...protocol.message import format_id
 from ...protocol.paths import SESSION
 from ...version import __version__
 from ..services import Services
@@ -32,7 +31,6 @@ def add_session(api: Api, services: Services) -> None:
     async def show(asked: Asked) -> Mapping[str, Any]:
         """Topics are patterns: a topic, everything beneath one that ends in a slash, or all of the safe ones ("")."""
         log, scope = services.broker.log, asked.scope
-        expires_s = min((held.grant.expires_s for held in scope.held), default=inf)
         return {
             "version": __version__,
             "epoch": log.epoch,
@@ -41,7 +39,7 @@ def add_session(api: Api, services: Services) -> None:
             "sees": scope.wanted.patterns,
             "publishes": scope.publishing,
             "operator": scope.operator,
-            "expires": None if expires_s == inf else format_time(int(expires_s) * 1_000_000),
+            "expires": scope.ends_first.expires,
             "names": sorted({name for held in scope.held for name in held.grant.names}),
         }
 

@@ -5,7 +5,6 @@ from math import inf
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, TypeVar
 
 from ...access.active_subscriptions import ActiveSubscription
-from ...access.scope import EVERYTHING
 from ...broker.backlogs import NOTHING, UNCOUNTED, Backlog, Reader, measure
 from ...broker.broker import Broker
 from ...broker.time_slices import TimeSlice
@@ -13,7 +12,7 @@ from ...errors import Ended, NotFound
 from ...protocol.message import format_id, format_time
 from ...protocol.paths import LIVE, SUBSCRIPTIONS, path_of, wanted_at
 from ...protocol.subscribe import Format
-from ...protocol.topics import TopicFilter
+from ...protocol.topics import EVERYTHING, TopicFilter
 from ...protocol.websocket import GONE
 from ..services import Services
 from .operations import PATH_OF_SUBSCRIPTION, Api, Asked, Parameter

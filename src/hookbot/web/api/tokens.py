@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from math import inf
 from typing import Any, TypedDict
 from urllib.parse import quote
 
-from ...access.narrowed_tokens import CAVEATS, MAX_LENGTH, NarrowedToken
+from ...access.narrowed_tokens import CAVEATS, NarrowedToken
 from ...access.scope import Held
 from ...access.session import signed_in_with
-from ...errors import Forbidden, Refused
-from ...protocol.message import format_time
+from ...errors import Forbidden, Refused, as_refusal
 from ...protocol.paths import METHODS, TOKENS, find_route, split_path
 from ...protocol.since import DURATION, parse_duration
 from ..services import Services
@@ -53,42 +51,27 @@ def add_tokens(api: Api, services: Services) -> None:
         held = asked.scope.find(action, path)
         if held is None:
             raise Forbidden(f"no token of this request opens {path[:100]!r}, and none can be made wider")
-        narrowed = _narrow(_root(held, in_session=asked.in_session), "path", path)
-        if name := asked.get("name"):
-            narrowed = _narrow(narrowed, "name", name)
-        if text := asked.get("expires"):
-            narrowed = _narrow(narrowed, "expires", str(int(services.access.now_s + _seconds(text))))
-        token = str(narrowed)
-        if len(token) > MAX_LENGTH:
-            raise Refused(f"the token would be longer than {MAX_LENGTH} characters: it is narrowed too often")
+        with as_refusal():
+            narrowed = _root(held, in_session=asked.in_session).narrow("path", path)
+            if name := asked.get("name"):
+                narrowed = narrowed.narrow("name", name)
+            if text := asked.get("expires"):
+                narrowed = narrowed.narrow("expires", str(int(services.access.now_s + parse_duration(text))))
+            token = narrowed.text()
         scheme, _, host = public_url(services.access, asked.plain).partition("://")
         if action == "subscribe":
             scheme = {"https": "wss", "http": "ws"}.get(scheme, scheme)
         grant = services.access.tokens.authorizer.grant(token, path, action, now_s=services.access.now_s)
         if grant is None:
             raise Refused("the token would have ended already; give a duration such as 24h")
-        expires = None if grant.expires_s == inf else format_time(int(grant.expires_s) * 1_000_000)
-        return {"token": token, "url": f"{scheme}://{token}@{host}{quote(path)}", "expires": expires}
+        return {"token": token, "url": f"{scheme}://{token}@{host}{quote(path)}", "expires": grant.expires}
 
     api.add("POST", TOKENS, make, "Make a token that opens less", parameters=_PARAMETERS, answer=Token)
 
 
 def _root(held: Held, *, in_session: bool) -> NarrowedToken:
     """The token of a request, or the one that somebody signed in with: what is made of it may outlast the session."""
-    with suppress(ValueError):
-        return signed_in_with(held.token, held.grant.key) if in_session else NarrowedToken.parse(held.token)
-    return NarrowedToken.of(held.token, held.grant.path)
-
-
-def _seconds(text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise Refused(str(error)) from None
-
-
-def _narrow(narrowed: NarrowedToken, name: str, value: str) -> NarrowedToken:
-    try:
-        return narrowed.narrow(name, value)
-    except ValueError as error:
-        raise Refused(str(error)) from None
+    if in_session:
+        with suppress(ValueError):
+            return signed_in_with(held.token, held.grant.key)
+    return NarrowedToken.read(held.token, held.grant.path)
