@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from ..errors import HookbotError
-from ..protocol.envelope import encode_json, to_envelope
+from ..protocol.envelope import encode_line, to_envelope
 from ..protocol.message import Gap, Message
 from ..terminal import escaped
 from .display import log_to_stderr, show
@@ -135,7 +135,7 @@ def _raw_on_terminal(message: Message) -> bytes:
 
 
 def _json(message: Message) -> bytes:
-    return encode_json(to_envelope(message)).encode() + b"\n"
+    return encode_line(to_envelope(message))
 
 
 def _text(headers: Sequence[str], colours: bool, message: Message) -> bytes:

@@ -12,7 +12,7 @@ import trio
 from ..client import publish
 from ..client.address import Address, topic_of
 from ..errors import HookbotError, system_reason
-from ..protocol.envelope import encode_json, to_envelope
+from ..protocol.envelope import encode_line, to_envelope
 from ..protocol.message import Message
 
 _REASON = "Hookbot-Failure"
@@ -49,7 +49,7 @@ class DeadLetterFile:
 
     async def take(self, message: Message, why: str) -> str:
         """Append the message, and return when it is on disk. Raises `GaveUp` if the file cannot be written."""
-        line = encode_json({**to_envelope(message), "failure": why}).encode() + b"\n"
+        line = encode_line({**to_envelope(message), "failure": why})
         async with self._lock:
             try:
                 await trio.to_thread.run_sync(self._append, line)

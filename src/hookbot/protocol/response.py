@@ -28,7 +28,7 @@ from ..errors import (
     UpgradeRequired,
 )
 from ..terminal import one_line
-from .envelope import encode_json
+from .envelope import encode_line
 from .message import Duplicate, Headers, Message
 from .request import Request
 
@@ -71,7 +71,7 @@ def stored_response(outcome: Message | Duplicate, *, json: bool) -> Response:
     if isinstance(outcome, Duplicate):
         headers = (*headers, ("Hookbot-Duplicate", "true"))
     if json:
-        return Response(encode_json({"id": outcome.id}).encode() + b"\n", 200, JSON + headers)
+        return Response(encode_line({"id": outcome.id}), 200, JSON + headers)
     return Response(b"OK\n", 200, PLAIN + headers)
 
 
@@ -84,7 +84,7 @@ def error_response(error: HookbotError, request: Request, status: int | None = N
     headers = _headers_of(error, request)
     if request.accepts_json:
         problem = {"title": HTTPStatus(status).phrase, "status": status, "detail": str(error)}
-        return Response(encode_json(problem).encode() + b"\n", status, PROBLEM + headers)
+        return Response(encode_line(problem), status, PROBLEM + headers)
     return Response(f"{error}\n".encode("utf-8", "backslashreplace"), status, PLAIN + headers)
 
 

@@ -16,7 +16,7 @@ from quart import Response, request
 from ...access.refusals import Refusal
 from ...broker.channels import Channel, Entry
 from ...errors import Ended, MethodNotAllowed, TooManyRequests, Unauthorized
-from ...protocol.envelope import encode_json
+from ...protocol.envelope import encode_line
 from ...protocol.expressions import TooManySteps
 from ...protocol.message import format_id
 from ...protocol.paths import LIVE
@@ -218,4 +218,4 @@ class LiveView:
 
 
 def _encoded(line: Line) -> bytes:
-    return encode_json(line).encode() + b"\n"
+    return encode_line(line)

@@ -11,7 +11,7 @@ from ...access.control import AccessControl
 from ...access.scope import Scope
 from ...access.tokens import find_tokens
 from ...errors import Refused
-from ...protocol.envelope import encode_json
+from ...protocol.envelope import encode_line
 from ...protocol.message import ID_PATTERN
 from ...protocol.paths import wanted_at
 from ...protocol.request import Request
@@ -130,7 +130,7 @@ class Api:
             scope = admit(self._access, plain, _named(plain))
             plain.check_names({"token", *in_query})
             answer = await handler(Asked(plain, scope, plain.parameters), **of_path)
-            return answer if isinstance(answer, Response) else Response(encode_json(answer) + "\n", content_type=JSON)
+            return answer if isinstance(answer, Response) else Response(encode_line(answer), content_type=JSON)
 
         # Quart takes no dots in a name.
         rule: Any = {

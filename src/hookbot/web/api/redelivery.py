@@ -8,7 +8,7 @@ import trio
 from quart import Response
 
 from ...errors import HookbotError, InvalidTopic, Refused, Unauthorized
-from ...protocol.envelope import encode_json
+from ...protocol.envelope import encode_line
 from ...protocol.failures import Failure, without_failure
 from ...protocol.message import Draft, Message, Once
 from ...protocol.paths import MESSAGES, REDELIVER
@@ -195,4 +195,4 @@ def _check_compared(search: Search[Any]) -> None:
 
 
 def _encoded(progress: Progress) -> bytes:
-    return encode_json(progress).encode() + b"\n"
+    return encode_line(progress)
