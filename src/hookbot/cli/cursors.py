@@ -6,9 +6,9 @@ import click
 
 from ..protocol.paths import CURSORS
 from ..standard_files import printing_of
-from .display import age_of, table, to_json
+from .display import age_of, table, to_json, utc
 from .hub_api import Ask, of_a_hub
-from .parameters import with_options
+from .parameters import json_rows, with_options
 
 _of_one = with_options(
     click.argument("path"),
@@ -29,7 +29,7 @@ def cursors() -> None:
 @cursors.command("list")
 @of_a_hub
 @click.option("--path", metavar="PATH", help="List only those of this subscription, such as /sub/deploy.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_rows
 def list_(ask: Ask, path: str | None, as_json: bool) -> None:
     """List cursors and groups, with their positions.
 
@@ -86,9 +86,8 @@ def delete(ask: Ask, path: str, name: str, kind: str) -> None:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    used = str(row.get("used"))[:19].replace("T", " ")
     connected = "yes" if row.get("connected") else "no"
-    return {**row, "behind": behind_of(row), "connected": connected, "used": f"{used} UTC"}
+    return {**row, "behind": behind_of(row), "connected": connected, "used": utc(row.get("used"))}
 
 
 def behind_of(row: dict[str, Any]) -> str:

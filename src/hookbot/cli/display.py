@@ -60,6 +60,11 @@ def age_of(seconds: float) -> str:
     return f"{seconds:.0f}s"
 
 
+def utc(time: Any) -> str:
+    """Text of a time in the JSON of a hub, to the second."""
+    return f"{str(time)[:19].replace('T', ' ')} UTC"
+
+
 def table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows as aligned columns below their names; characters that control a terminal are escaped."""
     cells = [[column.upper() for column in columns], *([_cell(row.get(column)) for column in columns] for row in rows)]

@@ -8,6 +8,7 @@ import click
 
 from .parameters import with_options
 
+FILTERS = ("topic", "provider", "event", "verdict", "text", "where")
 VERDICTS = ("verified", "token", "unverified")
 _OPTIONS = with_options(
     click.option("--topic", metavar="TOPIC", help="Only this topic, or everything beneath one that ends in a slash."),
@@ -24,18 +25,8 @@ def filter_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @_OPTIONS
     @wraps(command)
-    def filtered(
-        *arguments: Any,
-        topic: str | None,
-        provider: str | None,
-        event: str | None,
-        verdict: str | None,
-        text: str | None,
-        where: str | None,
-        **others: Any,
-    ) -> None:
-        given = {"topic": topic, "provider": provider, "event": event, "verdict": verdict, "text": text, "where": where}
-        filters: Mapping[str, str] = {name: value for name, value in given.items() if value}
-        command(*arguments, filters=filters, **others)
+    def filtered(*arguments: Any, **options: Any) -> None:
+        given: Mapping[str, str | None] = {name: options.pop(name) for name in FILTERS}
+        command(*arguments, filters={name: value for name, value in given.items() if value}, **options)
 
     return filtered

@@ -9,8 +9,8 @@ from ..errors import ConfigError
 from ..hub.config import parse_store
 from ..hub.config_file import ConfigFile
 from ..log.postgres_address import PostgresAddress
-from .display import table, to_json
-from .parameters import EXISTING_FILE, STORE
+from .display import table, to_json, utc
+from .parameters import EXISTING_FILE, STORE, json_rows
 
 COLUMNS = ("hub", "version", "since", "seen", "lag", "duties", "differs", "position")
 
@@ -26,7 +26,7 @@ COLUMNS = ("hub", "version", "since", "seen", "lag", "duties", "differs", "posit
 @click.option(
     "--config", type=EXISTING_FILE, envvar="HOOKBOT_CONFIG", metavar="FILE", help="Read the store from this TOML file."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_rows
 def hubs(store: str | PostgresAddress | None, config: Path | None, as_json: bool) -> None:
     """List the hubs that share a database.
 
@@ -68,7 +68,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "hub": row["url"] or row["id"],
         "version": row["version"],
-        "since": f"{row['since'][:19].replace('T', ' ')} UTC",
+        "since": utc(row["since"]),
         "seen": f"{row['seen_ago_s']:.0f}s ago",
         "position": row["position"],
         "lag": row["lag"],

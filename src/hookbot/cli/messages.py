@@ -7,10 +7,11 @@ import click
 
 from ..errors import Lost
 from ..protocol.paths import MESSAGES
-from .display import size_of, table, to_json
+from .display import size_of, table, to_json, utc
 from .filter_options import filter_options
 from .hub_api import Ask, of_a_hub
 from .listen import JSON, RAW, Form, printing
+from .parameters import json_rows
 
 COLUMNS = ("time", "topic", "event", "size", "verdict", "id")
 _PAGE = 200
@@ -23,7 +24,7 @@ _PAGE = 200
 @click.option(
     "-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most so many."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_rows
 def messages(ask: Ask, filters: Mapping[str, str], before: str | None, limit: int, as_json: bool) -> None:
     """List the stored messages of a hub, newest first.
 
@@ -69,7 +70,7 @@ def message(ask: Ask, id: str, form: Form | None) -> None:
 
 
 def _shown(summary: Mapping[str, Any]) -> Mapping[str, Any]:
-    time, size = str(summary.get("time"))[:19].replace("T", " "), summary.get("size")
     verdict = f"{summary.get('verdict')} {summary.get('provider') or ''}".strip()
     event = summary.get("event") or ""
-    return {**summary, "time": f"{time} UTC", "event": event, "size": size_of(size or 0), "verdict": verdict}
+    time, size = utc(summary.get("time")), size_of(summary.get("size") or 0)
+    return {**summary, "time": time, "event": event, "size": size, "verdict": verdict}

@@ -276,4 +276,5 @@ token_file = click.option(
     envvar="HOOKBOT_TOKEN_FILE",
     help="Read the token from FILE; or set HOOKBOT_TOKEN.",
 )
+json_rows = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 cafile = click.option("--cafile", type=EXISTING_FILE, help="Trust the certificate authorities in FILE (PEM).")

@@ -5,8 +5,9 @@ from typing import Any
 import click
 
 from ..protocol.paths import REFUSALS
-from .display import table, to_json
+from .display import table, to_json, utc
 from .hub_api import Ask, of_a_hub
+from .parameters import json_rows
 
 COLUMNS = ("last", "count", "status", "client", "method", "path", "reason")
 
@@ -17,7 +18,7 @@ COLUMNS = ("last", "count", "status", "client", "method", "path", "reason")
 @click.option("--provider", metavar="NAME", help="List only those of topics whose source has this provider.")
 @click.option("--text", metavar="TEXT", help="List only those with this text in path, reason, address or delivery.")
 @click.option("-n", "limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="List so many at most.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_rows
 def refused(ask: Ask, topic: str | None, provider: str | None, text: str | None, limit: int, as_json: bool) -> None:
     """List the requests that a hub refused lately, newest first.
 
@@ -37,4 +38,4 @@ def refused(ask: Ask, topic: str | None, provider: str | None, text: str | None,
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "last": f"{str(row.get('last'))[:19].replace('T', ' ')} UTC"}
+    return {**row, "last": utc(row.get("last"))}

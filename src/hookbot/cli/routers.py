@@ -17,7 +17,7 @@ from ..routers.loading import installed_routers
 from .credentials import key_for
 from .display import table, to_json
 from .new_router import write_new_router
-from .parameters import Given, cafile, data_dir
+from .parameters import Given, cafile, data_dir, json_rows
 
 if TYPE_CHECKING:
     from ..routers.hub_url import HubUrl
@@ -27,7 +27,7 @@ COLUMNS = ("name", "state", "lag", "routed", "published", "failed", "retried", "
 
 @click.command()
 @click.option("--url", "-u", envvar="HOOKBOT_URL", metavar="URL", help="List those of this hub, with their state.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_rows
 @cafile
 @data_dir
 @click.pass_obj

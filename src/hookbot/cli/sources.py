@@ -6,8 +6,9 @@ import click
 
 from ..protocol.paths import SOURCES
 from ..standard_files import printing_of
-from .display import table, to_json
+from .display import table, to_json, utc
 from .hub_api import Ask, of_a_hub
+from .parameters import json_rows
 
 COLUMNS = ("topic", "provider", "accepted", "duplicates", "refused", "last_accepted", "last_refused", "why")
 
@@ -22,7 +23,7 @@ def sources() -> None:
 
 @sources.command("list")
 @of_a_hub
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_rows
 def list_(ask: Ask, as_json: bool) -> None:
     """List sources, with what came to them since the hub was started.
 
@@ -63,4 +64,4 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _time(value: Any) -> str:
-    return f"{str(value)[:19].replace('T', ' ')} UTC" if value else "never"
+    return utc(value) if value else "never"

@@ -6,8 +6,9 @@ import click
 
 from ..protocol.paths import SUBSCRIPTIONS
 from .cursors import behind_of
-from .display import table, to_json
+from .display import table, to_json, utc
 from .hub_api import Ask, of_a_hub
+from .parameters import json_rows
 
 COLUMNS = ("path", "format", "client", "since", "token", "behind", "id")
 
@@ -16,7 +17,7 @@ COLUMNS = ("path", "format", "client", "since", "token", "behind", "id")
 @of_a_hub
 @click.option("--path", metavar="PATH", help="Only those at this path or, if it ends in a slash, beneath it.")
 @click.option("--end", "id", metavar="ID", help="End the subscription with this ID, in place of listing them.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_rows
 def who(ask: Ask, path: str | None, id: str | None, as_json: bool) -> None:
     """List the subscribers that are connected to a hub, or end one.
 
@@ -57,7 +58,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {
         **row,
         "path": f"{row.get('path')}{name}",
-        "since": f"{str(row.get('since'))[:19].replace('T', ' ')} UTC",
+        "since": utc(row.get("since")),
         "token": token.get("names") or token.get("path"),
         "behind": behind_of(row),
     }
