@@ -107,3 +107,12 @@ def test_a_url_is_relative_and_has_only_the_parameters_that_are_given(modules: P
     url = call(modules, "api", "it.url('v1/messages', {topic: 'a b/', text: '', limit: 0, before: null})")
 
     assert url == f"{root}v1/messages?topic=a+b%2F&limit=0"
+
+
+@pytest.mark.parametrize("base", ["https://hub.example", "http://proxy.example:8080/hooks"])
+def test_a_copied_command_publishes_at_the_url_of_the_hub_also_beneath_a_path(modules: Page, base: str) -> None:
+    message = {"topic": "/unsafe/a b/ü", "query": "x=1&y=%27"}
+
+    url = call(modules, "snippets", "it.publishUrl(a.message, a.base)", {"message": message, "base": base})
+
+    assert url == f"{base}/unsafe/pub/a%20b/%C3%BC?x=1&y=%27"
