@@ -21,6 +21,9 @@ export function url(path, parameters = {}) {
   return root + path + (query && `?${query}`);
 }
 
+/** Path of a message, or of what belongs to it, such as its "/body". */
+export const messagePath = (id, rest = "") => `v1/messages/${encodeURIComponent(id)}${rest}`;
+
 /** The JSON answer to a request: `await get("v1/messages", {topic: "acme/"})`. Raises `Refused`. */
 export const get = async (path, parameters, options) => (await send("GET", path, parameters, options)).json();
 export const post = async (path, parameters, options) => (await send("POST", path, parameters, options)).json();

@@ -1,6 +1,6 @@
 /** The body of a message in the views that fit it: pretty, as text, as hex. */
 
-import { bytes as fetchBytes, url } from "./api.js";
+import { bytes as fetchBytes, messagePath, url } from "./api.js";
 import { facts } from "./components.js";
 import { fill, foreign, h, visible } from "./dom.js";
 import { count, size } from "./format.js";
@@ -16,10 +16,8 @@ const HEX_ROWS = 256;
 const RASTER = /^image\/(png|jpeg|gif|webp|avif)\b/i;
 const MAX_IMAGE_BYTES = 16 << 20;
 
-export const bodyPath = (id) => `v1/messages/${encodeURIComponent(id)}/body`;
-
 /** The beginning of the body of a message. */
-export const fetchBody = (id) => fetchBytes(bodyPath(id), { first: SHOWN_BYTES });
+export const fetchBody = (id) => fetchBytes(messagePath(id, "/body"), { first: SHOWN_BYTES });
 
 /** The text of a body, in the charset of its content type; null if it is none. */
 export function textOf(contentType, bytes, { cut = false } = {}) {
@@ -45,7 +43,7 @@ export function bodyOf({ id, content_type: type, size: whole }, bytes) {
     fill(place, views[name]());
   }
   show(Object.keys(views)[0]);
-  const download = h("a", { class: "button quiet", href: url(bodyPath(id)), download: id }, "Download");
+  const download = h("a", { class: "button quiet", href: url(messagePath(id, "/body")), download: id }, "Download");
   return h("section", { class: "body-part" },
     h("div", { class: "part-head" }, h("h3", null, "Body"),
       foreign(contentType, { class: "quiet-text" }),
@@ -68,7 +66,7 @@ function viewsOf({ id, contentType, bytes, whole, cut }) {
 }
 
 function imageOf(id) {
-  const image = h("img", { src: url(bodyPath(id)), alt: "The body as an image", class: "body-image" });
+  const image = h("img", { src: url(messagePath(id, "/body")), alt: "The body as an image", class: "body-image" });
   const otherwise = h("p", { class: "note" }, "The body is no image, although it says so.");
   image.addEventListener("error", () => image.replaceWith(otherwise));
   return image;

@@ -1,6 +1,6 @@
 /** Deliver again: one message, one message and what follows it to one cursor, or all that a filter shows. */
 
-import { get, lines, post } from "./api.js";
+import { get, lines, messagePath, post } from "./api.js";
 import { addToken, ask, facts, messageLink, openDialog, toast, toastError, topicOf } from "./components.js";
 import { fill, foreign, h } from "./dom.js";
 import { count, counted } from "./format.js";
@@ -24,7 +24,7 @@ export async function deliverAgain(message) {
       possible: may,
     });
     if (!yes) return;
-    const { id } = await post(`v1/messages/${encodeURIComponent(message.id)}/redeliver`);
+    const { id } = await post(messagePath(message.id, "/redeliver"));
     toast(["Delivered again: ", messageLink(id)]);
   });
 }
@@ -34,7 +34,7 @@ export const missing = (...what) => h("p", { class: "note warning" }, what, ". "
 
 /** As `deliverAgain`, of a message of which only the id is known. */
 export const deliverAgainById = (id) =>
-  attempt(async () => deliverAgain(await get(`v1/messages/${encodeURIComponent(id)}`, { body: "none" })));
+  attempt(async () => deliverAgain(await get(messagePath(id), { body: "none" })));
 
 /** Move a cursor or a group back to a message, so that it gets it and what follows once more. */
 export async function giveToCursor(message) {

@@ -1,6 +1,6 @@
 /** One message: who vouches for it, its body, its headers, and what became of it. */
 
-import { get, page, root } from "./api.js";
+import { get, messagePath, page, root } from "./api.js";
 import { bodyOf, fetchBody, SHOWN_BYTES } from "./body.js";
 import { agoOf, badge, copy, facts, failure, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
 import { deliverAgain, deliverAgainById, giveToCursor } from "./deliver.js";
@@ -9,8 +9,6 @@ import { counted, duration, fullTime, size } from "./format.js";
 import { onKey } from "./keyboard.js";
 import { session } from "./shell.js";
 import { curl, headerText, hookbotPublish } from "./snippets.js";
-
-const path = (id, rest = "") => `v1/messages/${encodeURIComponent(id)}${rest}`;
 
 /** A message as an element, which fills itself; `close` puts a button into its head. */
 export class MessageView {
@@ -26,7 +24,7 @@ export class MessageView {
 
   async #show() {
     try {
-      const [message, bytes] = await Promise.all([get(path(this.id), { body: "none" }), fetchBody(this.id)]);
+      const [message, bytes] = await Promise.all([get(messagePath(this.id), { body: "none" }), fetchBody(this.id)]);
       fill(this.element, head(message, bytes, this.close), verdictCard(message),
         message.failed && failureCard(message.failed), bodyOf(message, bytes),
         h("div", { class: "message-side" }, headersOf(message), factsOf(message), this.#related));
@@ -39,7 +37,7 @@ export class MessageView {
 
   async #relate() {
     try {
-      fill(this.#related, relatedOf(await get(path(this.id, "/related"))));
+      fill(this.#related, relatedOf(await get(messagePath(this.id, "/related"))));
     } catch (error) {
       fill(this.#related, failure(error));
     }
@@ -78,7 +76,7 @@ function closeButton(onclick) {
 }
 
 /** The message as the JSON envelope that listeners get, which `from_envelope` reads. */
-const fixture = async (id) => `${JSON.stringify(await get(path(id)), null, 2)}\n`;
+const fixture = async (id) => `${JSON.stringify(await get(messagePath(id)), null, 2)}\n`;
 
 function menu(label, texts) {
   const details = h("details", { class: "menu" }, h("summary", { class: "button" }, label),

@@ -1,6 +1,6 @@
 /** Routers, how they are, and what failed in them. */
 
-import { get, post } from "./api.js";
+import { get, messagePath, post } from "./api.js";
 import { agoOf, badge, failure, messageLink, toast, topicOf } from "./components.js";
 import { deliverAll, missing } from "./deliver.js";
 import { byId, fill, foreign, h } from "./dom.js";
@@ -90,7 +90,7 @@ function failureOf({ id, time, failed }) {
   async function redeliver() {
     button.disabled = true;
     try {
-      const again = await post(`v1/messages/${encodeURIComponent(id)}/redeliver`);
+      const again = await post(messagePath(id, "/redeliver"));
       fill(place, badge("delivered", "good"), " ", messageLink(again.id, "see it"));
     } catch (error) {
       if (error.status === 403) return fill(place, missing("Not with your tokens: ", error.message));

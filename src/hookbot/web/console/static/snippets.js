@@ -47,14 +47,11 @@ function base64(bytes) {
 /** A text as one word of a POSIX shell. */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** URL at which a message is published, beneath that of the hub, which has no slash at its end. */
-export const publishUrl = (message, base) => new URL(publishPath(message), `${base}/`).href;
-
-/** Path of that, relative to the hub. */
-export function publishPath({ topic, query }) {
+/** URL at which a topic is published to, beneath that of the hub, which has no slash at its end. */
+export function publishUrl({ topic, query }, base) {
   const unsafe = topic.startsWith("/unsafe/");
   const name = (unsafe ? topic.slice("/unsafe/".length) : topic).split("/").map(encodeURIComponent).join("/");
-  return `${unsafe ? "unsafe/" : ""}pub/${name}${query ? `?${query}` : ""}`;
+  return new URL(`${unsafe ? "unsafe/" : ""}pub/${name}${query ? `?${query}` : ""}`, `${base}/`).href;
 }
 
 /** Headers to be sent again: those of the message that a shell can carry. */
