@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from support.browser import Complaints, needs_chromium, sign_in
 from support.console_hub import ConsoleHub
@@ -16,6 +16,16 @@ def add_token(page: Page, hub: ConsoleHub, path: str) -> None:
     page.get_by_label("Token or URL").fill(hub.token(path))
     page.get_by_label("Path that").fill(path)
     page.get_by_role("button", name="Add a token").click()
+
+
+def deliver_all(console: Page, topic: str) -> Locator:
+    """The dialog with the progress of what a topic has, delivered again."""
+    console.locator("#filters [name=topic]").fill(topic)
+    console.get_by_role("button", name="Deliver all").click()
+    dialog = console.get_by_role("dialog")
+    dialog.get_by_role("button", name="Deliver all").click()
+    dialog.get_by_role("button", name="Really").click()
+    return dialog
 
 
 def test_a_message_says_which_token_is_missing_and_comes_back_with_it(page: Page, hub: ConsoleHub) -> None:
@@ -62,11 +72,7 @@ def test_what_broke_off_is_tried_again_and_nothing_is_published_twice(
         return route.abort()
 
     console.route(re.compile("/v1/redeliver"), break_off)
-    console.locator("#filters [name=topic]").fill("orders/")
-    console.get_by_role("button", name="Deliver all").click()
-    dialog = console.get_by_role("dialog")
-    dialog.get_by_role("button", name="Deliver all").click()
-    dialog.get_by_role("button", name="Really").click()
+    dialog = deliver_all(console, "orders/")
     expect(dialog).to_contain_text("Stopped after 0 messages")
     dialog.get_by_role("button", name="Try again").click()
 
@@ -87,11 +93,7 @@ def test_more_than_are_delivered_at_once_are_offered(console: Page, hub: Console
         return route.fulfill(body=lines, content_type="application/x-ndjson")
 
     console.route(re.compile("/v1/redeliver"), leave_some)
-    console.locator("#filters [name=topic]").fill("orders/")
-    console.get_by_role("button", name="Deliver all").click()
-    dialog = console.get_by_role("dialog")
-    dialog.get_by_role("button", name="Deliver all").click()
-    dialog.get_by_role("button", name="Really").click()
+    dialog = deliver_all(console, "orders/")
     expect(dialog).to_contain_text("Delivered 1 message. There are more.")
     dialog.get_by_role("button", name="Go on").click()
 
