@@ -20,7 +20,7 @@ GRANT_ENDED = Ended(POLICY_VIOLATION, "the token is no longer valid")
 
 
 class Requested(Protocol):
-    """What a subscription is to, and in which format: its request, or what all who ask for the same have in common."""
+    """Object and format of a subscription: its request, or what all who ask for the same have in common."""
 
     @property
     def wanted(self) -> TopicFilter:
@@ -51,7 +51,7 @@ class ActiveSubscription(Protocol):
 
     @property
     def request(self) -> Requested:
-        """What it is to."""
+        """Its object and format."""
 
     def skip_unwanted(self) -> int | None:
         """Move past messages of other topics, and return the position up to which its client was sent everything.

@@ -72,7 +72,7 @@ class AccessControl:
         self.sources = sources or Sources()
         self.near_misses = NearMisses(self.sources.topics)
         self.refusals = Refusals(self._find_source, self._clock)
-        """What was refused lately, here and wherever else requests are answered."""
+        """Requests refused lately, here and wherever else requests are answered."""
         self._permits = Permits[Permit](self.sources.targets)
         self._subscriptions = Permits[AdmittedSubscription]()
         self.active = ActiveSubscriptions(

@@ -28,7 +28,7 @@ Find = Callable[[Action, str], Held | None]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the tokens of a request open: messages, cursors, listeners, failures and refusals of some topics."""
+    """Scope of a request's tokens: messages, cursors, listeners, failures and refusals of some topics."""
 
     wanted: TopicFilter
     """Topics that it sees."""

@@ -1,4 +1,4 @@
-"""What a source has accepted and refused since the hub started, for its operator."""
+"""Activity of a source since the hub started, for its operator: what it has accepted and refused."""
 
 from dataclasses import dataclass
 

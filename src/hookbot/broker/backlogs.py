@@ -17,7 +17,7 @@ COUNT_LIMIT = 10_000
 COUNTING_S = 0.5
 
 Reader = tuple[TopicFilter, int]
-"""What a reader wants, and the position after which it goes on."""
+"""Topics that a reader wants, and the position after which it goes on."""
 
 
 class Backlog(NamedTuple):

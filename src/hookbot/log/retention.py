@@ -69,7 +69,7 @@ def dense_after(partitions: Sequence["Partition"]) -> int:
 
 
 class Deleted(NamedTuple):
-    """What retention has deleted of a partition; the fields are those of `Partition`."""
+    """Part of a partition that retention has deleted; the fields are those of `Partition`."""
 
     lost: int = 0
     lost_us: int = 0
@@ -97,7 +97,7 @@ class Partition:
 
     @property
     def deleted(self) -> Deleted:
-        """What retention has deleted."""
+        """Part that retention has deleted."""
         return Deleted(self.lost, self.lost_us, self.passed)
 
     def grown(self, rows: Sequence[Row]) -> "Partition":

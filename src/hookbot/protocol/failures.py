@@ -12,7 +12,7 @@ _HEADERS = "hookbot-failed-"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a router has given up a message, and which one: `id` and `topic` are those of the message itself."""
+    """Failure of a router at a message that it has given up, whose own `id` and `topic` these are."""
 
     router: str
     id: str

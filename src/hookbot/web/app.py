@@ -32,8 +32,7 @@ MEDIA_TYPES = {"sse": "text/event-stream", "jsonl": "application/x-ndjson"}
 
 def create_app(services: Services) -> HookbotApp:
     """The Quart-Trio app with all routes of a hub; any ASGI server on Trio that sets ``raw_path`` can run it."""
-    access = services.access
-    app = HookbotApp("hookbot", max_body_bytes=access.max_body_bytes)
+    app = HookbotApp("hookbot", max_body_bytes=services.access.max_body_bytes)
     app.register_error_handler(HookbotError, partial(_refuse, services))
     app.register_error_handler(Answered, _answer)
     app.register_error_handler(HTTPException, partial(_refuse_http_error, services))
@@ -42,6 +41,14 @@ def create_app(services: Services) -> HookbotApp:
     app.register_blueprint(create_api(services))
     if services.console:
         app.register_blueprint(create_console(services))
+    _add_checks(app, services)
+    _add_topics(app, services)
+    return app
+
+
+def _add_checks(app: HookbotApp, services: Services) -> None:
+    """Add what is done before and after each request."""
+    access = services.access
 
     @app.before_request
     async def read_request() -> None:
@@ -62,6 +69,11 @@ def create_app(services: Services) -> HookbotApp:
         note_authentication(request)
         return _allow_origin(access, response)
 
+
+def _add_topics(app: HookbotApp, services: Services) -> None:
+    """Add the routes that take every path to a topic."""
+    access = services.access
+
     @app.route("/", defaults={"path": ""}, methods=ALL_METHODS, provide_automatic_options=False)
     @app.route("/<path:path>", methods=ALL_METHODS, provide_automatic_options=False)
     async def serve(path: str) -> quart.Response:
@@ -73,8 +85,6 @@ def create_app(services: Services) -> HookbotApp:
         admitted = access.admit_subscription(plain_request(websocket), websocket=True)
         note_authentication(websocket)
         await serve_websocket(services, admitted)
-
-    return app
 
 
 async def _serve(services: Services) -> quart.Response:

@@ -94,7 +94,7 @@ class HeldBytes:
 
 
 class Holder(ABC):
-    """What sends to one client: what waits there is counted, and `dismiss` is called with `CUT_OFF` if it is too much.
+    """Sender to one client: what waits there is counted, and `dismiss` is called with `CUT_OFF` if it is too much.
 
     If it is being sent then, its connection is ended by `abort`.
     """

@@ -98,7 +98,7 @@ def _named(asked: Asked) -> tuple[ConsumerKind, str, str]:
 
 
 async def _read_start(services: Services, asked: Asked, path: str) -> Since | None:
-    """Where a cursor is moved to: to the time or the id of `since`, or so that it begins with the message `from`."""
+    """New place of a cursor: at the time or the id of `since`, or so that it begins with the message `from`."""
     if first := asked.get("from"):
         if asked.get("since"):
             raise Refused("the query parameters since and from exclude each other; say one of them")

@@ -71,7 +71,7 @@ def add_live(api: Api, services: Services) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LiveRequest:
-    """What a live view is to, as subscriptions are listed."""
+    """Request of a live view, as subscriptions are listed."""
 
     wanted: TopicFilter
     format: Literal["live"] = "live"

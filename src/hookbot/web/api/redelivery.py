@@ -60,7 +60,7 @@ class Counted(TypedDict):
 
 
 class Progress(TypedDict, total=False):
-    """How many messages have been published again, of how many, if that is known."""
+    """Number of the messages that have been published again, and of all, if that is known."""
 
     type: Literal["progress", "done", "error"]
     done: int
@@ -124,7 +124,7 @@ class Redelivery:
         self._check_publishes = cache(asked.scope.check_publishes)
 
     async def count(self) -> Counted:
-        """How many messages it publishes. Raises `Refused` if it may not publish one of them."""
+        """Number of the messages that it publishes. Raises `Refused` if it may not publish one of them."""
         search = self._search(lambda message: self._draft(message) is not None)
         found = await search.run(MAX_MESSAGES, _COUNTED)
         _check_compared(search)

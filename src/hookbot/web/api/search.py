@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Bounds(NamedTuple):
-    """How much one request searches. The time is that of its own turns."""
+    """Bounds of the search of one request. The time is that of its own turns."""
 
     messages: int = 2000
     size: int = 16 << 20
@@ -35,7 +35,7 @@ ONE_REQUEST = Bounds()
 
 
 class _Looked(NamedTuple, Generic[T]):
-    """What was found in a page, and how much of it was looked at."""
+    """Finds in a page, and how much of it was looked at."""
 
     found: Sequence[T]
     messages: int
@@ -79,7 +79,7 @@ class Search(Generic[T]):
         self._turns_s = 0.0
 
     async def run(self, limit: int, bounds: Bounds = ONE_REQUEST) -> Sequence[T]:
-        """What is found within bounds, at most `limit`. Raises `Refused` if the expression is too much for all of it.
+        """Finds within bounds, at most `limit`. Raises `Refused` if the expression is too much for all of it.
 
         May return less, even nothing, before the search has `ended`: another call goes on.
         """
@@ -96,7 +96,7 @@ class Search(Generic[T]):
         return found
 
     async def page(self, limit: int) -> _Looked[T]:
-        """What is found in the next page of the log, at most `limit`."""
+        """Finds in the next page of the log, at most `limit`."""
         # Without conditions, what is read is what is found.
         few = limit if self._filters.takes_all else PAGE_MESSAGES
         async with self._turns.requests.of(self._filters.scope.holder), self._turns:

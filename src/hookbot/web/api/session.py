@@ -12,7 +12,7 @@ from .public_url import public_url
 
 
 class Session(TypedDict):
-    """What the tokens of a request open, and the hub itself."""
+    """Scope of the tokens of a request, and the hub itself."""
 
     version: str
     epoch: str

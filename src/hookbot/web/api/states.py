@@ -64,7 +64,7 @@ class Hubs(TypedDict):
 
 
 class Stats(TypedDict):
-    """What the hub has done since its start, and how many subscribe now. `hub` is a new one for each start."""
+    """Counts of what the hub has done since its start, and of subscribers now. `hub` is a new one for each start."""
 
     hub: str
     time: str

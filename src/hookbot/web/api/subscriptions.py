@@ -70,7 +70,7 @@ class Found(NamedTuple):
     position: int | None
     """Position up to which it had everything; None if only another hub knows."""
     reader: Reader | None
-    """What may be behind that; None if nothing was, or only another hub knows."""
+    """Reader that may be behind that; None if none was, or only another hub knows."""
 
 
 def add_subscriptions(api: Api, services: Services) -> None:

@@ -15,7 +15,7 @@ Verdict = Literal["verified", "token", "unverified"]
 
 
 class FailureFields(TypedDict):
-    """Which message a router has failed at, and why."""
+    """Message that a router has failed at, and the reason."""
 
     router: str
     id: str
@@ -24,7 +24,7 @@ class FailureFields(TypedDict):
 
 
 class Summary(TypedDict):
-    """What a list shows of a message."""
+    """Summary of a message, for lists."""
 
     id: str
     topic: str
@@ -83,7 +83,7 @@ def summarize(message: Message) -> Summary:
 
 
 def verdict_on(message: Message) -> Verdict:
-    """What the hub knows of the sender of a message: its signature, that it had a token, or nothing."""
+    """Knowledge of the sender of a message: its signature, that it had a token, or nothing."""
     if message.verified:
         return "verified"
     return "unverified" if is_unsafe(message.topic) else "token"
