@@ -79,6 +79,50 @@ def test_a_record_is_one_line_of_json() -> None:
     assert fields["exception"].endswith("ValueError: x\ny")
 
 
+def with_fields(**fields: object) -> logging.LogRecord:
+    """A record as `logging` makes it with ``extra=fields``."""
+    return logging.getLogger("hookbot.x").makeRecord(
+        "hookbot.x", logging.INFO, __file__, 1, "refused", (), None, extra=fields
+    )
+
+
+def test_fields_follow_the_sentence_and_one_sees_where_each_of_them_ends() -> None:
+    given = with_fields(
+        topic="a/b", client="2001:db8::1", status=401, reason='no "x" = y', absent=None, empty="", on=True
+    )
+
+    text = TextFormatter("%(message)s").format(given)
+
+    assert text == r'refused topic=a/b client=2001:db8::1 status=401 reason="no \"x\" = y" on=true'
+
+
+def test_a_line_that_stands_for_others_says_so_before_its_fields() -> None:
+    given = with_fields(status=401, more=3)
+    assert TextFormatter("%(message)s").format(given) == "refused (and 3 more like it) status=401"
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x1b", "\x85", "\u2028", "\u202e", " ", '"', "="])
+def test_no_character_of_a_field_ends_it_or_its_line(character: str) -> None:
+    text = TextFormatter("%(message)s").format(with_fields(topic=f"a{character}status=200"))
+
+    assert len(text.splitlines()) == 1
+    assert text.startswith('refused topic="a')
+    assert text.endswith('status=200"')
+    assert json.loads(JsonFormatter().format(with_fields(topic=f"a{character}b")))["topic"] == f"a{character}b"
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter("%(message)s"), JsonFormatter()])
+def test_a_field_is_bounded(formatter: logging.Formatter) -> None:
+    text = formatter.format(with_fields(topic="t" * 10**6))
+    assert MAX_CHARACTERS < len(text) < 2 * MAX_CHARACTERS
+
+
+def test_fields_are_members_of_the_object_and_replace_none_of_its_own() -> None:
+    fields = json.loads(JsonFormatter().format(with_fields(topic="a", status=401, absent=None, level="forged")))
+    assert list(fields) == ["time", "level", "logger", "message", "topic", "status"]
+    assert (fields["level"], fields["status"]) == ("info", 401)
+
+
 def say(form: Literal["text", "json"], level: str, capfd: pytest.CaptureFixture[str], times: int = 1) -> list[str]:
     """The lines on standard error, after hookbot and a library have logged something on each level."""
     with kept_logging(), logging_to_stderr(form, level):

@@ -65,6 +65,24 @@ def test_other_templates_levels_and_lines_are_other_kinds() -> None:
     assert len(admitted(limit, *many, *others)) == BURST + len(others)
 
 
+def test_other_statuses_and_providers_are_other_kinds() -> None:
+    found = []
+    for fields in ({"status": 401}, {"status": 403}, {"status": 401, "provider": "github"}):
+        for number in range(50):
+            given = record("refused: %s", number)
+            given.__dict__.update(fields, client=str(number))
+            found.append(given)
+
+    assert len(admitted(RepeatLimit(), *found)) == 3 * BURST
+
+
+def test_what_operators_do_is_not_limited() -> None:
+    limit, given = RepeatLimit(), record("a session was opened")
+    given.name = "hookbot.audit"
+
+    assert len(admitted(limit, *[given] * 50)) == 50
+
+
 def test_a_text_without_arguments_that_changes_each_time_is_of_one_kind() -> None:
     assert len(admitted(RepeatLimit(), *(record(f"no {number}") for number in range(50)))) == BURST
 

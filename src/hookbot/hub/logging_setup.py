@@ -2,9 +2,10 @@
 
 import json
 import logging
+import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
@@ -19,6 +20,13 @@ SUM_UP_S = 1.0
 # A message of hookbot has some two hundred, a long traceback a few thousand.
 MAX_CHARACTERS = 16 << 10
 
+# What every record has, and what this package gives it. `taskName` is of Python 3.12.
+_NO_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "template", "more"}
+# A value is quoted unless one can see where it ends.
+_PLAIN = re.compile(r"[^\s\"=\\]+")
+
+Fields = Mapping[str, str | int | float]
+
 
 class BoundedFormatter(logging.Formatter):
     """Formatter that leaves out the middle of a message or a traceback that is longer than `MAX_CHARACTERS`."""
@@ -29,7 +37,7 @@ class BoundedFormatter(logging.Formatter):
 
 
 class TextFormatter(BoundedFormatter):
-    """Formatter for lines of text.
+    """Formatter for lines of text: a sentence, and the fields of the record as ``key=value``.
 
     Further lines of a record are indented, and characters that control a terminal or the direction of text are escaped,
     so that no client can forge a record.
@@ -39,27 +47,39 @@ class TextFormatter(BoundedFormatter):
         """Line of a record, without its traceback."""
         record.message = bounded(record.message)
         more = getattr(record, "more", 0)
-        return super().formatMessage(record) + (f" (and {more} more like it)" if more else "")
+        sentence = super().formatMessage(record) + (f" (and {more} more like it)" if more else "")
+        return " ".join([sentence, *(f"{name}={_as_text(value)}" for name, value in fields_of(record).items())])
 
     def format(self, record: logging.LogRecord) -> str:
         return escaped(super().format(record)).replace("\n", "\n    ")
 
 
 class JsonFormatter(BoundedFormatter):
-    """Formatter for lines of JSON, one object for each record."""
+    """Formatter for lines of JSON, one object for each record, with the fields of the record among its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, str | int] = {
+        own: dict[str, str | int | float] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": bounded(record.getMessage()),
         }
         if more := getattr(record, "more", 0):
-            fields["more"] = more
+            own["more"] = more
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
+            own["exception"] = self.formatException(record.exc_info)
+        # None of them can be replaced, and they come first.
+        return json.dumps({**own, **fields_of(record), **own})
+
+
+def fields_of(record: logging.LogRecord) -> Fields:
+    """What a record was given as ``extra``: numbers as such, all else as bounded text, and nothing that is empty."""
+    given = ((name, value) for name, value in record.__dict__.items() if name not in _NO_FIELDS)
+    return {
+        name: value if isinstance(value, int | float) else bounded(str(value))
+        for name, value in given
+        if value is not None and value != ""
+    }
 
 
 def bounded(text: str) -> str:
@@ -125,6 +145,12 @@ def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[Non
         finally:
             ended.set()
             handler.sum_up(everything=True)
+
+
+def _as_text(value: str | float) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _formatter(form: Literal["text", "json"]) -> logging.Formatter:

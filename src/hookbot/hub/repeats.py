@@ -16,6 +16,11 @@ FORGOTTEN_S = 600.0
 # Records of hookbot have some fifty templates; those of libraries are of one kind once there are so many.
 MAX_KINDS = 1000
 
+# Fields that tell kinds apart, so that a flood of one hides none of the others. Of neither are there many.
+TELLING = ("status", "provider")
+# What operators do, and what they have asked to be told about each request.
+UNLIMITED = frozenset({"hookbot.audit", "hookbot.access_log"})
+
 
 @dataclass(slots=True)
 class _Kind:
@@ -37,10 +42,10 @@ def formatted(record: logging.LogRecord) -> logging.LogRecord:
 
 
 class RepeatLimit:
-    """Limit on `formatted` records of each kind from INFO on. Records below are not limited.
+    """Limit on `formatted` records of each kind from INFO on. Records below, and of some loggers, are not limited.
 
-    Records are of one kind if logger, level and template are the same (without arguments: the line that logs), and if
-    their exceptions were raised by the same line. Only the first of a kind has a traceback.
+    Records are of one kind if logger, level, template (without arguments: the line that logs) and the `TELLING` fields
+    are the same, and if their exceptions were raised by the same line. Only the first of a kind has a traceback.
     """
 
     def __init__(self) -> None:
@@ -48,7 +53,7 @@ class RepeatLimit:
 
     def admit(self, record: logging.LogRecord, *, now_s: float) -> logging.LogRecord | None:
         """Record to write now; None if it is held back, to be counted by a later one."""
-        if record.levelno < logging.INFO:
+        if record.levelno < logging.INFO or record.name in UNLIMITED:
             return record
         kind = self._kind(record)
         kind.admitted += 1
@@ -75,7 +80,9 @@ class RepeatLimit:
         return (_last_of(kind) for kind in self._kinds.values() if kind.last)
 
     def _kind(self, record: logging.LogRecord) -> _Kind:
-        key: Hashable = (record.name, record.levelno, record.__dict__["template"], _origin(record))
+        given = record.__dict__
+        fields = tuple(map(given.get, TELLING))
+        key: Hashable = (record.name, record.levelno, given["template"], fields, _origin(record))
         if key not in self._kinds and len(self._kinds) >= MAX_KINDS:
             key = None
         return self._kinds.setdefault(key, _Kind())
