@@ -701,16 +701,12 @@ def test_a_source_is_found_and_limits_the_body_further() -> None:
         ask(access, "POST /unsafe/pub/acme/x", {"Content-Length": "11", **signed})
 
 
-def test_a_publish_without_what_a_signature_has_in_the_head_is_refused_before_its_body_and_counted_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_publish_without_what_a_signature_has_in_the_head_is_refused_before_its_body_and_counted_once() -> None:
     sources = Sources([source("github"), source("microsoft-graph", "/unsafe/graph/")])
     access = make_access(sources=sources, failures=Rate(1, 60))
 
     with pytest.raises(BadSignature, match="the header X-Hub-Signature is missing"):
         ask(access, "POST /unsafe/pub/acme/x", {"Content-Length": "1000"})
-
-    assert len(caplog.records) == 1
     with pytest.raises(TooManyRequests):
         ask(access, "POST /unsafe/pub/acme/x", {"Content-Length": "1000"})
     assert publish(access, "POST /unsafe/pub/acme/x", {"X-Hub-Signature-256": "sha256=" + "00" * 32})

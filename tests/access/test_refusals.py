@@ -1,23 +1,47 @@
-"""The refusals that are kept in memory: which, how many, and nothing secret of them."""
+"""The refusals that are kept in memory and logged: which, how many, and nothing secret of them."""
+
+import logging
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from hookbot.access.refusals import MAX_OF_NETWORK, MAX_PATH, MAX_REASON, MAX_REFUSALS, Refusal, Refusals
+from hookbot.access.refusals import LINES, MAX_OF_NETWORK, MAX_REASON, MAX_REFUSALS, Refusal, Refusals
+from hookbot.access.request_fields import MAX_PATH
 from hookbot.access.sources import Source, Sources
 from hookbot.access.tokens import make_token
+from hookbot.hub.logging_setup import fields_of
 from hookbot.log.trusted_clock import TrustedClock
 from hookbot.protocol.request import Request
 from hookbot.signatures import load_provider
+from support.clock import Clock
 
 GITHUB = Source("/unsafe/github.com/", load_provider("github"), ["secret"])
 TOKEN = make_token("key", "/pub/a")
 
 
 @pytest.fixture
-def refusals() -> Refusals:
-    return Refusals(Sources([GITHUB]).find, TrustedClock(lambda: 42_000_000, lambda: 7_000_000))
+def passed() -> Clock:
+    """The time that has passed, in a clock that confirms the wall clock."""
+    clock = Clock()
+    clock.now_us = 7_000_000
+    return clock
+
+
+@pytest.fixture
+def refusals(passed: Clock) -> Refusals:
+    return Refusals(Sources([GITHUB]).find, TrustedClock(lambda: 42_000_000, passed))
+
+
+@pytest.fixture(autouse=True)
+def informed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "hookbot")
+
+
+def given(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields of a record."""
+    return dict(fields_of(record))
 
 
 def request(target: str = "/pub/a", client: str = "192.0.2.1", method: str = "POST", **headers: str) -> Request:
@@ -137,13 +161,16 @@ def test_all_together_are_bounded_and_the_oldest_goes_first(refusals: Refusals) 
         "/pub/" + "a" * (2 * MAX_PATH - 25) + f"/{TOKEN}",
     ],
 )
-def test_no_token_is_kept_whatever_part_of_a_request_it_is_in(refusals: Refusals, target: str) -> None:
+def test_no_token_is_kept_or_logged_whatever_part_of_a_request_it_is_in(
+    refusals: Refusals, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}", "X_Hub_Signature": f"sha1={TOKEN}"}
     refusals.note(request(target, **headers), f"invalid path {target[:100]!r}", 400)
 
     refusal = only(refusals)
     shown = f"{refusal.path} {refusal.reason} {refusal.method} {refusal.client} {refusal.delivery}"
     assert TOKEN[:25] not in shown
+    assert [TOKEN[:25] in f"{record.getMessage()} {given(record)}" for record in caplog.records] == [False]
     assert TOKEN not in str(list(refusals._all))
 
 
@@ -196,3 +223,48 @@ async def test_who_waits_gets_what_is_new_and_what_was_repeated_oldest_first(
     await wait_all_tasks_blocked()
     assert told == [(2, "/pub/b", 1), (3, "/pub/c", 1), (4, "/pub/a", 2), (5, "/pub/c", 2)]
     nursery.cancel_scope.cancel()
+
+
+# --- the log
+
+
+def test_a_refusal_is_logged_with_the_delivery_and_what_else_tells_it_from_others(
+    refusals: Refusals, caplog: pytest.LogCaptureFixture
+) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for delivery in ("72d3162e", "72d3162f"):
+        sent = {"X_GitHub_Delivery": delivery, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        refusals.note(request("/unsafe/pub/github.com/a?b=c", **sent), "no signature", 401)
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "refused: no signature")
+    ] * 2
+    assert given(caplog.records[1]) == {
+        "status": 401,
+        "method": "POST",
+        "path": "/unsafe/pub/github.com/a",
+        "topic": "/unsafe/github.com/a",
+        "client": "192.0.2.1",
+        "trace_id": trace,
+        "provider": "github",
+        "delivery": "72d3162f",
+    }
+
+
+def test_of_a_flood_a_bounded_number_is_logged_of_each_status_and_then_how_many_were_left_out(
+    refusals: Refusals, caplog: pytest.LogCaptureFixture, passed: Clock
+) -> None:
+    for number in range(50):
+        refusals.note(request(f"/pub/{number}"), "no", 401)
+    refusals.note(request(), "no", 403)
+    passed.skip(seconds=1)
+    refusals.note(request(), "no", 401)
+
+    assert len(caplog.records) == LINES.count + 2
+    assert [record.__dict__["more"] for record in caplog.records[-2:]] == [0, 50 - LINES.count]
+
+
+def test_nothing_is_logged_below_the_level(refusals: Refusals, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "hookbot")
+    refusals.note(request(), "no", 401)
+    assert caplog.records == []

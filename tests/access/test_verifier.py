@@ -119,9 +119,7 @@ async def test_a_signature_is_fresh_by_the_hubs_time_or_by_a_clock_ahead_of_it(j
         assert isinstance(await publish_at(NOW_S + jump_s), Draft)
 
 
-async def test_what_came_long_ago_is_not_fresh_again_when_the_clock_is_set_back_for_good(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_what_came_long_ago_is_not_fresh_again_when_the_clock_is_set_back_for_good() -> None:
     passed_s, back_s = [0], [0]
     clock = TrustedClock(
         lambda: (NOW_S + passed_s[0] - back_s[0]) * 1_000_000, lambda: (NOW_S + passed_s[0]) * 1_000_000
@@ -137,9 +135,8 @@ async def test_what_came_long_ago_is_not_fresh_again_when_the_clock_is_set_back_
     passed_s[0] = back_s[0]
     assert clock() == NOW_S * 1_000_000
 
-    with pytest.raises(BadSignature, match=f"came {passed_s[0]} seconds ago"):
+    with pytest.raises(BadSignature, match=f"came {passed_s[0]} seconds ago, so that its signature cannot be fresh"):
         await publish(access, b"{}", headers)
-    assert "cannot be fresh" in caplog.text
     assert isinstance(await publish(access, b"[]", slack.sign(SignedRequest(b"[]"), SECRET, now=NOW_S).headers), Draft)
 
 
@@ -256,37 +253,7 @@ async def test_a_question_is_answered() -> None:
 # --- who fails, and who sends too much
 
 
-@pytest.mark.parametrize("size", [10, LARGE_BODY + 1])
-async def test_a_reason_is_in_the_log_with_the_sources_name_and_no_secret(
-    caplog: pytest.LogCaptureFixture, size: int
-) -> None:
-    with pytest.raises(BadSignature):
-        await publish_signed(make_access(github()), b"x" * size, secret="a guess")
-    [record] = caplog.records
-    assert record.levelname == "WARNING"
-    assert (
-        "refused a request to /unsafe/acme: invalid github signature: the signature in the header X-Hub-Signature-256"
-        in record.message
-    )
-    assert SECRET not in caplog.text
-    assert "a guess" not in caplog.text
-
-
-@pytest.mark.parametrize("provider", ["github", "gitlab"])
-async def test_the_log_names_the_delivery_that_was_refused(caplog: pytest.LogCaptureFixture, provider: str) -> None:
-    source = Source("/unsafe/acme", load_provider(provider), [SECRET])
-    signed = load_provider(provider).sign(SignedRequest(b"{}"), "a guess", now=NOW_S)
-    headers = (*signed.headers, ("X-GitHub-Delivery", "0b989ba4"), ("Idempotency-Key", "0b989ba4"))
-    with pytest.raises(BadSignature):
-        await publish(make_access(source), b"{}", headers)
-    [record] = caplog.records
-    assert (
-        f"refused a request to /unsafe/acme (delivery '0b989ba4'): invalid {provider} signature: the s"
-        in record.message
-    )
-
-
-async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog: pytest.LogCaptureFixture) -> None:
+async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in() -> None:
     access = make_access(github(), failures=Rate(2, 60))
     for _ in range(2):
         with pytest.raises(BadSignature):
@@ -297,7 +264,6 @@ async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog
     assert await publish_signed(access)
     with pytest.raises(BadSignature):
         await publish_signed(access, secret="a guess", client="192.0.2.2")
-    assert len(caplog.records) == 3  # and not one for each that was told to wait
 
 
 async def test_a_source_publishes_so_often_and_forgeries_do_not_count() -> None:

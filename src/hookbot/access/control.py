@@ -148,7 +148,7 @@ class AccessControl:
         return self._admit(request, Permit(route.topic, source, self.max_body_bytes, query, inf, has_token))
 
     def _admit(self, request: Request, permit: Permit) -> AdmittedPublish:
-        signed = self.verifier.check_head(request, permit.topic, permit.source) if permit.source else None
+        signed = self.verifier.check_head(request, permit.source) if permit.source else None
         # Counted after the token is checked, so that requests without one do not use up a sender's rate.
         self.count_publish(request)
         publish = PublishRequest.read(request, permit.topic)
@@ -216,7 +216,7 @@ class AccessControl:
         # Nobody vouches for the senders of an unsafe topic without a source.
         if source is None and is_unsafe(route.topic):
             return None
-        response = self.verifier.handshake(request, route.topic, source) if source else None
+        response = self.verifier.handshake(request, source) if source else None
         # The token, which is checked below, vouches for the sender.
         if response is None and not is_unsafe(route.topic):
             response = permission(SignedRequest(b"", request.headers, request.method))

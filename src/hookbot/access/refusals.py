@@ -1,23 +1,22 @@
 """Refusals: which requests the hub refused lately, and why, for those who look for the reason.
 
-They are kept in memory only, and hold no secret, not even a wrong one.
+They are kept in memory only, and logged. They hold no secret, not even a wrong one.
 """
 
-from collections import OrderedDict
+import logging
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 
 from trio.lowlevel import ParkingLot
 
-from ..errors import InvalidTopic, Unauthorized
+from ..errors import Unauthorized
 from ..log.trusted_clock import TrustedClock
-from ..protocol.paths import split_path
 from ..protocol.request import Request
-from ..protocol.topics import MAX_TOPIC_BYTES, RECURSIVE, RESERVED, decode_path
 from .client_address import client_network
-from .masking import masked
+from .rate_limits import Bucket, Rate
+from .request_fields import MAX_METHOD, read_path, request_fields, shown
 from .source_activity import SourceActivity
 from .sources import Source
 
@@ -26,8 +25,9 @@ MAX_REFUSALS = 1000
 MAX_OF_NETWORK = 100
 """Share of one client network, so that a flood of its requests displaces its own."""
 
-MAX_METHOD = 16
-MAX_PATH = 200
+# Of each status. To log one takes longer than all else about it, and untrusted clients can be refused without end.
+LINES = Rate(10, 1)
+
 MAX_REASON = 300
 MAX_DELIVERY = 80
 
@@ -35,6 +35,8 @@ _SUBSCRIPTIONS = ("/sub/", "/unsafe/sub/")
 _OPERATORS = b"/hookbot/"
 # Of requests to the hub's own API, only those for which somebody may have guessed.
 _TOLD_TO_OPERATORS = frozenset({401, 403, 429})
+
+logger = logging.getLogger(__package__)
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +78,9 @@ class Refusals:
         self._all: OrderedDict[int, Refusal] = OrderedDict()
         self._of_network: dict[str, OrderedDict[int, None]] = {}
         self._waiting = ParkingLot()
+        self._lines: defaultdict[int, Bucket] = defaultdict(lambda: Bucket(LINES))
+        self._left_out: Counter[int] = Counter()
+        """Number of refusals that were not logged since the last one that was, by status."""
 
     @property
     def number(self) -> int:
@@ -83,12 +88,17 @@ class Refusals:
         return self._number
 
     def note(self, request: Request, reason: str, status: int) -> None:
-        """Note a refused request. Takes a few microseconds, whatever was sent."""
+        """Note a refused request, and log it within the rate of `LINES`.
+
+        Takes a few microseconds, whatever was sent, unless it is logged.
+        """
         if status not in _TOLD_TO_OPERATORS and request.raw_path.startswith(_OPERATORS):
             return
         now_us, network = self._clock(), client_network(request.client)
         key = hash((network, request.raw_path, status, reason))
         self._number += 1
+        if logger.isEnabledFor(logging.INFO):
+            self._log(request, reason, status)
         refusal = self._all.get(key)
         if refusal:
             refusal.number, refusal.last_us = self._number, now_us
@@ -116,14 +126,22 @@ class Refusals:
         while self._number <= number:
             await self._waiting.park()
 
+    def _log(self, request: Request, reason: str, status: int) -> None:
+        if self._lines[status].use(now_s=self._clock.monotonic_s):
+            self._left_out[status] += 1
+            return
+        found = self._read(request, reason, status, "", 0)
+        extra = {"status": status, **request_fields(request), "provider": found.provider, "delivery": found.delivery}
+        logger.info("refused: %s", found.reason, extra={**extra, "more": self._left_out.pop(status, 0)})
+
     def _read(self, request: Request, reason: str, status: int, network: str, now_us: int) -> Refusal:
-        path, topic = _read_path(request.raw_path)
+        path, topic = read_path(request.raw_path)
         source = None if topic is None else self._find_source(topic)
         delivery = source.provider.delivery_of(source.signed(request)) if source else None
         return Refusal(
             *(self._number, self._number, now_us, now_us, status),
             # The status stands beside it.
-            _shown(reason.removeprefix(f"{Unauthorized()}: "), MAX_REASON),
+            shown(reason.removeprefix(f"{Unauthorized()}: "), MAX_REASON),
             request.method[:MAX_METHOD],
             path,
             topic,
@@ -149,21 +167,3 @@ class Refusals:
         del of_network[key]
         if not of_network:
             del self._of_network[network]
-
-
-def _read_path(raw_path: bytes) -> tuple[str, str | None]:
-    """A path as it is shown, and the topic that it names, if any."""
-    # No longer one names a topic, and to decode it takes some time.
-    if len(raw_path) <= 4 * MAX_TOPIC_BYTES:
-        with suppress(InvalidTopic):
-            path = decode_path(raw_path)
-            action, topic = split_path(path)
-            is_topic = action or (topic and topic.partition("/")[0] not in RESERVED)
-            return _shown(path, MAX_PATH), topic.removesuffix(RECURSIVE) if is_topic else None
-    return _shown(raw_path[: 2 * MAX_PATH].decode("ascii", "backslashreplace"), MAX_PATH), None
-
-
-def _shown(text: str, length: int) -> str:
-    # Masked first: the part of a token might not look like one.
-    text = masked(text[: 2 * length])
-    return text if len(text) <= length else f"{text[: length - 1]}…"

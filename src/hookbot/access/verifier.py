@@ -1,6 +1,5 @@
 """Verification of signatures: at which time, in which thread, and what its result counts."""
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -8,7 +7,7 @@ from typing import TypeVar
 
 import trio
 
-from ..errors import BadSignature, Forbidden
+from ..errors import BadSignature
 from ..log.trusted_clock import TrustedClock
 from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Draft
@@ -32,14 +31,12 @@ SMALL_BODY = 16 << 10
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__package__)
-
 
 class Verifier:
     """Verifier of signed requests.
 
-    Each invalid signature is logged, and counted against the rate of `failures` for the client's network; the network
-    of a genuine publish that is new is remembered for an hour.
+    Each invalid signature is counted against the rate of `failures` for the client's network; the network of a genuine
+    publish that is new is remembered for an hour.
     """
 
     def __init__(self, clock: TrustedClock, failures: RateLimiter, fetches: Fetches) -> None:
@@ -57,7 +54,7 @@ class Verifier:
         """Standing of a sender without a token, given its `client_network`."""
         return Standing.VERIFIED if self._verified.has(network, now_s=self._clock.monotonic_s) else Standing.UNKNOWN
 
-    def check_head(self, request: Request, topic: str, source: Source) -> SignedRequest:
+    def check_head(self, request: Request, source: Source) -> SignedRequest:
         """The head of a request as its sender has signed it.
 
         Raises `BadSignature` if it shows that the request is not genuine, and `TooManyRequests` after too many.
@@ -65,18 +62,18 @@ class Verifier:
         signed = source.signed(request)
         try:
             self._check_now(lambda now_s: source.check_head(signed, now_s=now_s))
-        except (BadSignature, Forbidden) as error:
-            self._note_refusal(error, request, topic, source)
+        except BadSignature:
+            self._count_failure(request)
             raise
         return signed
 
-    def handshake(self, request: Request, topic: str, source: Source) -> Response | None:
+    def handshake(self, request: Request, source: Source) -> Response | None:
         """Response to a challenge without a body, or None for any other request. Raises as `check_head`."""
         signed = source.signed(request)
         try:
             return self._check_now(lambda now_s: source.handshake(signed, now_s=now_s))
-        except (BadSignature, Forbidden) as error:
-            self._note_refusal(error, request, topic, source)
+        except BadSignature:
+            self._count_failure(request)
             raise
 
     def verify_now(self, admitted: AdmittedPublish, body: bytes) -> Draft | Response | None:
@@ -94,8 +91,8 @@ class Verifier:
             return self._count_genuine(admitted.request.http, source, accepted)
         except CertificateNeeded:
             return None
-        except (BadSignature, Forbidden) as error:
-            self._note_refusal(error, admitted.request.http, admitted.request.topic, source)
+        except BadSignature:
+            self._count_failure(admitted.request.http)
             raise
 
     async def verify(self, admitted: AdmittedPublish, body: bytes) -> Draft | Response:
@@ -120,8 +117,8 @@ class Verifier:
                 await self._fetches.fill(needed.cache, needed.url, client, now_s=self._clock.monotonic_s)
                 accepted = await self._run(admitted, body, accept)
             verified = self._count_genuine(request, source, accepted)
-        except (BadSignature, Forbidden) as error:
-            self._note_refusal(error, request, admitted.request.topic, source)
+        except BadSignature:
+            self._count_failure(request)
             raise
         if isinstance(accepted, Genuine) and accepted.confirm_url:
             await self._fetches.get(accepted.confirm_url, client, now_s=self._clock.monotonic_s)
@@ -152,17 +149,9 @@ class Verifier:
                 return check(now_s)
         return check(times[-1])
 
-    def _note_refusal(self, error: BadSignature | Forbidden, request: Request, topic: str, source: Source) -> None:
-        """Count and log an invalid signature; beyond the limit, do neither and raise `TooManyRequests` instead.
-
-        What is `Forbidden` is only logged: such a request is genuine, so that no secret was guessed at.
-        """
-        if isinstance(error, Forbidden):
-            logger.warning("refused a request to %s%s: %s", topic, _delivery(source, request), error)
-            return
+    def _count_failure(self, request: Request) -> None:
+        """Count an invalid signature; raise `TooManyRequests` beyond the limit."""
         self.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
-        delivery, provider = _delivery(source, request), source.provider.name
-        logger.warning("refused a request to %s%s: invalid %s signature: %s", topic, delivery, provider, error)
 
     def _count_genuine(self, request: Request, source: Source, accepted: Accepted) -> Draft | Response:
         """Draft or response that is accepted; the network of a genuine publish is remembered.
@@ -202,9 +191,3 @@ def _is_small(admitted: AdmittedPublish, body: bytes) -> bool:
     if admitted.source is None and not admitted.request.idempotency_key:
         return True
     return len(body) <= (SMALL_BODY if _is_parsed(admitted) else LARGE_BODY)
-
-
-def _delivery(source: Source, request: Request) -> str:
-    """The id that the sender gives the delivery, for the log."""
-    delivery = source.provider.delivery_of(source.signed(request))
-    return f" (delivery {delivery[:80]!r})" if delivery else ""

@@ -62,7 +62,7 @@ class RepeatLimit:
         if kind.admitted <= BURST or (not kind.held_back and now_s >= kind.admitted_s + INTERVAL_S):
             kind.admitted_s = now_s
             return record
-        kind.held_back += 1
+        kind.held_back += 1 + record.__dict__.get("more", 0)
         kind.last = record
         return None
 

@@ -1,6 +1,5 @@
 """Memory for the bodies of publishes, shared out so that no sender can use up what others need."""
 
-import logging
 from collections import Counter
 from collections.abc import AsyncIterable
 from io import BytesIO
@@ -28,8 +27,6 @@ LARGEST_BODIES = 4
 
 # A sender that has too many bytes under way is usually through with them in seconds.
 RETRY_AFTER_S = 5
-
-logger = logging.getLogger(__package__)
 
 
 class BodyBudget:
@@ -73,7 +70,7 @@ class BodyBudget:
             share = max(self._ceilings[standing] * NETWORK_SHARE, self.max_body_bytes)
             if self._held_by[network] + size > share:
                 too_many = TooManyRequests("too many bytes of requests from you at once", retry_after_s=RETRY_AFTER_S)
-                raise self.refusal("share", network, too_many)
+                raise self.refusal("share", too_many)
             self._held_by[network] += size
         full = False
         for one in COUNTING[standing]:
@@ -82,7 +79,7 @@ class BodyBudget:
         if full:
             self.release(size, standing, network)
             error = Unavailable("the hub is receiving too many request bodies at once; try again")
-            raise self.refusal("full", network, error)
+            raise self.refusal("full", error)
 
     def release(self, size: int, standing: Standing, network: str) -> None:
         """Give bytes back."""
@@ -93,10 +90,9 @@ class BodyBudget:
             if not self._held_by[network]:
                 del self._held_by[network]
 
-    def refusal(self, reason: str, network: str, error: HookbotError) -> HookbotError:
-        """Count and log that a body is refused, and return the error."""
+    def refusal(self, reason: str, error: HookbotError) -> HookbotError:
+        """Count that a body is refused, and return the error."""
         self.refused[reason] += 1
-        logger.warning("refused the body of a request from %s: %s", network, error)
         return error
 
 
@@ -173,7 +169,7 @@ class IncomingBody:
     def time_out(self) -> HookbotError:
         """Count that the body is too slow, and return the error for its sender."""
         error = RequestTimeout("the request did not arrive in time")
-        return self._budget.refusal("slow", self._network, error)
+        return self._budget.refusal("slow", error)
 
     def whole(self) -> bytes:
         """All chunks, not copied. They count until the body is closed."""

@@ -163,7 +163,6 @@ class UnauthenticatedConnections:
             return True
         self.refused += 1
         self.note(Request("", b"", (), peer), str(REFUSAL), REFUSAL.status)
-        logger.warning("refused a connection from %s: it has %d that have shown no token", address, len(known))
         return False
 
     def add(self, connection: UnauthenticatedConnection, peer: str, size: int) -> None:

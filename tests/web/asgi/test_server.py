@@ -75,9 +75,7 @@ def authenticating_app(app: ObservedApp) -> ObservedApp:
     return app
 
 
-async def test_one_address_beyond_its_limit_is_answered_by_429(
-    app: ObservedApp, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_one_address_beyond_its_limit_is_answered_by_429(app: ObservedApp) -> None:
     unauthenticated = UnauthenticatedConnections(1)
     async with open_app(app, unauthenticated=unauthenticated) as hub, await hub.connect() as first:
         await first.send(GET)
@@ -86,7 +84,6 @@ async def test_one_address_beyond_its_limit_is_answered_by_429(
         await first.send(GET)
         await first.until(b"hello")
     assert unauthenticated.refused == 1
-    assert caplog.messages == ["refused a connection from 127.0.0.1: it has 1 that have shown no token"]
 
 
 async def test_with_tls_it_is_closed_without_a_handshake(app: ObservedApp, certificate: str) -> None:

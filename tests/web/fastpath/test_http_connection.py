@@ -405,7 +405,7 @@ async def test_a_body_may_take_its_time_as_long_as_it_goes_on(mock_clock: MockCl
 @pytest.mark.parametrize("path", [PATH, "/unsafe/pub/topic"])
 @pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"1;" + b"e" * 1000 + b"\r\nx\r\n"])
 async def test_a_body_that_comes_byte_by_byte_is_answered_by_408(
-    path: str, piece: bytes, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+    path: str, piece: bytes, mock_clock: MockClock
 ) -> None:
     async with open_fast_path(slow_s=10) as hub:
         client = await hub.connect()
@@ -419,7 +419,6 @@ async def test_a_body_that_comes_byte_by_byte_is_answered_by_408(
         assert (await client.answer()).status == 408
         assert hub.bodies.held_bytes == 0
         assert hub.bodies.refused["slow"] == 1
-    assert caplog.messages == ["refused the body of a request from 127.0.0.1: the request did not arrive in time"]
 
 
 async def test_a_body_has_a_time_for_the_whole(mock_clock: MockClock) -> None:

@@ -139,7 +139,7 @@ async def test_a_unix_socket_is_listened_on_as_well(tmp_path: Path) -> None:
 # --- unauthenticated connections
 
 
-async def test_one_address_beyond_its_limit_is_answered_by_429(caplog: pytest.LogCaptureFixture) -> None:
+async def test_one_address_beyond_its_limit_is_answered_by_429() -> None:
     unauthenticated = UnauthenticatedConnections(2)
     async with open_fast_path(unauthenticated=unauthenticated) as hub:
         first, second = await hub.connect(), await hub.connect()
@@ -150,7 +150,6 @@ async def test_one_address_beyond_its_limit_is_answered_by_429(caplog: pytest.Lo
         answer = await third.answer()
         assert (answer.status, answer.headers["connection"]) == (429, "close")
         assert unauthenticated.refused == 1
-        assert caplog.messages == ["refused a connection from 127.0.0.1: it has 2 that have shown no token"]
         for client in (first, second):
             await client.send(post(PATH))
             assert (await client.answer()).status == 200
