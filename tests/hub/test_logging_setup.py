@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
+from hookbot.access.audit import audit
 from hookbot.access.tokens import make_token
 from hookbot.hub.logging_setup import MAX_CHARACTERS, JsonFormatter, TextFormatter, logging_to_stderr
 from hookbot.hub.repeats import BURST
@@ -164,6 +165,17 @@ def test_repeats_are_counted_in_the_last_line(capfd: pytest.CaptureFixture[str])
     assert len(text) == len(fields) == 2 * (BURST + 1)
     assert [line for line in text if line.endswith("said (and 9 more like it)")] == text[-2:]
     assert [each.get("more") for each in fields] == [None] * 2 * BURST + [9, 9]
+
+
+def test_what_operators_do_is_written_whatever_the_level_and_however_often(capfd: pytest.CaptureFixture[str]) -> None:
+    with kept_logging(), logging_to_stderr("text", "error"):
+        for _ in range(2 * BURST):
+            audit("a cursor was moved", by="ann")
+
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.partition(" INFO    ")[2] for line in lines] == [
+        "hookbot.audit: a cursor was moved by=ann"
+    ] * 2 * BURST
 
 
 def test_a_record_whose_arguments_do_not_fit_its_template_does_not_fail_the_caller(

@@ -32,6 +32,7 @@ from hookbot.log.duties import SoleDuties, differing
 from hookbot.log.retention import Retention
 from hookbot.signatures import SignedRequest, load_provider
 from support import KEY, SECRET
+from support.api import audited
 from support.clients import WebSocket, connect
 from support.commands import starting
 from support.hubs import FORMATS, HubProcess, configured, no_groups, open_whole_hub
@@ -82,7 +83,9 @@ async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_li
             assert await listener.take() == key.encode()
 
 
-async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[str, Any]) -> None:
+async def test_a_revoked_name_ends_its_subscriptions(
+    tmp_path: Path, ways: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub:
         async with hub.listen("/sub/x", "raw", named("ann")) as ann, hub.listen("/sub/x", "raw", named("bob")) as bob:
             await hub.running.reload(lambda: configured(tmp_path, revoked=frozenset({"ann"}), **ways))
@@ -90,6 +93,7 @@ async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[
             await hub.post("/pub/x", b"1", token=make_token(KEY, "/pub/x"))
             assert await bob.take() == b"1"
         assert (await hub.post("/pub/x", b"", token=named("ann"))).status_code == 401
+    assert audited(caplog) == [("the configuration was reloaded", {"by": "SIGHUP", "revoked": "ann"})]
 
 
 async def test_the_ancestors_tokens_end_when_they_are_refused(tmp_path: Path, ways: dict[str, Any]) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.tokens import make_token
 from hookbot.hub.hub import RunningHub
+from hookbot.hub.logging_setup import fields_of
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Draft, Message
 from support import KEY
@@ -68,3 +70,9 @@ async def asked(hub: WholeHub, path: str, headers: Mapping[str, str] | None = No
     response = await hub.http.get(f"/hookbot/v1/{path}", params=query, headers=headers)
     assert response.status_code == 200, response.text
     return response.json()
+
+
+def audited(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
+    """The lines of the audit log: what was done, and its fields."""
+    records = [record for record in caplog.records if record.name == "hookbot.audit"]
+    return [(record.getMessage(), dict(fields_of(record))) for record in records]

@@ -84,7 +84,8 @@ class Authorizer:
         """Keys that tokens may be made with; the first is that of what the hub itself signs."""
         self._digests = tuple(digests)
         self._live_only = frozenset(live_only)
-        self._revoked = frozenset(revoked)
+        self.revoked = frozenset(revoked)
+        """Names of tokens that are not valid any more."""
         # lru_cache does not cache exceptions. So an untrusted client, who can send any number of invalid tokens, cannot
         # evict the valid ones.
         self._plain_grant = lru_cache(CACHED)(partial(_plain_grant, self.keys, self._digests, self._live_only))
@@ -125,7 +126,7 @@ class Authorizer:
             grant.key in self.keys
             and grant.digest in self._digests
             and now_s < grant.expires_s
-            and self._revoked.isdisjoint(grant.names)
+            and self.revoked.isdisjoint(grant.names)
         )
 
     def _narrowed_grant(self, token: str, path: str, action: Action, now_s: float) -> Grant:
@@ -144,7 +145,7 @@ class Authorizer:
     def _why_invalid(self, grant: Grant, now_s: float) -> str:
         if now_s >= grant.expires_s:
             return f"the token expired at {format_time(int(grant.expires_s) * 1_000_000)[:19]}Z"
-        if not self._revoked.isdisjoint(grant.names):
+        if not self.revoked.isdisjoint(grant.names):
             return "the token is revoked"
         return f"this hub takes no tokens made with {grant.digest}"
 

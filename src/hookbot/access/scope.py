@@ -46,6 +46,11 @@ class Scope:
         return frozenset(held.grant.holder for held in self.held)
 
     @property
+    def by(self) -> str:
+        """Its tokens as they are shown: by their names or, without a name, by the path that they were made for."""
+        return ",".join(sorted({",".join(held.grant.names) or held.grant.path for held in self.held}))
+
+    @property
     def ends_first(self) -> Grant:
         """The grant of its tokens that expires first."""
         return min((held.grant for held in self.held), key=lambda grant: grant.expires_s)

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import fields, replace
 
+from ..access.audit import audit
 from ..access.authorizer import Authorizer
 from ..access.control import AccessControl
 from ..access.fetching import Fetch, Fetches, fetch_small
@@ -101,9 +102,10 @@ async def reload(
         raise ConfigError("TLS cannot be turned on or off by a reload: restart the hub")
     if tls and context:
         tls.context = context
+    revoked = new.tokens.authorizer.revoked - access.tokens.authorizer.revoked
     access.adopt(new)
     duties.tell_configuration(digests)
-    logger.info("the configuration was reloaded")
+    audit("the configuration was reloaded", by="SIGHUP", revoked=",".join(sorted(revoked)))
     for setting in ineffective(config):
         logger.warning("%s", setting)
     changed = {field.name for field in fields(Config) if getattr(initial, field.name) != getattr(config, field.name)}

@@ -8,10 +8,10 @@ from hookbot.access.tokens import make_token
 from hookbot.client import listen
 from hookbot.protocol.message import Draft
 from support import KEY
-from support.api import operated_hub
+from support.api import audited, operated_hub
 
 
-async def test_a_cursor_is_listed_moved_and_deleted(tmp_path: Path) -> None:
+async def test_a_cursor_is_listed_moved_and_deleted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with operated_hub(tmp_path) as (running, client):
         await running.broker.publish(Draft("a", b"1"))
         query = {"path": "/sub/a", "name": "c"}
@@ -31,6 +31,12 @@ async def test_a_cursor_is_listed_moved_and_deleted(tmp_path: Path) -> None:
     assert (moved.json()["lag"], moved.json()["behind"], moved.json()["behind_s"]) == (0, 0, 0)
     assert (back.status_code, back.json()["behind"]) == (200, 1)
     assert (gone.status_code, again.status_code, none) == (200, 404, [])
+    of_it = {"by": "/", "client": "127.0.0.1", "path": "/sub/a", "cursor": "c"}
+    assert audited(caplog) == [
+        ("a cursor was moved", {**of_it, "position": moved.json()["position"]}),
+        ("a cursor was moved", {**of_it, "position": back.json()["position"]}),
+        ("a cursor was deleted", of_it),
+    ]
 
 
 @pytest.mark.parametrize(

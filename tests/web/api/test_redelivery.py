@@ -8,7 +8,7 @@ import pytest
 from hookbot.access.rate_limits import Rate
 from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Message, Once, Verified
-from support.api import asked, bearer, narrowed, open_api, publish
+from support.api import asked, audited, bearer, narrowed, open_api, publish
 from support.hubs import WholeHub
 
 HEADERS = (("Content-Type", "application/json"), ("X-GitHub-Event", "push"), ("A", "1"), ("A", "2"))
@@ -29,7 +29,7 @@ async def replays(hub: WholeHub) -> list[Message]:
     return [message for message in await hub.stored() if message.replay_of]
 
 
-async def test_a_message_is_published_again_as_it_was(tmp_path: Path) -> None:
+async def test_a_message_is_published_again_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with open_api(tmp_path) as hub:
         verified = Verified("github", "0", 1_700_000_000.0, "/unsafe/github.com/")
         once = (Once("delivery", "/unsafe/a", "key"),)
@@ -45,6 +45,10 @@ async def test_a_message_is_published_again_as_it_was(tmp_path: Path) -> None:
         assert (again.topic, again.body, again.headers, again.query) == ("/unsafe/a", b"1", HEADERS, "a=b")
         assert (again.verified, again.hops, again.replay_of) == (verified, ("r",), first.id)
         assert again.duplicate_of is None
+    by = {"by": "/", "client": "127.0.0.1", "topic": "/unsafe/a", "replay_of": first.id}
+    assert audited(caplog) == [
+        ("a message was published again", {**by, "message_id": answer["id"]}) for answer in answers
+    ]
 
 
 async def test_a_failed_message_goes_back_to_where_it_failed(tmp_path: Path) -> None:
@@ -122,19 +126,25 @@ async def test_all_that_match_are_published_again_in_their_order(tmp_path: Path)
 
 
 async def test_more_than_a_request_publishes_are_left_for_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("hookbot.web.api.redelivery.MAX_MESSAGES", 3)
     async with open_api(tmp_path) as hub:
         *_, fourth, _ = [await publish(hub, "a", n) for n in range(5)]
 
         counted = (await hub.http.post("/hookbot/v1/redeliver", params={"count": "only"})).json()
-        lines = await redeliver_all(hub)
+        lines = await redeliver_all(hub, {"Authorization": f"Bearer {narrowed('/', name='ann')}"}, topic="a", event="")
 
     assert counted == {"number": 3, "complete": False, "until": counted["until"]}
     assert lines == [
         {"type": "progress", "done": 3, "of": None},
         {"type": "done", "done": 3, "next": fourth.id},
+    ]
+    assert audited(caplog) == [
+        (
+            "messages were published again",
+            {"by": "ann", "client": "127.0.0.1", "number": 3, "filters": "topic=a event="},
+        )
     ]
 
 

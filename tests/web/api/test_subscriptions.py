@@ -19,6 +19,7 @@ from hookbot.log.memory import MemoryLog
 from hookbot.protocol.message import Draft
 from hookbot.web.api import subscriptions
 from support import KEY
+from support.api import audited
 from support.clients import Stream, WebSocket
 from support.hubs import ACCEPT, FORMATS, WholeHub, open_whole_hub
 from support.subscriptions import Unconnected
@@ -77,7 +78,9 @@ def narrowed(path: str, *caveats: tuple[str, str]) -> str:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-async def test_who_listens_is_listed_and_may_be_ended(hub: WholeHub, listen: Any, form: str) -> None:
+async def test_who_listens_is_listed_and_may_be_ended(
+    hub: WholeHub, listen: Any, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
     token = narrowed("/sub/", ("path", "/sub/a/"), ("name", "ann"))
     listener = await listen("/sub/a/?since=all" if form != "raw" else "/sub/a/", form, token, "192.0.2.7")
     await publish(hub, "b")
@@ -109,6 +112,8 @@ async def test_who_listens_is_listed_and_may_be_ended(hub: WholeHub, listen: Any
         await trio.lowlevel.checkpoint()
     again = await hub.http.delete(f"{LIST}/{one['id']}", headers=bearer(make_token(KEY, "/hookbot/v1/")))
     assert again.status_code == 404
+    by = {"by": "/hookbot/v1/", "client": "127.0.0.1", "path": "/sub/a/", "subscriber": "192.0.2.7"}
+    assert audited(caplog) == [("a subscription was ended", by)]
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])

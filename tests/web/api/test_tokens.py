@@ -8,7 +8,7 @@ import pytest
 
 from hookbot.access.tokens import make_token
 from support import KEY
-from support.api import BY_PAGE, bearer, narrowed, open_api, sign_in
+from support.api import BY_PAGE, audited, bearer, narrowed, open_api, sign_in
 from support.hubs import WholeHub
 
 TOKENS = "/hookbot/v1/tokens"
@@ -18,7 +18,9 @@ async def make(hub: WholeHub, path: str, of: str = "/", **parameters: Any) -> ht
     return await hub.http.post(TOKENS, params={"path": path, **parameters}, headers=bearer(of))
 
 
-async def test_a_token_publishes_where_it_was_made_for_and_nowhere_else(tmp_path: Path) -> None:
+async def test_a_token_publishes_where_it_was_made_for_and_nowhere_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_api(tmp_path) as hub:
         made = (await make(hub, "/pub/acme/", name="ann", expires="1h")).json()
         headers = {"Authorization": f"Bearer {made['token']}"}
@@ -28,7 +30,9 @@ async def test_a_token_publishes_where_it_was_made_for_and_nowhere_else(tmp_path
 
     assert (published.status_code, elsewhere.status_code) == (200, 401)
     assert made["url"] == f"{hub.running.url.replace('//', '//' + made['token'] + '@')}/pub/acme/"
-    assert made["expires"]
+    of_it = {"path": "/pub/acme/", "token_name": "ann", "expires": made["expires"]}
+    assert audited(caplog) == [("a token was made", {"by": "/", "client": "127.0.0.1", **of_it})]
+    assert made["token"] not in caplog.text
 
 
 async def test_the_url_of_a_subscription_is_that_of_a_websocket(tmp_path: Path) -> None:

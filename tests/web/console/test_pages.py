@@ -9,7 +9,7 @@ import pytest
 from hookbot.access.tokens import make_token
 from hookbot.web.console.pages import PAGES
 from support import KEY
-from support.api import BY_PAGE, narrowed, open_api, sign_in
+from support.api import BY_PAGE, audited, narrowed, open_api, sign_in
 
 HTML = {"Accept": "text/html,*/*;q=0.8"}
 CONSOLE = files("hookbot.web.console")
@@ -38,17 +38,25 @@ async def test_who_is_not_signed_in_is_led_there(tmp_path: Path, page: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/", "/hookbot/v1/", "/sub/", "/sub/acme/", "/unsafe/sub/acme"])
-async def test_who_has_signed_in_sees_each_page_until_signing_out(tmp_path: Path, path: str) -> None:
+async def test_who_has_signed_in_sees_each_page_until_signing_out(
+    tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_api(tmp_path) as hub:
         del hub.http.headers["Authorization"]
         assert (await sign_in(hub.http, path)).status_code == 204
 
         pages = [await hub.http.get(f"/hookbot/{page}") for page in (*PAGES, "messages/x")]
-        await hub.http.post("/hookbot/sign-out", headers=BY_PAGE)
+        for _ in range(2):
+            await hub.http.post("/hookbot/sign-out", headers=BY_PAGE)
         after = await hub.http.get("/hookbot/")
 
     assert {page.status_code for page in pages} == {200}
     assert after.status_code == 303
+    by = {"by": path, "client": "127.0.0.1"}
+    assert audited(caplog) == [
+        ("a session of the console was opened", by),
+        ("a session of the console was ended", by),
+    ]
 
 
 async def test_the_cookie_is_for_this_hub_alone(tmp_path: Path) -> None:

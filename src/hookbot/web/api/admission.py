@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
+from ...access.audit import audit
 from ...access.control import AccessControl
 from ...access.scope import Scope, find_scope
 from ...access.session import (
     add_to_session,
     check_asked_by_page,
     check_not_foreign,
+    check_same_origin,
     join_session,
     open_session,
     session_tokens,
@@ -46,7 +48,7 @@ def is_valid(access: AccessControl, scope: Scope) -> bool:
 def has_session(access: AccessControl, request: Request) -> bool:
     """True if a request has a session of the console that opens something. Counts nothing."""
     with suppress(Forbidden):
-        return _opens_something(access, session_tokens(request))
+        return _scope_of_session(access, session_tokens(request)) is not None
     return False
 
 
@@ -65,10 +67,21 @@ def sign_in(access: AccessControl, request: Request) -> str:
     if token is None:
         access.tokens.refuse(request, path or SESSION, "operate")
     tokens = add_to_session(access.tokens.authorizer, session_tokens(request), token, now_s=access.now_s)
-    if not _opens_something(access, tokens):
+    scope = _scope_of_session(access, tokens)
+    if scope is None:
         raise Forbidden("the token opens nothing that the console shows: that takes one for /sub/ or /hookbot/v1/")
-    return join_session(tokens)
+    session = join_session(tokens)
+    audit("a session of the console was opened", by=scope.by, client=request.client)
+    return session
 
 
-def _opens_something(access: AccessControl, tokens: Sequence[str]) -> bool:
-    return find_scope(access.tokens.authorizer, tokens, SESSION, (), now_s=access.now_s) is not None
+def sign_out(access: AccessControl, request: Request) -> None:
+    """Log the end of a session, which is that of its cookie. Raises `Forbidden` unless a page of this hub asks."""
+    check_same_origin(request, access.public_url)
+    with suppress(Forbidden):
+        if scope := _scope_of_session(access, session_tokens(request)):
+            audit("a session of the console was ended", by=scope.by, client=request.client)
+
+
+def _scope_of_session(access: AccessControl, tokens: Sequence[str]) -> Scope | None:
+    return find_scope(access.tokens.authorizer, tokens, SESSION, (), now_s=access.now_s)

@@ -70,7 +70,9 @@ def add_cursors(api: Api, services: Services) -> None:
         start = await _read_start(services, asked, path)
 
         async def act(takeover: bool) -> Mapping[str, Any]:
-            return _to_json(await services.consumers.move(kind, path, name, start, takeover=takeover))
+            moved = await services.consumers.move(kind, path, name, start, takeover=takeover)
+            asked.audit(f"a {kind} was moved", path=path, **{kind: name}, position=moved.position)
+            return _to_json(moved)
 
         return await _where_served(services, asked, act)
 
@@ -80,6 +82,7 @@ def add_cursors(api: Api, services: Services) -> None:
 
         async def act(takeover: bool) -> Mapping[str, Any]:
             await services.consumers.delete(kind, path, name, takeover=takeover)
+            asked.audit(f"a {kind} was deleted", path=path, **{kind: name})
             return {}
 
         return await _where_served(services, asked, act)

@@ -85,7 +85,9 @@ def add_redelivery(api: Api, services: Services) -> None:
                 del message
             asked.scope.check_publishes(draft.topic)
             services.access.count_publish(asked.plain)
-            return {"id": (await broker.publish(draft)).id}
+            published = await broker.publish(draft)
+            asked.audit("a message was published again", topic=draft.topic, message_id=published.id, replay_of=id)
+            return {"id": published.id}
 
     async def all_(asked: Asked) -> Mapping[str, Any] | Response:
         """The oldest first, at most 10,000, and nothing that is stored meanwhile.
@@ -114,6 +116,7 @@ class Redelivery:
     def __init__(self, services: Services, asked: Asked, publishing: FairTurns) -> None:
         """Raises `Refused` if the request is malformed. What is published has been read in one of the turns."""
         self._services = services
+        self._asked = asked
         self._publishing = publishing
         self._broker = broker = services.broker
         self._filters = Filters.read(asked)
@@ -148,6 +151,9 @@ class Redelivery:
         else:
             following = None if search.ended else id_at(self._broker, search.position + 1)
             yield _encoded({"type": "done", "done": done, "next": following})
+        finally:
+            # Also if the client leaves in between.
+            self._asked.audit("messages were published again", number=done, filters=self._asked.filters)
 
     async def _publish(self, drafts: Sequence[Draft]) -> int:
         if not is_valid(self._services.access, self._filters.scope):

@@ -95,6 +95,8 @@ def add_subscriptions(api: Api, services: Services) -> None:
             raise NotFound(f"there is no subscription {id[:80]!r}")
         asked.scope.check_manages(subscription.request.wanted)
         subscription.dismiss(ENDED)
+        path, subscriber = path_of(subscription.request.wanted), subscription.client
+        asked.audit("a subscription was ended", path=path, subscriber=subscriber)
         return {}
 
     listing, ending = [_PATH, _LIMIT, _OFFSET], [_ID, _PATH]

@@ -64,6 +64,7 @@ def add_tokens(api: Api, services: Services) -> None:
         grant = services.access.tokens.authorizer.grant(token, path, action, now_s=services.access.now_s)
         if grant is None:
             raise Refused("the token would have ended already; give a duration such as 24h")
+        asked.audit("a token was made", path=path, token_name=name, expires=grant.expires)
         return {"token": token, "url": f"{scheme}://{token}@{host}{quote(path)}", "expires": grant.expires}
 
     api.add("POST", TOKENS, make, "Make a token that opens less", parameters=_PARAMETERS, answer=Token)

@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from quart import Blueprint, Response, render_template, request
 
-from ...access.session import COOKIES, SESSION_S, check_same_origin
+from ...access.session import COOKIES, SESSION_S
 from ...errors import NotFound
 from ...protocol.request import Request
 from ...version import __version__
@@ -121,8 +121,7 @@ def _add_sign_in(console: Blueprint, services: Services) -> None:
 
     @console.post("/hookbot/sign-out")
     async def sign_out() -> Response:
-        plain = plain_request(request)
-        check_same_origin(plain, services.access.public_url)
+        admission.sign_out(services.access, plain_request(request))
         # Over TLS, a browser sends the cookie that it was given without as well.
         return _with_cookie(_with_cookie(_redirect("sign-in"), "", 0, secure=False), "", 0, secure=True)
 
