@@ -4,8 +4,9 @@ from functools import partial
 from typing import Any
 
 import pytest
+import trio
 
-from hookbot.access.active_subscriptions import GRANT_ENDED, ActiveSubscriptions
+from hookbot.access.active_subscriptions import GRANT_ENDED, SWEEP_BATCH, ActiveSubscriptions, sweep_subscriptions
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.errors import TooManyRequests, Unauthorized
 from support import KEY
@@ -198,3 +199,19 @@ def test_nothing_is_left_of_those_who_have_left() -> None:
     assert not active._by_grant
     assert not active._expiring
     assert not active._held
+
+
+async def test_a_sweep_of_very_many_subscriptions_lets_others_run_meanwhile() -> None:
+    active = ActiveSubscriptions(Authorizer(["key"]), clock_us=lambda: 0)
+    turns, ended_in_turn = 0, list[int]()
+    for _ in range(3 * SWEEP_BATCH):
+        active.add(Unconnected(Grant("a key that is gone", expires_s=1), lambda: ended_in_turn.append(turns)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sweep_subscriptions, active, 0)
+        while len(ended_in_turn) < 3 * SWEEP_BATCH:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+    assert ended_in_turn[0] < ended_in_turn[-1]

@@ -23,18 +23,15 @@ import trio
 import trustme
 from websockets.sync.client import ClientConnection, connect
 
-from hookbot.access.active_subscriptions import ActiveSubscriptions
-from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.access.tokens import make_token
 from hookbot.errors import ConfigError
 from hookbot.hub.config import Config
-from hookbot.hub.hub import RELOAD, SWEEP_BATCH, run_hub, sweep_subscriptions
+from hookbot.hub.hub import RELOAD, run_hub
 from hookbot.hub.shutdown_limit import ShutdownLimit
 from support import GUARD_S, KEY
 from support.clients import basic, handshake, post
 from support.clock import START_US, Clock
 from support.hubs import configured, open_whole_hub
-from support.subscriptions import Unconnected
 
 SECOND = 100  # of a process's time, as /proc counts it
 MIB = 1 << 20
@@ -418,22 +415,6 @@ async def test_an_address_that_is_used_is_told_with_the_place_where_it_is_set(tm
                     pass
 
 
-async def test_a_sweep_of_very_many_subscriptions_lets_others_run_meanwhile() -> None:
-    active = ActiveSubscriptions(Authorizer(["key"]), clock_us=lambda: 0)
-    turns, ended_in_turn = 0, list[int]()
-    for _ in range(3 * SWEEP_BATCH):
-        active.add(Unconnected(Grant("a key that is gone", expires_s=1), lambda: ended_in_turn.append(turns)))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(sweep_subscriptions, active, 0)
-        while len(ended_in_turn) < 3 * SWEEP_BATCH:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-        nursery.cancel_scope.cancel()
-
-    assert ended_in_turn[0] < ended_in_turn[-1]
-
-
 class Signals:
     """A hub in this process, and what it says after signals to the process."""
 
@@ -478,7 +459,7 @@ def broken() -> Config:
 
 @pytest.mark.skipif(not RELOAD, reason="this system has no SIGHUP")
 async def test_a_hub_reloads_at_sighup_survives_a_broken_configuration_and_ends_at_sigterm(
-    tmp_path: Path, signals: Signals
+    tmp_path: Path, signals: Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as nursery:
@@ -488,6 +469,8 @@ async def test_a_hub_reloads_at_sighup_survives_a_broken_configuration_and_ends_
                 broken, "reload failed, the hub keeps its configuration: hookbot.toml:1: this is broken"
             )
             await signals.end()
+    assert caplog.messages[0] == "the hub has started"
+    assert (caplog.messages[-1], caplog.records[-1].__dict__["why"]) == ("the hub has stopped", "SIGTERM")
 
 
 @pytest.mark.skipif(not RELOAD, reason="this system has no SIGHUP")

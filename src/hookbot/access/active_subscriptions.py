@@ -8,6 +8,8 @@ from math import inf
 from secrets import token_hex
 from typing import Literal, Protocol
 
+import trio
+
 from ..errors import Ended, TooManyRequests, Unauthorized
 from ..protocol.subscribe import Format
 from ..protocol.topics import TopicFilter
@@ -16,6 +18,11 @@ from .authorizer import Authorizer, Grant
 
 # Subscriptions last for hours, so a client that retries sooner would hardly ever find room.
 RETRY_AFTER_S = 30
+# A subscription may outlive its token by this long.
+SWEEP_INTERVAL_S = 1.0
+# Sending a close frame takes about ten microseconds, so the event loop is held up for five milliseconds at most.
+SWEEP_BATCH = 500
+
 GRANT_ENDED = Ended(POLICY_VIOLATION, "the token is no longer valid")
 
 
@@ -179,3 +186,12 @@ class ActiveSubscriptions:
         # Most tokens never expire, and asking for the time would cost more than all the rest.
         now_s = self._clock_us() / 1e6 if grant.expires_s < inf else 0.0
         return self.authorizer.is_valid(grant, now_s=now_s)
+
+
+async def sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) -> None:
+    """End subscriptions whose token has expired or is revoked, after each interval, until cancelled."""
+    while True:
+        await trio.sleep(interval_s)
+        for n, _ in enumerate(active.sweep(), 1):
+            if n % SWEEP_BATCH == 0:
+                await trio.lowlevel.checkpoint()

@@ -14,7 +14,7 @@ from functools import partial
 
 import trio
 
-from ..access.active_subscriptions import ActiveSubscriptions
+from ..access.active_subscriptions import SWEEP_INTERVAL_S, sweep_subscriptions
 from ..access.control import AccessControl
 from ..access.fetching import Fetch, fetch_small
 from ..broker.broker import Broker, open_broker
@@ -37,6 +37,7 @@ from ..web.unauthenticated import UnauthenticatedConnections
 from .app_server import AppServer
 from .config import Config, parse_address
 from .ineffective import ineffective
+from .lifetime import Lifetime, log_start
 from .memory import exempt_what_stays, give_back_large_blocks
 from .opening import OpenLog, open_log, open_when_available
 from .reload import make_access_control, make_tls, reload
@@ -46,10 +47,6 @@ from .shutdown_limit import LEFT_BEHIND_S, MARGIN_S, ShutdownLimit
 
 END = (signal.SIGTERM, signal.SIGINT)
 RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
-# A subscription may outlive its token by this long.
-SWEEP_INTERVAL_S = 1.0
-# Sending a close frame takes about ten microseconds, so the event loop is held up for five milliseconds at most.
-SWEEP_BATCH = 500
 # After a restart thousands of subscribers reconnect at once. Linux caps this at net.core.somaxconn.
 BACKLOG = 8192
 
@@ -85,10 +82,10 @@ async def run_hub(
     """
     give_back_large_blocks()
     # Before the hub opens, so that a signal during startup is not lost.
-    with trio.open_signal_receiver(*END, *RELOAD) as signals:
+    with trio.open_signal_receiver(*END, *RELOAD) as signals, Lifetime() as lifetime:
         limit.start_at(END, config.grace_s + MARGIN_S)
         try:
-            await _run_until_signal(config, started, reread, signals)
+            await _run_until_signal(config, started, reread, signals, lifetime)
         except BaseException as error:
             limit.start(LEFT_BEHIND_S, code=1, error=error)
             raise
@@ -96,7 +93,11 @@ async def run_hub(
 
 
 async def _run_until_signal(
-    config: Config, started: Callable[[RunningHub], None], reread: Callable[[], Config], signals: AsyncIterator[int]
+    config: Config,
+    started: Callable[[RunningHub], None],
+    reread: Callable[[], Config],
+    signals: AsyncIterator[int],
+    lifetime: Lifetime,
 ) -> None:
     # One is enough for all signals that come while it is under way.
     reload_soon, reloads = trio.open_memory_channel[None](1)
@@ -110,6 +111,7 @@ async def _run_until_signal(
                     with suppress(trio.WouldBlock):
                         reload_soon.send_nowait(None)
                 else:
+                    lifetime.end_by(number)
                     end()
 
         async with trio.open_nursery() as nursery:
@@ -118,6 +120,7 @@ async def _run_until_signal(
                 with trio.CancelScope() as serving:
                     end = serving.cancel
                     nursery.start_soon(exempt_what_stays, hub.complete)
+                    lifetime.begin()
                     started(hub)
                     async for _ in reloads:
                         await _reload(hub, reread)
@@ -177,6 +180,7 @@ async def open_hub(
         app = AppServer.of_hub(services, connection_limits(config))
         async with _serving(config, services, app, sock, tls):
             url = _url(sock, encrypted=tls is not None)
+            log_start(config, url, access.sources)
             yield RunningHub(url, broker, partial(reload, access, tls, log.duties, config), app.made)
             routers.end_by(trio.current_time() + config.leave_s)
             # Streams first: when each has sent its last message, its connection can close at once.
@@ -270,15 +274,6 @@ def _listen(config: Config) -> socket.socket:
         return bind(config.bind)
     except ConfigError as error:
         raise config.error("bind", str(error)) from None
-
-
-async def sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) -> None:
-    """End subscriptions whose token has expired or is revoked, after each interval, until cancelled."""
-    while True:
-        await trio.sleep(interval_s)
-        for n, _ in enumerate(active.sweep(), 1):
-            if n % SWEEP_BATCH == 0:
-                await trio.lowlevel.checkpoint()
 
 
 @asynccontextmanager
