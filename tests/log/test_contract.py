@@ -1,6 +1,6 @@
 """The contract of every log. A new engine is a new parameter of the fixture `open_log`, not a new file."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
@@ -641,6 +641,86 @@ async def test_a_log_that_works_can_be_written_to(log: MemoryLog | SqliteLog) ->
 
     assert log.head == 0
     assert await store(log, "a") == [1]
+
+
+# Deletion
+
+
+async def test_what_is_deleted_is_read_and_counted_no_more_and_leaves_no_gap(log: MemoryLog | SqliteLog) -> None:
+    await store(log, "a", "/unsafe/a", "a", "b", "a")
+
+    assert (await log.delete([1, 2, 5])).number == 3
+    assert (await log.delete([1, 2, 5, 9])).number == 0
+
+    assert await positions(log, "", "/unsafe/") == [3, 4]
+    assert [message.position for message in (await read(log, "a", after=6, newest=True)).messages] == [3]
+    assert (await behind(log, "a", after=0)).number == 1
+    assert log.head == 5
+    assert log.lost_up_to(EVERYTHING) == 0
+    assert await store(log, "a") == [6]
+
+
+async def test_a_deletion_is_told_by_positions(log: MemoryLog | SqliteLog) -> None:
+    await store(log, "a", "a", "a")
+    told: list[Collection[int] | None] = []
+    log.follow_deletions(told.append)
+
+    await log.delete([1, 3])
+
+    assert told == [[1, 3]]
+
+
+async def test_many_are_deleted_in_steps(log: MemoryLog | SqliteLog) -> None:
+    await store(log, *["a", "/unsafe/a"] * STEP_ROWS)
+    number = 0
+    rest: Sequence[int] = range(1, 2 * STEP_ROWS)
+
+    while rest:
+        deletion = await log.delete(rest)
+        assert 0 < len(rest) - len(deletion.rest) <= STEP_ROWS
+        rest, number = deletion.rest, number + deletion.number
+
+    assert number == 2 * STEP_ROWS - 1
+    assert await positions(log, "", "/unsafe/") == [2 * STEP_ROWS]
+
+
+async def test_a_repeat_of_what_is_deleted_is_a_duplicate_of_it(log: MemoryLog | SqliteLog) -> None:
+    draft = Draft("a", once=(Once("idempotency", "a", "key"),))
+    [first] = stored(await log.append([draft]))
+
+    await log.delete([first.position])
+
+    assert list(await log.append([draft])) == [Duplicate(first.id)]
+
+
+@pytest.mark.parametrize("gone", [[1], [2, 3], [4], [1, 2, 3, 4]])
+async def test_retention_goes_on_as_if_what_is_deleted_had_not_been_there(
+    log: MemoryLog | SqliteLog, clock: Clock, gone: Sequence[int]
+) -> None:
+    await store(log, "a", "a", "a", "a")
+    await log.delete(gone)
+    left = [position for position in (1, 2, 3, 4) if position not in gone]
+
+    await trim(log, replace(KEEP_ALL, max_count=2), clock.now_us)
+
+    assert await positions(log, "a") == left[-2:]
+    assert log.lost_up_to(TopicFilter(("a",))) == (left[-3] if len(left) > 2 else 0)
+
+    clock.skip(days=8)
+    await trim(log, Retention(), clock.now_us)
+
+    assert await positions(log, "a") == []
+    assert log.lost_up_to(TopicFilter(("a",))) == max(left, default=0)
+    assert await store(log, "a") == [5]
+
+
+async def test_the_size_of_what_is_deleted_is_free(log: MemoryLog | SqliteLog, clock: Clock) -> None:
+    await store(log, "a", "a", "a", body=b"x" * 10_000)
+    await log.delete([2])
+
+    await trim(log, replace(KEEP_ALL, max_bytes=25_000), clock.now_us)
+
+    assert await positions(log, "a") == [1, 3]
 
 
 # Keys (their rules are in test_deduplication.py)

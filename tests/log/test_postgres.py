@@ -175,6 +175,55 @@ async def test_one_hub_trims_and_the_others_know_what_is_lost(family: Family) ->
         assert other.log.lost_up_to(TopicFilter(("a",))) == 7
 
 
+async def test_other_hubs_forget_what_one_deletes(family: Family) -> None:
+    async with family.hubs(2) as (one, other):
+        told: list[object] = []
+        heard = trio.Event()
+
+        def forget(positions: object) -> None:
+            told.append(positions)
+            heard.set()
+
+        other.log.follow_deletions(forget)
+        await one.store("a", "a", "a")
+        await other.until_told(3)
+
+        await one.log.delete([1, 3])
+        with trio.fail_after(GUARD_S):
+            await heard.wait()
+        page = await other.log.read(TopicFilter(("a",)), after=0, limit=100, max_bytes=1 << 20)
+
+        assert told == [[1, 3]]
+        assert [message.position for message in page.messages] == [2]
+
+
+async def test_a_hub_that_starts_after_the_newest_was_deleted_knows_its_position(family: Family) -> None:
+    async with family.hubs(1) as (one,):
+        await one.store("a", "a")
+        await one.log.delete([2])
+
+        async with family.open() as log:
+            assert log.head == 2
+
+
+async def test_what_is_deleted_is_not_counted_by_the_hub_that_trims(family: Family) -> None:
+    async with family.hubs(2) as (one, other):
+        limit = replace(KEEP_ALL, max_count=3)
+        await one.log.duties.claim(TRIM)
+        await one.store(*["a"] * 5)
+        await one.log.delete([2, 3])
+        while await one.log.trim(limit, now_us=0):
+            pass
+        await one.log.delete([4])
+        await one.store("a")
+        while await one.log.trim(limit, now_us=0):
+            pass
+        await other.until_told(6)
+        page = await other.log.read(TopicFilter(("a",)), after=0, limit=100, max_bytes=1 << 20)
+
+        assert [message.position for message in page.messages] == [1, 5, 6]
+
+
 async def test_messages_that_another_hub_stores_while_one_trims_are_counted(family: Family) -> None:
     async with family.hubs(2) as (one, other):
         limit = replace(KEEP_ALL, max_count=5)

@@ -5,6 +5,7 @@
 - A `Subscription` (`broker`) follows a channel; one that is behind reads the log through the `PageCache`
   (`page_cache`). `StoredMessages` and `NewestMessages` (`history`) cover the log up to its head at their creation.
   All three are `MessageSource`s (`history`).
+- `Deletions` (`deletions`) deletes messages, and tells all who hold them in memory.
 - A `Consumer` (`consumers`) is a source whose client acknowledges: a connection that claims a cursor (`cursors`), or a
   member of a group (`group`, all of them in `groups`), where each message is leased to one member (`leases`).
 - `while_held` (`duties`) does what only one hub of a family does at a time.

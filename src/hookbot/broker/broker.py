@@ -1,6 +1,6 @@
 """The broker: publishes drafts to the log, and opens subscriptions that follow it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
 from .channels import Channel, Channels, Entry
 from .counts import Counts
+from .deletions import Deletions
 from .duties import hold
 from .flow import Flow
 from .frame_cache import FrameCache
@@ -114,6 +115,9 @@ class Broker:
         self.flow = Flow(self.channels, self.writer, limits.due_bytes)
         self._pages = PageCache(log, limits, self.frames)
         log.follow(self.channels.announce)
+        self.deletions = Deletions(
+            log, self.writer, self.channels.forget, lambda _: self._pages.forget(), lambda _: self.frames.clear()
+        )
 
     @property
     def head(self) -> int:
@@ -167,6 +171,13 @@ class Broker:
         """Store what was gathered: at once in a log that needs no waiting."""
         self._gathers = False
         self.writer.flush()
+
+    async def delete(self, positions: Collection[int]) -> int:
+        """Delete the messages at these positions, and return how many there were; see `Deletions.delete`.
+
+        Then no part of this hub's memory has them, except what is being sent. Subscribers are not told of a gap.
+        """
+        return await self.deletions.delete(positions)
 
     async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
         """Start of a subscription in this log, for the `since` that the client requests; None is the head.

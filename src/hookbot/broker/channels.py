@@ -66,8 +66,10 @@ class Entry:
         if frame is None:
             # Now and not afterwards: a frame is at least as large as its body.
             self.cache.make_room(len(self.message.body))
+            cleared = self.cache.cleared
             frame = await trio.to_thread.run_sync(encode, self.message, limiter=hub_threads())
-            self.cache.keep(self._frames, key, frame)
+            if self.cache.cleared == cleared:
+                self.cache.keep(self._frames, key, frame)
         return frame
 
 
@@ -141,7 +143,7 @@ class Channels:
         """Add newly committed messages to their channels, in order, then wake each subscription once."""
         changed: dict[Channel, None] = {}
         if news.after > self.head:
-            changed.update(self._leave_to_log(news.after))
+            changed.update(dict.fromkeys(self._leave_to_log(news.after)))
         for message in news.messages:
             channels = self._channels_of(message.topic)
             if channels:
@@ -162,6 +164,16 @@ class Channels:
             function()
         # Last, because most of what leaves the window has been sent by now.
         self._shrink_window()
+
+    def forget(self, positions: Collection[int] | None) -> None:
+        """Forget messages that were deleted; if it is not known which, all, so that those behind read the log."""
+        if positions is None:
+            self._leave_to_log(self.head)
+        elif gone := {entry for entry, _ in self._window if entry.position in positions}:
+            self._window = deque([(entry, size) for entry, size in self._window if entry not in gone])
+            self._window_bytes = sum([size for _, size in self._window])
+            for channel in {channel for entry in gone for channel in self._channels_of(entry.message.topic)}:
+                channel.entries = [entry for entry in channel.entries if entry not in gone]
 
     def listeners(self, topic: str) -> int:
         """Number of the fan-out's subscribers to which a message of a topic would be sent at once."""
@@ -214,7 +226,7 @@ class Channels:
                 del self._by_pattern[pattern]
         self._channels_of.cache_clear()
 
-    def _leave_to_log(self, position: int) -> Iterable[tuple[Channel, None]]:
+    def _leave_to_log(self, position: int) -> Iterable[Channel]:
         """Forget all messages up to a position, some of which were not told: who has not had them reads the log."""
         self._window.clear()
         self._window_bytes = 0
@@ -222,7 +234,7 @@ class Channels:
             channel.entries.clear()
             channel.floor = position
             self._settle(channel, position)
-            yield channel, None
+        return self._channels.values()
 
     def _settle(self, channel: Channel, position: int) -> None:
         due = channel.listeners * sum([entry.message.size for entry in channel.after(position)])

@@ -22,6 +22,8 @@ class FrameCache:
         self._max_bytes = max_bytes
         self._kept: deque[tuple[Frames, Hashable, int]] = deque()
         self._bytes = 0
+        self.cleared = 0
+        """Number of times that it was cleared: what was begun before is not to be kept."""
         self.encoding = trio.Lock()
         """Held while a large message is encoded: that takes up to five times its size, and threads would not make it
         faster."""
@@ -33,6 +35,11 @@ class FrameCache:
         frames[key] = frame
         self._kept.append((frames, key, size))
         self._bytes += size
+
+    def clear(self) -> None:
+        """Drop all frames, because the messages of some were deleted."""
+        self.make_room(self._max_bytes)
+        self.cleared += 1
 
     def make_room(self, size: int) -> None:
         """Drop the oldest frames until there is room for `size` bytes, or no frame is left."""

@@ -20,6 +20,8 @@ class _Page:
 
     wanted: TopicFilter
     after: int
+    number: int
+    """Number of deletions before it was asked for."""
     entries: Sequence[Entry] = ()
     end: int = -1
     hole: str = ""
@@ -38,6 +40,7 @@ class PageCache:
         self._limits = limits
         self._frames = cache
         self._pages: list[_Page] = []
+        self._deletions = 0
         self._reading = trio.Lock()
         """Held while a page is read: each may be a message of 25 MB."""
 
@@ -58,17 +61,24 @@ class PageCache:
                 async with self._reading:
                     if page.end < 0:
                         await self._load(page)
+            if page.number != self._deletions:
+                continue
             # A page that was still being read when it was chosen may end before this position: choose again.
             if after == page.after or after < page.end:
                 if page.hole:
                     return [Gap.between(page.hole, self._log.epoch, after, page.end)], page.end
                 return _entries_after(page, after), page.end
 
+    def forget(self) -> None:
+        """Forget all pages, also those that are being read, because some of their messages were deleted."""
+        self._deletions += 1
+        self._pages.clear()
+
     def _find(self, wanted: TopicFilter, after: int) -> _Page:
         for page in reversed(self._pages):
             if page.may_follow(wanted, after):
                 return page
-        self._pages.append(_Page(wanted, after))
+        self._pages.append(_Page(wanted, after, self._deletions))
         return self._pages[-1]
 
     async def _load(self, page: _Page) -> None:

@@ -6,7 +6,8 @@ one hub of a family that has the duty.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -94,8 +95,8 @@ class Writer:
         self._parts: list[int] = []
         """Numbers of submissions in each commit of the batch, the first one last: one, if it touches no damage."""
         self._part_began = 0.0
-        self._trims = False
-        """True while retention is applied, or waits for the end of the batch: no other begins."""
+        self._deletes = trio.Lock()
+        """Held while something is deleted, or waits for the end of the batch: no other begins."""
         self._stored = trio.lowlevel.ParkingLot()
         self._news = trio.Event()
         self._closing = False
@@ -127,13 +128,20 @@ class Writer:
 
         The writer's task flushes what is left: so no flood, and no `done` that submits again, holds up other tasks.
         """
-        if not (self._parts or self._trims or self._ended) and self._is_waiting:
+        if not (self._parts or self._deletes.locked() or self._ended) and self._is_waiting:
             self._fill_batch()
             self._attempt(self._store_part)
 
     def flush_soon(self) -> None:
         """Have the writer's task `flush`."""
         self._news.set()
+
+    @asynccontextmanager
+    async def between_batches(self) -> AsyncIterator[None]:
+        """Have nothing stored during the block, such as while something is deleted. Call `flush` after it."""
+        async with self._deletes:
+            await self._wait_until_stored()
+            yield
 
     def close(self) -> None:
         """Refuse further drafts; those in the queue are still stored."""
@@ -231,15 +239,12 @@ class Writer:
     async def _trim(self) -> bool:
         if not self._log.duties.find(TRIM):
             return False
-        self._trims = True
         try:
-            await self._wait_until_stored()
-            more = await self._log.trim(self._retention, now_us=self._now_us())
+            async with self.between_batches():
+                more = await self._log.trim(self._retention, now_us=self._now_us())
         except Unavailable as error:
             self._trimming.fails(error)
             return False
-        finally:
-            self._trims = False
         self._trimming.works()
         return more
 

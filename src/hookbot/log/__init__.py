@@ -2,12 +2,13 @@
 
 - `Log` (`contract`) is the interface of all engines. `MemoryLog` (`memory`) loses everything at a restart; `SqliteLog`
   (`sqlite`) stores one file, which `sqlite_file` opens; `sqlite_queries` and `sqlite_keys` read and write it: messages
-  as `sqlite_rows`, their large bodies apart (`large_bodies`). `Connections` (`sqlite_connections`) run them in threads,
-  and `sqlite_errors` says what their errors mean. Of a damaged file, `sqlite_damage` reads what is left, and
-  `sqlite_repair` rebuilds what it needs to be opened. `DiskReserve` (`disk_reserve`) sets disk space aside for a full
-  disk.
+  as `sqlite_rows`, their large bodies apart (`large_bodies`); `sqlite_deletion` deletes some. `Connections`
+  (`sqlite_connections`) run them in threads, and `sqlite_errors` says what their errors mean. Of a damaged file,
+  `sqlite_damage` reads what is left, and `sqlite_repair` rebuilds what it needs to be opened. `DiskReserve`
+  (`disk_reserve`) sets disk space aside for a full disk.
 - `postgres_schema` creates and migrates the tables of a log in PostgreSQL, and recognises its server; `postgres_batch`
-  stores a batch in them, `postgres_queries` read messages and cursors, and `postgres_retention` deletes.
+  stores a batch in them, `postgres_queries` read messages and cursors; `postgres_retention` deletes the oldest, and
+  `postgres_deletion` any.
 - `Batch` (`deduplication`) turns the drafts of one commit into messages, or into duplicates of earlier ones;
   `earlier_keys` recognises the keys of the first version of the schema.
 - `Partition` (`retention`) counts the safe or the unsafe messages, and selects those to delete.
@@ -18,5 +19,5 @@
   is held here (`HeldDuties`, `held_duties`).
 - `Engine` (`engine`) is the base class of both engines, with the state that they keep in memory.
 
-Only the broker's writer appends and trims; any task may read.
+Only the broker's writer appends, trims and deletes; any task may read.
 """

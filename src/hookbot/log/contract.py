@@ -1,6 +1,6 @@
 """The contract of a log: an append-only record of messages in the order of their ids."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -103,12 +103,23 @@ class News(NamedTuple):
 
 Tell = Callable[[News], None]
 
+Forget = Callable[[Collection[int] | None], None]
+"""Function that is told the positions of messages that were deleted, or None if those are not known."""
+
+
+class Deletion(NamedTuple):
+    """One step of a deletion: the number of the messages that were there, and the positions that are left to do."""
+
+    number: int
+    rest: Sequence[int]
+
 
 class Log(Protocol):
     """Append-only record of messages, the interface of all engines.
 
     Positions count from 1, strictly increase, and are never reused, even after retention. Some may never be used.
-    Except for `store`, `append` and `trim`, which the broker's writer alone calls, methods may be called concurrently.
+    Except for `store`, `append`, `trim` and `delete`, which the broker's writer alone calls, methods may be called
+    concurrently.
     """
 
     @property
@@ -141,6 +152,9 @@ class Log(Protocol):
         What this log has stored is told after `done`. If `after` is not the head that was told before, the messages in
         between are only to be read. `tell` must not raise. There is one follower: the broker.
         """
+
+    def follow_deletions(self, forget: Forget) -> None:
+        """From now on, call `forget` in the event loop when somebody has deleted messages. It must not raise."""
 
     async def refresh(self) -> None:
         """Have told what anybody has stored, and know what retention has deleted, until now. Raises `Unavailable`."""
@@ -186,6 +200,13 @@ class Log(Protocol):
 
         Only at the hub that holds the duty `TRIM`. Cheap when nothing is due, so the writer calls it between batches. A
         log that has a clock of its own goes by that, not by `now_us`. Raises `Unavailable`; a later call continues.
+        """
+
+    async def delete(self, positions: Sequence[int]) -> Deletion:
+        """Delete one bounded step of the messages at these positions, which are in order, in one commit.
+
+        Their positions stay: nobody is told of a gap, and what repeats one of them is a duplicate of it as before.
+        Those that were deleted before do not count. Raises `Unavailable`; not cancellable.
         """
 
     async def probe(self) -> None:

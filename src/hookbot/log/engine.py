@@ -16,7 +16,7 @@ from ..errors import ConfigError, Superseded
 from ..protocol.message import Draft
 from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
 from .batch import Batch, SizeOf, own_size
-from .contract import Behind, NewPosition, News, Result, Stored, Tell, Unit
+from .contract import Behind, Forget, NewPosition, News, Result, Stored, Tell, Unit
 from .deduplication import FirstUse, Outcome
 from .duties import Duties, SoleDuties
 from .retention import PARTITIONS, Partition, dense_after
@@ -98,6 +98,7 @@ class Engine(ABC):
         self._heads = TopicHeads(self.head)
         self._clock_us = clock_us
         self._tell: Tell = _tell_nobody
+        self._forget: Forget = _tell_nobody
         self._untold: deque[News] = deque()
 
     @property
@@ -126,6 +127,9 @@ class Engine(ABC):
 
     def follow(self, tell: Tell) -> None:
         self._tell = tell
+
+    def follow_deletions(self, forget: Forget) -> None:
+        self._forget = forget
 
     async def refresh(self) -> None:
         # Who alone writes to a log has told everything.
@@ -192,5 +196,5 @@ class Engine(ABC):
         return (self._partitions[is_unsafe(pattern)] for pattern in wanted.patterns)
 
 
-def _tell_nobody(news: News) -> None:
+def _tell_nobody(_: object) -> None:
     pass

@@ -13,7 +13,7 @@ import trio
 from ..protocol.message import Message, wall_clock_us
 from ..protocol.topics import TopicFilter, is_unsafe
 from .batch import moved_in
-from .contract import Noted, Page, SavedCursor, Stored, Unit
+from .contract import Deletion, Noted, Page, SavedCursor, Stored, Unit
 from .deduplication import FirstUse
 from .engine import Engine, ScanRange, new_epoch
 from .retention import PARTITIONS, STEP_ROWS, Partition, Retention, RetentionLimits, Row
@@ -91,6 +91,13 @@ class MemoryLog(Engine):
         limits = [RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us) for unsafe in PARTITIONS]
         return any(self._trim_partition(limits[unsafe], unsafe=unsafe) for unsafe in PARTITIONS)
 
+    async def delete(self, positions: Sequence[int]) -> Deletion:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        step, rest = positions[:STEP_ROWS], positions[STEP_ROWS:]
+        number = sum(self._delete_from(unsafe, step) for unsafe in PARTITIONS)
+        self._forget(step)
+        return Deletion(number, rest)
+
     async def probe(self) -> None:
         await trio.lowlevel.checkpoint()
 
@@ -122,10 +129,21 @@ class MemoryLog(Engine):
         if partition.due(limits):
             oldest = [row for row, _ in entries[:STEP_ROWS]]
             taken = partition.doomed(oldest, limits)
-            self._partitions[unsafe] = partition = partition.shrunk(oldest, taken)
+            # All may have been deleted by somebody.
+            partition = partition.shrunk(oldest, taken) if oldest else replace(partition, passed=partition.head)
+            self._partitions[unsafe] = partition
             del entries[:taken]
         more = self._forget_keys(partition.lost if unsafe else 0, limits, self._keys[unsafe])
         return more or partition.due(limits)
+
+    def _delete_from(self, unsafe: bool, positions: Sequence[int]) -> int:
+        entries, gone = self._entries[unsafe], []
+        for position in positions:
+            index = bisect_left(entries, position, key=_position)
+            if index < len(entries) and _position(entries[index]) == position:
+                gone.append(entries.pop(index)[0])
+        self._partitions[unsafe] = self._partitions[unsafe].without(gone)
+        return len(gone)
 
     def _forget_keys(self, lost: int, limits: RetentionLimits, keys: dict[bytes, FirstUse]) -> bool:
         oldest = list(islice(keys.items(), STEP_ROWS))

@@ -17,11 +17,12 @@ from ..protocol.message import Message, wall_clock_us
 from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import postgres_queries as queries
-from .contract import News, Page, SavedCursor, Stored, Unit
+from .contract import Deletion, News, Page, SavedCursor, Stored, Unit
 from .engine import Engine, ScanRange, TopicHeads
 from .postgres_address import PostgresAddress, require_psycopg
-from .postgres_batch import APPLICATION, NEWS
+from .postgres_batch import APPLICATION, DELETED, NEWS
 from .postgres_connections import Connections, PostgresReaders
+from .postgres_deletion import delete_step
 from .postgres_duties import PostgresDuties
 from .postgres_duty_queries import NOTICE, OwnHub
 from .postgres_errors import reason
@@ -192,6 +193,13 @@ class PostgresLog(Engine):
         self._adopt([partition.deleted for partition in partitions])
         return more
 
+    async def delete(self, positions: Sequence[int]) -> Deletion:
+        channel = self._identity.address.channel
+        work = partial(delete_step, positions=positions, hub=self._hub, channel=channel)
+        deletion = await self._writer.do(work)
+        self._forget_deleted(positions[: len(positions) - len(deletion.rest)])
+        return deletion
+
     async def probe(self) -> None:
         await self._writer.do(queries.probe)
         behind_s = trio.current_time() - self._caught_up_at
@@ -236,6 +244,7 @@ class PostgresLog(Engine):
                 # What was notified meanwhile was not heard.
                 self.duties.look()
                 self._follower.wake()
+                self._forget_deleted(None)
 
     def _hear(self, payload: str) -> None:
         match payload.split():
@@ -247,6 +256,14 @@ class PostgresLog(Engine):
                 with suppress(ValueError):
                     if int(position) > self.head:
                         self._follower.wake()
+
+            case [kind, hub, *found] if kind == DELETED and hub != self._hub:
+                with suppress(ValueError):
+                    self._forget_deleted([int(one) for one in found[0].split(",")] if found else None)
+
+    def _forget_deleted(self, positions: Sequence[int] | None) -> None:
+        self._trimmer.recount()
+        self._forget(positions)
 
     async def _load_news(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int, int]:
         load = partial(queries.load_rows, epoch=self.epoch, after=after, up_to=up_to)

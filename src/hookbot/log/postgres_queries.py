@@ -44,7 +44,7 @@ _FITTING = """
     ORDER BY position {order}
     """
 _SCAN = f"""
-    SELECT * FROM log WHERE position > %(low)b::bigint AND position <= %(high)b::bigint AND {_IS_WANTED}
+    SELECT * FROM log WHERE position > %(low)b::bigint AND position <= %(high)b::bigint AND size > 0 AND {_IS_WANTED}
     ORDER BY position {{order}} LIMIT %(limit)b::bigint
     """
 LOAD_PAGE = {
@@ -55,7 +55,8 @@ _COUNT = f"""
     SELECT count(*), coalesce(min(time_us), 0) FROM ({_SCAN.format(order="ASC")}) found
     """
 _NEXT = """
-    SELECT * FROM log WHERE position > %(after)b::bigint AND position <= coalesce(%(up_to)b::bigint, position)
+    SELECT * FROM log
+    WHERE position > %(after)b::bigint AND position <= coalesce(%(up_to)b::bigint, position) AND size > 0
     ORDER BY position LIMIT %(limit)b::bigint
     """
 # One statement has one snapshot: every message up to `head` is one of these, or follows them, or is lost.

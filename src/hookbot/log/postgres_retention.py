@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _IN_PARTITION = f"starts_with(topic, '{UNSAFE}') = %(unsafe)b::boolean"
 _LOAD_LOST = "SELECT lost, lost_us, passed FROM half ORDER BY unsafe"
 _COUNT = f"""
-    SELECT starts_with(topic, '{UNSAFE}'), max(position), max(time_us), count(*), sum(size)::bigint, min(time_us)
+    SELECT starts_with(topic, '{UNSAFE}'), max(position), max(time_us), count(*) FILTER (WHERE size > 0),
+        sum(size)::bigint, min(time_us), count(*)
     FROM (
         SELECT * FROM log WHERE position > %b::bigint AND position <= %b::bigint ORDER BY position LIMIT %b::bigint
     ) next GROUP BY 1
@@ -77,7 +78,7 @@ def count_on(
     """Totals with the next messages after a position up to another one, and where these end: in steps of `limit`."""
     rows = connection.execute(_COUNT, (after, up_to, limit), binary=True).fetchall()
     counted = list(partitions)
-    for unsafe, head, head_us, count, size, oldest_us in rows:
+    for unsafe, head, head_us, count, size, oldest_us, _ in rows:
         known = counted[unsafe]
         counted[unsafe] = replace(
             known,
@@ -87,7 +88,7 @@ def count_on(
             size=known.size + size,
             oldest_us=known.oldest_us if known.count else oldest_us,
         )
-    ends = sum(row[3] for row in rows) < limit
+    ends = sum(row[-1] for row in rows) < limit
     return counted, up_to if ends else max(row[1] for row in rows)
 
 

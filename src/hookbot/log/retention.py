@@ -20,7 +20,7 @@ STEP_ROWS = 500
 STEP_BYTES = 8 << 20
 
 Row = tuple[int, int, int]
-"""Position, time (microseconds since 1970) and size (bytes) of a message."""
+"""Position, time (microseconds since 1970) and size (bytes) of a message. The size is 0 if somebody has deleted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,11 @@ class Partition:
         lost = self.lost, self.lost_us, self.passed
         return Partition(head, head_us, count + len(rows), size, *lost, oldest_us, self.dense)
 
+    def without(self, rows: Sequence[Row]) -> "Partition":
+        """The partition after these messages were deleted by somebody. Those that retention has passed do not count."""
+        counted = [size for position, _, size in rows if position > self.passed]
+        return replace(self, count=self.count - len(counted), size=self.size - sum(counted))
+
     def is_possible(self, *, max_size: int) -> bool:
         """False if damage has changed these totals: retention would delete messages because of a wrong size."""
         in_order = 0 <= self.lost <= self.passed <= self.head and 0 <= self.head_us <= MAX_TIME_US
@@ -125,21 +130,21 @@ class Partition:
         return self.passed < self.head and limits.exceeded(self.count, self.size, self.oldest_us)
 
     def doomed(self, oldest: Sequence[Row], limits: RetentionLimits) -> int:
-        """Number of its `oldest` messages to delete in one step, which is limited to about `STEP_BYTES`."""
+        """Number of its `oldest` rows to delete in one step, which is limited to about `STEP_BYTES`."""
         count, size = self.count, self.size
         for taken, (_, time_us, row_size) in enumerate(oldest):
-            if not limits.exceeded(count, size, time_us) or self.size - size >= STEP_BYTES:
+            if row_size and not (limits.exceeded(count, size, time_us) and self.size - size < STEP_BYTES):
                 return taken
-            count, size = count - 1, size - row_size
+            count, size = count - bool(row_size), size - row_size
         return len(oldest)
 
     def shrunk(self, oldest: Sequence[Row], taken: int) -> "Partition":
-        """The partition after the first `taken` of its `oldest` messages were deleted. `oldest` must not be empty."""
-        gone, rest = oldest[:taken], oldest[taken:]
+        """The partition after the first `taken` of its `oldest` rows were deleted. `oldest` must not be empty."""
+        rest, gone = oldest[taken:], [row for row in oldest[:taken] if row[2]]
         passed, oldest_us, _ = rest[0] if rest else oldest[-1]
         shrunk = replace(
             self,
-            count=self.count - taken,
+            count=self.count - len(gone),
             size=self.size - sum(row[2] for row in gone),
             passed=passed - 1 if rest else passed,
             oldest_us=oldest_us,

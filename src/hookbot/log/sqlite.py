@@ -21,10 +21,11 @@ from . import sqlite_damage as damage
 from . import sqlite_keys as keys
 from . import sqlite_queries as queries
 from .batch import Batch, moved_in
-from .contract import Page, Result, SavedCursor, Stored, Unit
+from .contract import Deletion, Page, Result, SavedCursor, Stored, Unit
 from .engine import Engine, ScanRange, TopicHeads
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits, dense_after
 from .sqlite_connections import Connections
+from .sqlite_deletion import delete_step
 from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import LogFile, open_log_file, probe
 from .sqlite_schema import require_finished
@@ -143,6 +144,12 @@ class SqliteLog(Engine):
         more |= await self._connections.give_back()
         self._rests_until_us = 0 if more else now_us + REST_US
         return more
+
+    async def delete(self, positions: Sequence[int]) -> Deletion:
+        work = partial(delete_step, partitions=self._partitions, positions=positions)
+        self._partitions, deletion = await self._connections.free(work)
+        self._forget(positions[: len(positions) - len(deletion.rest)])
+        return deletion
 
     async def probe(self) -> None:
         await self._connections.store(_probe)

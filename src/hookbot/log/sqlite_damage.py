@@ -204,8 +204,8 @@ def _find_row(
     if row is None:
         raise ValueError(f"the message at position {position} is missing")
     time_us, topic, size = row
-    # What could not be deleted is still there.
-    if position <= partitions[is_unsafe(check_topic(topic))].passed:
+    # What could not be deleted is still there, and of what somebody deleted, its position.
+    if position <= partitions[is_unsafe(check_topic(topic))].passed or size == 0:
         return None
     return int(time_us), str(topic), int(size)
 
@@ -276,7 +276,7 @@ def _sum(
         raise ValueError("only a part of the range can be checked")
     count, size = connection.execute(
         "SELECT count(*), coalesce(sum(size), 0) FROM log"
-        f" WHERE position <= ? AND position > ? AND {queries.IN_PARTITION[unsafe]}",
+        f" WHERE position <= ? AND position > ? AND size > 0 AND {queries.IN_PARTITION[unsafe]}",
         (high, low),
     ).fetchone()
     return int(count), int(size)

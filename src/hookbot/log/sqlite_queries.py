@@ -287,4 +287,5 @@ def _condition(wanted: TopicFilter) -> tuple[str, list[str]]:
         else:
             conditions.append("topic = ?")
             topics.append(pattern)
-    return " OR ".join(conditions), topics
+    # What somebody deleted has no size.
+    return f"size > 0 AND ({' OR '.join(conditions)})", topics

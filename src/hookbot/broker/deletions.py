@@ -1,0 +1,45 @@
+"""Deletions: messages that somebody deletes by their positions, and that no cache of this hub holds from then on."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from ..log.contract import Forget, Log
+from .writer import Writer
+
+
+class Deletions:
+    """Deletes messages from the log, between the batches of the writer, and tells the holders of messages in memory."""
+
+    def __init__(self, log: Log, writer: Writer, *holders: Forget) -> None:
+        self._log = log
+        self._writer = writer
+        self._holders = dict.fromkeys(holders)
+        log.follow_deletions(self._forget)
+
+    async def delete(self, positions: Collection[int]) -> int:
+        """Delete the messages at these positions, in bounded steps, and return how many there were.
+
+        If it fails or is cancelled, the steps before stay done. Raises `Unavailable`.
+        """
+        number, rest = 0, sorted(positions)
+        while rest:
+            async with self._writer.between_batches():
+                step = await self._log.delete(rest)
+            self._writer.flush()
+            number, rest = number + step.number, [*step.rest]
+        return number
+
+    @contextmanager
+    def told_to(self, forget: Forget) -> Iterator[None]:
+        """Tell a further holder until the block ends."""
+        self._holders[forget] = None
+        try:
+            yield
+        finally:
+            del self._holders[forget]
+
+    def _forget(self, positions: Collection[int] | None) -> None:
+        """Tell all holders what was deleted, by whichever hub."""
+        gone = None if positions is None else frozenset(positions)
+        for forget in tuple(self._holders):
+            forget(gone)

@@ -1,0 +1,47 @@
+"""Deletion in the PostgreSQL log: of a deleted message, its position and its time stay. It runs in threads.
+
+Such a row of `log` has no size and the topic of the root of its partition, and nothing in `body` belongs to it. What
+the server keeps of the bytes, in pages that are not vacuumed yet and in what it has written ahead, is up to the server.
+"""
+
+# ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.topics import UNSAFE
+from .contract import Deletion
+from .postgres_batch import BEGIN, DELETED, one_trip
+from .retention import STEP_ROWS
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+# The server takes payloads of less than 8000 bytes.
+MAX_PAYLOAD = 7900
+
+# In the order in which retention locks the rows.
+_DELETE_BODIES = "DELETE FROM body WHERE position = ANY(%b::bigint[])"
+_MARK = f"""
+    UPDATE log SET size = 0, topic = CASE WHEN starts_with(topic, '{UNSAFE}') THEN '{UNSAFE}' ELSE '' END
+    WHERE position = ANY(%b::bigint[]) AND size > 0
+    """
+_NOTIFY = "SELECT pg_notify(%b::text, %b::text)"
+
+
+def delete_step(connection: "Connection[Any]", positions: Sequence[int], hub: str, channel: str) -> Deletion:
+    """Delete one step of the messages at these positions, and notify those who listen on `channel`."""
+    step = list(positions[:STEP_ROWS])
+    with one_trip(connection):
+        connection.execute(BEGIN)
+        connection.execute(_DELETE_BODIES, (step,))
+        marked = connection.execute(_MARK, (step,))
+        connection.execute(_NOTIFY, (channel, notification(hub, step)))
+        connection.execute("COMMIT")
+    return Deletion(marked.rowcount, positions[STEP_ROWS:])
+
+
+def notification(hub: str, positions: Sequence[int]) -> str:
+    """Payload for the other hubs: without the positions, if it would be too long with them."""
+    payload = f"{DELETED} {hub} {','.join(map(str, positions))}"
+    return payload if len(payload) <= MAX_PAYLOAD else f"{DELETED} {hub}"

@@ -1,0 +1,55 @@
+"""Deletion in the SQLite log: of a deleted message, its position and its time stay. It runs in threads.
+
+Such a row of `log` has no size and the topic of the root of its partition, and nothing in `body` belongs to it. So each
+position still has a row, by which damage is recognised, and whoever reads leaves it out.
+"""
+
+# ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from ..protocol.topics import UNSAFE, is_unsafe
+from .contract import Deletion
+from .retention import PARTITIONS, STEP_BYTES, STEP_ROWS, Partition, Row
+from .sqlite_queries import save_partitions, transaction
+
+_THESE = "position IN (SELECT value FROM json_each(?))"
+
+
+def delete_step(
+    connection: sqlite3.Connection, partitions: Sequence[Partition], positions: Sequence[int]
+) -> tuple[list[Partition], Deletion]:
+    """Delete one step of the messages at these positions in one commit; the partitions after it."""
+    step = list(positions[:STEP_ROWS])
+    with transaction(connection):
+        found = connection.execute(
+            f"SELECT position, time_us, size, topic FROM log WHERE {_THESE} AND size > 0 ORDER BY position",
+            (json.dumps(step),),
+        ).fetchall()
+        rows = _within_bytes([(row, topic) for *row, topic in found])
+        remaining = list(partitions)
+        for unsafe in PARTITIONS:
+            gone = [row for row, topic in rows if is_unsafe(topic) is unsafe]
+            _delete(connection, [row[0] for row in gone], UNSAFE if unsafe else "")
+            remaining[unsafe] = partitions[unsafe].without(gone)
+        save_partitions(connection, remaining, partitions)
+    done = step if len(rows) == len(found) else [position for position in step if position <= rows[-1][0][0]]
+    return remaining, Deletion(len(rows), positions[len(done) :])
+
+
+def _within_bytes(found: Sequence[tuple[Row, str]]) -> Sequence[tuple[Row, str]]:
+    """The first of these messages, of about `STEP_BYTES`."""
+    size = 0
+    for number, (row, _) in enumerate(found):
+        if size >= STEP_BYTES:
+            return found[:number]
+        size += row[2]
+    return found
+
+
+def _delete(connection: sqlite3.Connection, positions: Sequence[int], topic: str) -> None:
+    these = json.dumps(positions)
+    connection.execute(f"DELETE FROM body WHERE {_THESE}", (these,))
+    connection.execute(f"UPDATE log SET topic = ?, size = 0 WHERE {_THESE}", (topic, these))

@@ -1,0 +1,36 @@
+"""Deletion in the PostgreSQL log, on a real server."""
+
+from typing import Any
+
+import psycopg
+
+from hookbot.log.postgres_deletion import delete_step, notification
+from hookbot.protocol.message import Draft
+from support.postgres_tables import CHANNEL, HUB, TIME_US, store
+
+
+def test_a_position_and_a_time_stay_of_what_is_deleted(connection: psycopg.Connection[Any]) -> None:
+    store(connection, Draft("a", b"1"), Draft("/unsafe/a", b"2"), Draft("a", b"3"))
+
+    assert delete_step(connection, [1, 2, 7], HUB, CHANNEL) == (2, [])
+    assert delete_step(connection, [1, 2, 7], HUB, CHANNEL) == (0, [])
+
+    rows = connection.execute("SELECT position, time_us, topic FROM log WHERE size = 0 ORDER BY position").fetchall()
+    assert rows == [(1, TIME_US, ""), (2, TIME_US, "/unsafe/")]
+    assert connection.execute("SELECT position FROM body").fetchall() == [(3,)]
+
+
+def test_those_who_listen_are_told_the_positions(connection: psycopg.Connection[Any]) -> None:
+    store(connection, Draft("a"), Draft("a"))
+    connection.execute(f"LISTEN {CHANNEL}")
+
+    delete_step(connection, [1, 2], HUB, CHANNEL)
+
+    assert [notify.payload for notify in connection.notifies(timeout=10, stop_after=1)] == [f"deleted {HUB} 1,2"]
+
+
+def test_many_long_positions_are_left_out_of_what_is_told() -> None:
+    positions = range(10**14, 10**14 + 500)
+
+    assert notification(HUB, positions[:400]) == f"deleted {HUB} {','.join(map(str, positions[:400]))}"
+    assert notification(HUB, positions) == f"deleted {HUB}"
