@@ -1,19 +1,45 @@
 """Deletion in the log on disk, on a new file."""
 
+import shutil
+import signal
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from hookbot.log.retention import STEP_BYTES, Partition, dense_after
+from hookbot.errors import Unavailable
+from hookbot.log.retention import STEP_BYTES, STEP_ROWS, Partition, Retention, dense_after
+from hookbot.log.sqlite import SqliteLog, open_sqlite_log
 from hookbot.log.sqlite_damage import count_again
+from hookbot.log.sqlite_deletion import delete_step
+from hookbot.log.sqlite_file import FILE, SPARE_BYTES, open_log_file
+from hookbot.log.sqlite_queries import load_partitions
+from hookbot.protocol.message import Draft
+from hookbot.protocol.topics import EVERYTHING
+from support.sqlite_tables import TIME_US, store
+
+KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+# In a row, in several of one page, on pages of its own, and written apart.
+SIZES = (20, 900, 7000, 9000, 100_000)
+# A process that says of each step of a deletion that it is done.
+DELETE_ALL = """
+import sys
+from contextlib import closing
+from pathlib import Path
 from hookbot.log.sqlite_deletion import delete_step
 from hookbot.log.sqlite_file import open_log_file
 from hookbot.log.sqlite_queries import load_partitions
-from hookbot.protocol.message import Draft
-from support.sqlite_tables import TIME_US, store
+
+with closing(open_log_file(Path(sys.argv[1]))) as file:
+    partitions, head = load_partitions(file.writer), int(sys.argv[2])
+    for first in range(1, head, 100):
+        partitions, _ = delete_step(file.writer, partitions, range(first, first + 100))
+        print(first, flush=True)
+"""
 
 
 @pytest.fixture
@@ -54,3 +80,126 @@ def test_a_step_deletes_no_more_than_some_bytes_or_one_message(connection: sqlit
     assert second == (2, [4, 9])
     assert third == (1, [])
     assert partitions == counted(connection, 4)
+
+
+# The bytes
+
+
+def drafts(marks: Sequence[bytes]) -> list[Draft]:
+    """Messages of all sizes, each with a mark in its body and in its headers."""
+    return [
+        Draft("a", mark * (SIZES[number % len(SIZES)] // len(mark) + 1), (("X-Mark", mark.decode()),))
+        for number, mark in enumerate(marks)
+    ]
+
+
+def marked(numbers: range) -> list[bytes]:
+    return [b"<mark-%08d>" % number for number in numbers]
+
+
+def files_with(directory: Path, marks: Sequence[bytes]) -> set[str]:
+    """Names of the files that have one of the marks."""
+    # The reserve is 32 MB of zeros.
+    contents = {path.name: path.read_bytes().strip(b"\0") for path in directory.rglob("*") if path.is_file()}
+    assert contents
+    return {name for name, content in contents.items() if any(mark in content for mark in marks)}
+
+
+async def delete(log: SqliteLog, positions: Sequence[int]) -> None:
+    while positions:
+        positions = (await log.delete(positions)).rest
+
+
+async def erase(log: SqliteLog) -> None:
+    while await log.erase():
+        pass
+
+
+async def test_no_file_has_the_bytes_of_what_was_deleted(tmp_path: Path) -> None:
+    marks = marked(range(200))
+    async with open_sqlite_log(tmp_path) as log:
+        await log.append(drafts(marks[:100]))
+        # What retention moves from page to page leaves its bytes in free pages.
+        while await log.trim(Retention(max_count=60), now_us=TIME_US):
+            pass
+    async with open_sqlite_log(tmp_path) as log:
+        await log.append(drafts(marks[100:]))
+        assert files_with(tmp_path, marks) == {FILE, f"{FILE}-wal"}
+
+        await delete(log, [*range(41, 61), 70, 120, 150])
+        await erase(log)
+
+        gone = [*marks[40:60], marks[69], marks[119], marks[149]]
+        assert files_with(tmp_path, gone) == set()
+        assert files_with(tmp_path, [marks[60]]) == {FILE}
+        left = (await log.read(EVERYTHING, after=0, limit=1000, max_bytes=1 << 30)).messages
+        assert [message.position for message in left] == [
+            position for position in range(61, 201) if position not in (70, 120, 150)
+        ]
+
+
+async def test_many_free_pages_are_given_back_in_steps(tmp_path: Path) -> None:
+    async with open_sqlite_log(tmp_path) as log:
+        await log.append([Draft("a", bytes(SPARE_BYTES))])
+        await delete(log, [1])
+
+        assert await log.erase()
+        await erase(log)
+
+    assert (tmp_path / FILE).stat().st_size < SPARE_BYTES
+
+
+async def test_what_another_process_reads_is_erased_when_it_has_ended(tmp_path: Path) -> None:
+    marks = marked(range(10))
+    async with open_sqlite_log(tmp_path) as log:
+        await log.append(drafts(marks))
+        with closing(sqlite3.connect(tmp_path / FILE)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM log").fetchone()
+            await delete(log, range(1, 11))
+
+            with pytest.raises(Unavailable, match="another process reads the log"):
+                await erase(log)
+            while await log.trim(KEEP_ALL, now_us=TIME_US):
+                pass
+            assert files_with(tmp_path, marks)
+        while await log.trim(KEEP_ALL, now_us=TIME_US):
+            pass
+
+        assert files_with(tmp_path, marks) == set()
+
+
+async def test_what_a_hub_that_was_killed_has_deleted_is_erased_after_a_restart(tmp_path: Path) -> None:
+    marks = marked(range(10))
+    async with open_sqlite_log(tmp_path / "killed") as log:
+        await log.append(drafts(marks))
+        await delete(log, range(1, 11))
+        shutil.copytree(tmp_path / "killed", tmp_path / "restarted")
+    assert files_with(tmp_path / "restarted", marks)
+
+    async with open_sqlite_log(tmp_path / "restarted") as log:
+        while await log.trim(KEEP_ALL, now_us=TIME_US):
+            pass
+
+        assert files_with(tmp_path / "restarted", marks) == set()
+
+
+async def test_a_step_that_was_killed_is_done_or_not(tmp_path: Path) -> None:
+    head = 4 * STEP_ROWS
+    async with open_sqlite_log(tmp_path) as log:
+        await log.append([Draft("a", bytes(3000))] * head)
+
+    process = subprocess.Popen([sys.executable, "-c", DELETE_ALL, tmp_path, str(head)], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout
+        done = [int(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGKILL)
+        done += map(int, process.stdout.readlines())
+
+    with closing(open_log_file(tmp_path)) as file:
+        deleted = [position for (position,) in file.writer.execute("SELECT position FROM log WHERE size = 0")]
+        assert deleted in ([*range(1, done[-1] + 100)], [*range(1, done[-1] + 200)])
+        bodies = [position for (position,) in file.writer.execute("SELECT position FROM body")]
+        assert bodies == [*range(len(deleted) + 1, head + 1)]
+        [safe, _] = load_partitions(file.writer)
+        assert (safe.count, safe.size) == (len(bodies), counted(file.writer, head)[0].size)

@@ -19,7 +19,8 @@ class Deletions:
     async def delete(self, positions: Collection[int]) -> int:
         """Delete the messages at these positions, in bounded steps, and return how many there were.
 
-        If it fails or is cancelled, the steps before stay done. Raises `Unavailable`.
+        Then nothing is left of their bytes in this hub's files. If it fails or is cancelled, the steps before stay
+        done, and what is left is erased later. Raises `Unavailable`.
         """
         number, rest = 0, sorted(positions)
         while rest:
@@ -27,6 +28,8 @@ class Deletions:
                 step = await self._log.delete(rest)
             self._writer.flush()
             number, rest = number + step.number, [*step.rest]
+        while await self._erase():
+            self._writer.flush()
         return number
 
     @contextmanager
@@ -37,6 +40,10 @@ class Deletions:
             yield
         finally:
             del self._holders[forget]
+
+    async def _erase(self) -> bool:
+        async with self._writer.between_batches():
+            return await self._log.erase()
 
     def _forget(self, positions: Collection[int] | None) -> None:
         """Tell all holders what was deleted, by whichever hub."""

@@ -118,8 +118,8 @@ class Log(Protocol):
     """Append-only record of messages, the interface of all engines.
 
     Positions count from 1, strictly increase, and are never reused, even after retention. Some may never be used.
-    Except for `store`, `append`, `trim` and `delete`, which the broker's writer alone calls, methods may be called
-    concurrently.
+    The broker's writer has `store`, `append`, `trim`, `delete` and `erase` called one at a time; all other methods may
+    be called concurrently.
     """
 
     @property
@@ -207,6 +207,12 @@ class Log(Protocol):
 
         Their positions stay: nobody is told of a gap, and what repeats one of them is a duplicate of it as before.
         Those that were deleted before do not count. Raises `Unavailable`; not cancellable.
+        """
+
+    async def erase(self) -> bool:
+        """Have one step of what was deleted leave no bytes in this hub's files; True if there may be more.
+
+        `Unavailable` if something prevents it: it is done when that has ended.
         """
 
     async def probe(self) -> None:

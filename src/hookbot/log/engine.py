@@ -135,6 +135,11 @@ class Engine(ABC):
         # Who alone writes to a log has told everything.
         await trio.lowlevel.checkpoint()
 
+    async def erase(self) -> bool:
+        # What is deleted is gone from the memory, and what is left on a server is up to that.
+        await trio.lowlevel.checkpoint()
+        return False
+
     async def behind(self, wanted: TopicFilter, *, after: int, limit: int) -> Behind:
         scan = self._scan_range(wanted, after=after, newest=False, length=self._scan_length)
         if scan.low >= scan.high:

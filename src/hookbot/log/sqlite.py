@@ -6,14 +6,14 @@ SQLite runs in worker threads, so nothing here blocks the event loop.
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
 import trio
 
-from ..errors import Damaged
+from ..errors import Damaged, Unavailable
 from ..protocol.message import wall_clock_us
 from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
@@ -36,6 +36,8 @@ from .writer_thread import WriterThread
 PRIMED = 10_000
 # Interval for deleting expired keys and free pages while no message is due: each check costs a commit.
 REST_US = 60_000_000
+# Nothing is stored meanwhile.
+ERASE_WAIT_S = 0.5
 
 _Appended = tuple[list[Partition], Batch, Sequence[Result]]
 
@@ -85,6 +87,8 @@ class SqliteLog(Engine):
         self._scan_length = scan_length
         self._prime(reader, max(0, self.head - primed))
         self._rests_until_us = 0
+        self._must_erase = file.was_killed
+        """True while free pages and the write-ahead log may have something of what was deleted."""
         # What can only be read may not be migrated yet.
         self._has_earlier_keys = file.only_read or _find_earlier_keys(reader)
 
@@ -133,7 +137,8 @@ class SqliteLog(Engine):
         limits = [RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us) for unsafe in PARTITIONS]
         due = any(partition.due(limit) for partition, limit in zip(self._partitions, limits, strict=True))
         # Not beyond its interval, in case the clock was set back.
-        if not due and now_us < self._rests_until_us <= now_us + REST_US:
+        rests = now_us < self._rests_until_us <= now_us + REST_US
+        if rests and not (due or self._must_erase):
             await trio.lowlevel.checkpoint()
             return False
         try:
@@ -141,15 +146,20 @@ class SqliteLog(Engine):
         except Damaged:
             more = await self._trim_past_damage(limits)
         # Not within the transaction above: `executescript`, which this uses, commits an open transaction first.
-        more |= await self._connections.give_back()
+        more |= await self._give_back()
         self._rests_until_us = 0 if more else now_us + REST_US
         return more
 
     async def delete(self, positions: Sequence[int]) -> Deletion:
         work = partial(delete_step, partitions=self._partitions, positions=positions)
+        self._must_erase = True
         self._partitions, deletion = await self._connections.free(work)
         self._forget(positions[: len(positions) - len(deletion.rest)])
         return deletion
+
+    async def erase(self) -> bool:
+        self._must_erase = await self._connections.erase(wait_s=ERASE_WAIT_S)
+        return self._must_erase
 
     async def probe(self) -> None:
         await self._connections.store(_probe)
@@ -198,6 +208,15 @@ class SqliteLog(Engine):
         # After the commit; once they have expired, no append looks for them any more.
         self._has_earlier_keys = self._has_earlier_keys and _find_earlier_keys(writer)
         return partitions, more
+
+    async def _give_back(self) -> bool:
+        if not self._must_erase:
+            return await self._connections.give_back()
+        # In case that whoever deleted could not wait for it.
+        with suppress(Unavailable):
+            self._must_erase = await self._connections.erase(wait_s=0)
+            return self._must_erase
+        return False
 
     async def _trim_past_damage(self, limits: Sequence[RetentionLimits]) -> bool:
         # In two commits, the messages counted as lost first: a crash in between only leaves them in the file.

@@ -12,6 +12,7 @@ import trio
 
 from ..callbacks import Callback, T, result_of
 from ..errors import Damaged, Unavailable
+from .sqlite_deletion import empty_write_ahead_log
 from .sqlite_errors import GARBLED, is_full, raise_unless_damage, unavailable
 from .sqlite_file import READERS, LogFile, give_back
 from .writer_thread import WriterThread
@@ -67,6 +68,13 @@ class Connections:
         """Return one step of the free pages to the disk, or to the reserve. True if there may be more."""
         return await self.free(self._give_back)
 
+    async def erase(self, *, wait_s: float) -> bool:
+        """Remove one step of what the write-ahead log and free pages have of deleted messages. True if there is more.
+
+        For another process that reads the file it waits a moment, and then raises `Unavailable`.
+        """
+        return await self.free(lambda writer: give_back(writer, keep_spare=False) or self._empty_log(writer, wait_s))
+
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Result of work that only reads."""
 
@@ -116,6 +124,17 @@ class Connections:
     def _offer_readers(self) -> None:
         for reader in self._file.readers:
             self._readers.put(reader)
+
+    def _empty_log(self, writer: sqlite3.Connection, wait_s: float) -> bool:
+        # A reader would keep the checkpoint from its end; its cache has pages, too.
+        readers = [self._readers.get() for _ in self._file.readers]
+        try:
+            for reader in readers:
+                reader.execute("PRAGMA shrink_memory")
+            empty_write_ahead_log(writer, wait_s)
+        finally:
+            self._offer_readers()
+        return False
 
     def _check_file(self, check: Callable[[], None]) -> None:
         """Raise `Unavailable` from the moment on when the file was found to be gone, even if another appears."""

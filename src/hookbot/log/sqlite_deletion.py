@@ -8,13 +8,17 @@ position still has a row, by which damage is recognised, and whoever reads leave
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from ..errors import Unavailable
 from ..protocol.topics import UNSAFE, is_unsafe
 from .contract import Deletion
 from .retention import PARTITIONS, STEP_BYTES, STEP_ROWS, Partition, Row
 from .sqlite_queries import save_partitions, transaction
 
+# That of the `sqlite3` module.
+BUSY_S = 5.0
 _THESE = "position IN (SELECT value FROM json_each(?))"
 
 
@@ -23,7 +27,7 @@ def delete_step(
 ) -> tuple[list[Partition], Deletion]:
     """Delete one step of the messages at these positions in one commit; the partitions after it."""
     step = list(positions[:STEP_ROWS])
-    with transaction(connection):
+    with _overwriting(connection), transaction(connection):
         found = connection.execute(
             f"SELECT position, time_us, size, topic FROM log WHERE {_THESE} AND size > 0 ORDER BY position",
             (json.dumps(step),),
@@ -37,6 +41,36 @@ def delete_step(
         save_partitions(connection, remaining, partitions)
     done = step if len(rows) == len(found) else [position for position in step if position <= rows[-1][0][0]]
     return remaining, Deletion(len(rows), positions[len(done) :])
+
+
+def empty_write_ahead_log(connection: sqlite3.Connection, wait_s: float) -> None:
+    """Move what is in the write-ahead log into the file, and leave it empty.
+
+    `Unavailable` if a process reads what is older for longer than `wait_s`.
+    """
+    connection.execute(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}")
+    try:
+        [[is_read, _, _]] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+    if is_read:
+        raise Unavailable(
+            "the messages are deleted, but while another process reads the log, its files still contain their bytes: "
+            "the hub removes them when that has ended"
+        )
+
+
+@contextmanager
+def _overwriting(connection: sqlite3.Connection) -> Iterator[None]:
+    """Have what is deleted in the block overwritten with zeros, also in pages that become free.
+
+    Not for retention, where this would cost up to four times as much.
+    """
+    connection.execute("PRAGMA secure_delete = ON")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA secure_delete = FAST")
 
 
 def _within_bytes(found: Sequence[tuple[Row, str]]) -> Sequence[tuple[Row, str]]:

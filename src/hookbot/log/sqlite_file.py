@@ -51,6 +51,8 @@ class LogFile:
     files: tuple[OpenedFile, ...]
     """The file, its write-ahead log and its shared memory, which is mapped; none while it can only be read."""
     opened: ExitStack
+    was_killed: bool = False
+    """True if the process that had it open before did not close it."""
     only_read: bool = False
     """True while the disk is so full that the file can only be read, by one connection."""
 
@@ -187,16 +189,17 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
     with ExitStack() as connections:
         # Created here, since SQLite would create it readable for everybody; it copies the mode to -wal and -shm.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        ahead, shared = (path.with_name(path.name + suffix) for suffix in COMPANIONS)
+        was_killed = ahead.exists()
         writer = connections.enter_context(closing(_connect(path.as_uri())))
         _migrate(writer, path, steps)
         # Only as much as fits into the reserve may wait in the write-ahead log for space in the file.
         pages = min(CHECKPOINT_BYTES, reserve.size // 2) // _page_bytes(writer)
         writer.execute(f"PRAGMA wal_autocheckpoint = {pages}")
         readers = tuple(connections.enter_context(closing(connect_reader(path))) for _ in range(READERS))
-        ahead, shared = (path.with_name(path.name + suffix) for suffix in COMPANIONS)
         files = OpenedFile(path), WrittenFile(ahead, connections), OpenedFile(shared)
         opened.enter_context(connections.pop_all())
-    return LogFile(path, writer, readers, reserve, files, opened.pop_all())
+    return LogFile(path, writer, readers, reserve, files, opened.pop_all(), was_killed)
 
 
 def _hold(reserve: DiskReserve) -> None:
