@@ -100,10 +100,10 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("[router.github] # wrong", "there is no section 'router'; did you mean [routers.NAME]?"),
         ("[serve] # wrong\nkeep = '7d'", "there is no section 'serve'; options stand at the beginning of the file"),
         ("keep = {days = 7} # wrong", "there is no section 'keep'"),
-        ("bind = 8080 # wrong", "bind must be a string, not an integer"),
+        ("bind = 8080 # wrong", "bind must be a string or a list of strings, not an integer"),
         (
             "bind = 'hub' # wrong",
-            "bind: an address to listen on must be like :8080 (every address), 127.0.0.1:8080 or [::1]:8080, not 'hub'",
+            "bind: an address to listen on must be like :8080 (every address), 127.0.0.1:8080, [::1]:8080 or unix:/run",
         ),
         ("keep = 'long' # wrong", "keep: not a duration such as 90s, 10m, 2h or 7d: 'long'"),
         ("keep = 7 # wrong", "keep: a duration has a unit, as in 90s, 10m, 2h or 7d, and '7' has none"),
@@ -116,8 +116,8 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("keep-count = 0 # wrong", "keep-count: 0 is not in the range x>=1."),
         ("no-door = 'yes' # wrong", "no-door must be true or false, not a string"),
         ("no-door = 1 # wrong", "no-door must be true or false, not an integer"),
-        ("router = 'github' # wrong", "router must be a list of strings, not a string"),
-        ("router = [5] # wrong", "router must be a list of strings, not a list"),
+        ("router = 5 # wrong", "router must be a string or a list of strings, not an integer"),
+        ("router = [5] # wrong", "router must be a string or a list of strings, not a list"),
         ("log-level = 'loud' # wrong", "log-level: 'loud' is not one of 'debug', 'info', 'warning', 'error'."),
         ("failure-rate = '5/d' # wrong", "failure-rate: a rate must be like 100/s, 60/m or 1000/h, not '5/d'"),
         ("trust-proxy = 'all' # wrong", "trust-proxy: trusted proxies must be a number or networks"),
@@ -210,8 +210,8 @@ def test_what_is_wrong_with_a_source_is_told_with_line_and_reason(text: str, rea
 
 
 def test_a_mistake_in_an_option_is_not_taken_for_others() -> None:
-    text = "router = 'github' # wrong\nmax-body = '25MiB'\n[routers.github]\n"
-    assert problem(text) == "router must be a list of strings, not a string"
+    text = "router = 5 # wrong\nmax-body = '25MiB'\n[routers.github]\n"
+    assert problem(text) == "router must be a string or a list of strings, not an integer"
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

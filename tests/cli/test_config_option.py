@@ -35,26 +35,31 @@ def test_an_option_can_stand_in_the_file_under_its_name_with_dashes_or_underscor
 
 def test_the_environment_overrides_the_file_and_options_override_both(environment: pytest.MonkeyPatch) -> None:
     args = ["--config", write('bind = ":1"\nkeep = "1h"\nrouter = ["github"]\nunsafe = ["a", "b"]')]
-    assert configure(*args).bind == ":1"
+    assert configure(*args).bind == (":1",)
     assert configure(*args).routers == ("github",)
     environment.setenv("HOOKBOT_BIND", ":2")
     environment.setenv("HOOKBOT_UNSAFE", "c d")
-    assert configure(*args).bind == ":2"
+    assert configure(*args).bind == (":2",)
     assert configure(*args).unsafe_prefixes == ("c", "d")
-    assert configure(*args, "--bind", ":3", "--unsafe", "e").bind == ":3"
+    assert configure(*args, "--bind", ":3", "--unsafe", "e").bind == (":3",)
     assert configure(*args, "--bind", ":3", "--unsafe", "e").unsafe_prefixes == ("e",)
     assert configure(*args).retention.max_age_s == 3600
 
 
+def test_one_of_what_can_be_repeated_needs_no_list() -> None:
+    assert configure("--config", write('bind = ":1"\nunsafe = "a"')).unsafe_prefixes == ("a",)
+    assert configure("--config", write('bind = [":1", "unix:hub"]')).bind == (":1", "unix:hub")
+
+
 def test_the_file_can_be_named_in_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HOOKBOT_CONFIG", write('bind = ":1"'))
-    assert configure().bind == ":1"
+    assert configure().bind == (":1",)
 
 
 def value_for(option: Option, tmp_path: Path) -> str:
     """Any value of an option, in TOML."""
     if option.multiple:
-        return '["https://x"]' if option.name == "cors_origins" else '["x"]'
+        return f'["{ {"cors_origins": "https://x", "bind": ":7"}.get(str(option.name), "x") }"]'
     if option.is_flag:
         return "true"
     if isinstance(option.type, click.Choice):
@@ -64,7 +69,7 @@ def value_for(option: Option, tmp_path: Path) -> str:
     if isinstance(option.type, click.Path):
         (tmp_path / "file").touch()
         return f'"{tmp_path}"' if option.type.dir_okay else f'"{tmp_path / "file"}"'
-    values = {"duration": "7s", "size": "7B", "rate": "7/s", "proxies": "7", "address": ":7", "URL": "http://x"}
+    values = {"duration": "7s", "size": "7B", "rate": "7/s", "proxies": "7", "URL": "http://x"}
     return f'"{values.get(option.type.name, "memory:")}"'
 
 
@@ -106,7 +111,7 @@ def test_a_hub_does_not_start_with_a_file_that_is_wrong_and_says_all_that_is() -
 
 
 def test_without_a_file_there_are_the_defaults() -> None:
-    assert configure().bind == ":8080"
+    assert configure().bind == ()
 
 
 def test_a_file_that_is_not_there_is_a_mistake_of_the_command_line() -> None:

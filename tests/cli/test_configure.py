@@ -33,7 +33,7 @@ def configure(*args: Any, key: str | None = None, github_secret: str | None = No
 def test_without_options_the_defaults_are_those_that_are_documented(tmp_path: Path) -> None:
     config = configure(key="k")
 
-    assert config.bind == ":8080"
+    assert config.bind == ()
     assert config.data_dir == tmp_path / "data"
     assert config.store == "sqlite:"
     assert config.retention == Retention(
@@ -79,7 +79,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     switches = ("--no-sha1", "--no-door", "--no-console")
     config = configure(*(word for option in options.items() for word in option), *switches, key="k")
 
-    assert config.bind == "127.0.0.1:81"
+    assert config.bind == ("127.0.0.1:81",)
     assert (config.tls_key, config.tls_certificate) == (tmp_path / "key.pem", tmp_path / "crt.pem")
     assert config.tls_client_authorities == tmp_path / "ca.pem"
     assert (config.data_dir, config.store) == (tmp_path / "elsewhere", "memory:")
@@ -104,7 +104,7 @@ def test_every_option_can_stand_in_the_environment(environment: pytest.MonkeyPat
     environment.setenv("HOOKBOT_KEEP", "1d")
     environment.setenv("HOOKBOT_NO_SHA1", "1")
     config = configure(key="k")
-    assert (config.bind, config.retention.max_age_s, config.sha1_tokens) == ("127.0.0.1:82", 86400, False)
+    assert (config.bind, config.retention.max_age_s, config.sha1_tokens) == (("127.0.0.1:82",), 86400, False)
 
 
 def test_without_a_key_one_is_made_and_make_tokens_finds_it() -> None:

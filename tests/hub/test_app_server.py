@@ -44,7 +44,7 @@ async def ask(url, request):
         return b"".join([part async for part in stream])
 
 async def main():
-    config = Config(key=StoredSecret("key"), data_dir=Path(sys.argv[1]), bind="127.0.0.1:0", grace_s=10)
+    config = Config(key=StoredSecret("key"), data_dir=Path(sys.argv[1]), bind=("127.0.0.1:0",), grace_s=10)
     async with open_hub(config) as hub:
         assert (await ask(hub.url, "POST /unsafe/pub/topic")).startswith(b"HTTP/1.1 200 ")
         print(*sorted({name.partition(".")[0] for name in sys.modules}))

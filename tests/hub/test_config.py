@@ -7,7 +7,6 @@ import pytest
 from hookbot.errors import ConfigError
 from hookbot.hub.config import (
     Config,
-    parse_address,
     parse_advertised,
     parse_origin,
     parse_public,
@@ -26,35 +25,6 @@ def test_a_configuration_does_not_show_its_secrets(tmp_path: Path) -> None:
     assert "an old key" not in repr(config)
     assert "the secret" not in repr(config)
     assert config.keys == ("the key", "an old key")
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        (":8080", ("", 8080)),
-        ("127.0.0.1:0", ("127.0.0.1", 0)),
-        ("[::1]:80", ("::1", 80)),
-        ("hub.example:65535", ("hub.example", 65535)),
-        ("hub_1.exämple:1", ("hub_1.exämple", 1)),
-        (":::8080", ("::", 8080)),
-        ("[fe80::1%eth0]:80", ("fe80::1%eth0", 80)),
-    ],
-)
-def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str, int]) -> None:
-    assert parse_address(text) == address
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "8080", "hub.example", ":", ":http", ":-1", ":65536", ":٨٠", "[::1]", "[::1:80", "::1]:80"),
-        *("*:80", " :80", "a b:80", "http://localhost:80", "localhost:80/", "localhost:80:80", '"localhost:80"'),
-        *("256.1.1.1:80", "1.2.3:80:80", "a..b:80", f"{'a' * 64}.b:80", "[1::2::3]:80"),
-    ],
-)
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="address"):
-        parse_address(text)
 
 
 def test_connections_have_to_end_before_the_grace_does(tmp_path: Path) -> None:

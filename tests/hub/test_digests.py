@@ -33,7 +33,7 @@ def digests(tmp_path: Path, text: str = TEXT, **options: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "options"),
     [
-        (TEXT, {"bind": ":1", "data_dir": Path("/elsewhere"), "max_subscribers": 5, "grace_s": 3, "door": False}),
+        (TEXT, {"bind": (":1",), "data_dir": Path("/elsewhere"), "max_subscribers": 5, "grace_s": 3, "door": False}),
         (TEXT, {"key": StoredSecret("the key", Path("of/this/hub")), "old_keys": ("old two", "old one")}),
         (TEXT, {name: OPTIONS[name][::-1] for name in ("routers", "cors_origins", "unsafe_prefixes")}),
         (B + A.replace('"s3cret"', '"env:ELSEWHERE"') + ROUTERS, {}),

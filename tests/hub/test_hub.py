@@ -400,7 +400,7 @@ async def test_an_address_that_another_process_uses_is_refused_before_the_log_is
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ConfigError, match=f"the hub cannot listen on '{address}'"):
-            async with open_whole_hub(tmp_path, store="sqlite:", bind=address):
+            async with open_whole_hub(tmp_path, store="sqlite:", bind=(address,)):
                 pass
 
     assert not (tmp_path / "hookbot.sqlite3").exists()
@@ -411,7 +411,7 @@ async def test_an_address_that_is_used_is_told_with_the_place_where_it_is_set(tm
         address = f"127.0.0.1:{other.getsockname()[1]}"
         for places, place in (({}, "--bind"), ({"bind": "HOOKBOT_BIND"}, "HOOKBOT_BIND")):
             with pytest.raises(ConfigError, match=f"^{place}: the hub cannot listen on '{address}'"):
-                async with open_whole_hub(tmp_path, bind=address, places=places):
+                async with open_whole_hub(tmp_path, bind=(address,), places=places):
                     pass
 
 

@@ -30,6 +30,7 @@ from hookbot.log.postgres_errors import Unreachable
 from hookbot.log.sqlite import SqliteLog
 from hookbot.protocol.message import wall_clock_us
 from hookbot.web.limits import ConnectionLimits
+from hookbot.web.listening import ListeningSocket
 from hookbot.web.tls import Tls
 from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S
@@ -84,7 +85,7 @@ def opening(
     store: Store, sock: socket.socket, tls: Tls | None = None, **options: Any
 ) -> AbstractAsyncContextManager[Log]:
     options = {"patience_s": 0, "longest_pause_s": 0, **options}
-    return open_when_available(store.open, starting(), sock, tls, **options)
+    return open_when_available(store.open, starting(), [ListeningSocket(sock, tls)], **options)
 
 
 async def ask(port: int, request: bytes, **options: Any) -> Answer:
@@ -212,7 +213,7 @@ async def test_a_hub_whose_store_is_down_at_its_start_serves_when_it_is_there(
     tmp_path: Path, ways: dict[str, Any]
 ) -> None:
     store, [port] = Store(DOWN), free_ports(1)
-    config = configured(tmp_path, store=SHARED, bind=f"127.0.0.1:{port}", data_dir=NO_HOME, **ways)
+    config = configured(tmp_path, store=SHARED, bind=(f"127.0.0.1:{port}",), data_dir=NO_HOME, **ways)
     authorization = f"Authorization: Basic {basic('/pub/x')}".encode()
     publish = b"POST /pub/x HTTP/1.1\r\nHost: x\r\n" + authorization + b"\r\nContent-Length: 5\r\n\r\nhello"
     opened, ended = trio.Event(), trio.Event()
@@ -243,7 +244,7 @@ async def test_a_signal_ends_a_hub_that_waits_for_its_store(
     tmp_path: Path, told: Callable[[], Sequence[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, limit, [port] = Store(DOWN), ShutdownLimit(), free_ports(1)
-    config = configured(tmp_path, store=SHARED, bind=f"127.0.0.1:{port}", grace_s=GUARD_S)
+    config = configured(tmp_path, store=SHARED, bind=(f"127.0.0.1:{port}",), grace_s=GUARD_S)
     monkeypatch.setattr(hubs, "open_hub", partial(open_hub, open_log=store.open))
     started: list[Any] = []
     try:

@@ -66,7 +66,7 @@ class FastPathHub:
     @property
     def tls(self) -> Tls | None:
         """The hub's TLS, if its connections are encrypted."""
-        return self.fast_path._context.tls
+        return self.fast_path._listeners[0]._tls
 
     @property
     def services(self) -> Services:
@@ -217,7 +217,7 @@ async def open_fast_path(
                 app_made = trio.Event()
                 app_made.set()
             hand_over = hand_over or answer_handed_over
-            fast_path = FastPath(Context(services, fanout, epoll, connection_limits, hand_over, app_made, tls))
+            fast_path = FastPath(Context(services, fanout, epoll, connection_limits, hand_over, app_made))
             port = sock.getsockname()[1]
             hub = FastPathHub(
                 port, broker, control, fast_path, fanout, bodies, control.active, log, handed_over, clients=[]
@@ -225,7 +225,7 @@ async def open_fast_path(
             nursery.start_soon(epoll.run)
             await nursery.start(fanout.run)
             await nursery.start(fast_path.run)
-            fast_path.listen(sock)
+            fast_path.listen(sock, tls)
             try:
                 yield hub
             finally:

@@ -134,7 +134,7 @@ def configured(tmp_path: Path, text: str = "", **options: Any) -> Config:
     """A `Config` whose file has this text."""
     path = tmp_path / "hookbot.toml"
     path.write_text(text)
-    options = {"bind": "127.0.0.1:0", "store": "memory:", "grace_s": 1, **options}
+    options = {"bind": ("127.0.0.1:0",), "store": "memory:", "grace_s": 1, **options}
     return Config(**{"key": StoredSecret(KEY), "data_dir": tmp_path, "file": ConfigFile.read(path), **options})
 
 

@@ -90,7 +90,7 @@ def running(*, fast_path: bool) -> Iterator[Hub]:
     config = Config(
         key=StoredSecret(KEY),
         data_dir=Path(),
-        bind="127.0.0.1:0",
+        bind=("127.0.0.1:0",),
         store="memory:",
         door=fast_path,
         max_body_bytes=10_000,

@@ -399,7 +399,7 @@ async def sharing(tmp_path: Path, address: str, *, reached: bool = True) -> Asyn
     port, other = free_ports(2)
     advertise = f"http://127.0.0.1:{port if reached else other}"
     store = PostgresAddress.parse(address)
-    async with hub(tmp_path, store=store, bind=f"127.0.0.1:{port}", advertise=advertise) as (running, _):
+    async with hub(tmp_path, store=store, bind=(f"127.0.0.1:{port}",), advertise=advertise) as (running, _):
         yield running
 
 

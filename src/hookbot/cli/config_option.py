@@ -61,9 +61,11 @@ class ConfiguredCommand(click.Command):
         """Options of a file as pairs of parameter name and value, with a `ConfigError` in place of each invalid one."""
         known = self.named_options()
         context = click.Context(self)
-        for written, value in file.options.items():
+        for written, given in file.options.items():
             name = written.replace("_", "-")
             option = known.get(name)
+            # One of those that can be repeated.
+            value = [given] if option and option.multiple and isinstance(given, str) else given
             if is_section(value):
                 yield file.error(_unknown_section(written), header=written)
             elif option is None:
@@ -153,7 +155,7 @@ def _wrong_kind(option: click.Option, value: Any) -> str:
     """Kind of value that the option needs, or "" if `value` is of that kind; click would convert nearly anything."""
     if option.multiple:
         right = isinstance(value, list) and all(isinstance(one, str) for one in value)
-        return "" if right else "a list of strings"
+        return "" if right else "a string or a list of strings"
     if option.is_flag:
         return "" if isinstance(value, bool) else "true or false"
     if isinstance(option.type, click.types.IntParamType):

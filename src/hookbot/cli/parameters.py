@@ -14,7 +14,8 @@ from click.shell_completion import CompletionItem
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
 from ..errors import ConfigError, system_reason
-from ..hub.config import parse_address, parse_advertised, parse_origin, parse_public, parse_store, parse_unsafe
+from ..hub.bind_address import BindAddress
+from ..hub.config import parse_advertised, parse_origin, parse_public, parse_store, parse_unsafe
 from ..hub.data_dir import default_data_dir
 from ..protocol.message import Headers, parse_time
 from ..protocol.pasted import check_seen, read_text, trim, unquote
@@ -221,7 +222,7 @@ def _time(text: str) -> float:
 
 def _address(text: str) -> str:
     """The text, if it is an address to listen on; raises `ConfigError` otherwise."""
-    parse_address(text)
+    BindAddress.parse(text)
     return text
 
 

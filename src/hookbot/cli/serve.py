@@ -46,7 +46,14 @@ logger = logging.getLogger(__package__)
 
 @click.command(cls=ConfiguredCommand)
 @config_file
-@click.option("--bind", "-b", type=ADDRESS, default=":8080", show_default=True, help="[HOST]:PORT to listen on.")
+@click.option(
+    "--bind",
+    "-b",
+    type=ADDRESS,
+    multiple=True,
+    metavar="ADDRESS",
+    help="[HOST]:PORT or unix:PATH to listen on. Repeatable. Default: :8080.",
+)
 @click.option("--sslkey", "-k", type=EXISTING_FILE, help="Private key for TLS (PEM).")
 @click.option("--sslcrt", "-c", type=EXISTING_FILE, help="Certificate chain for TLS (PEM).")
 @click.option("--sslca", type=EXISTING_FILE, help="Authorities of client certificates (PEM).")
@@ -206,7 +213,7 @@ def _run(context: click.Context, options: dict[str, Any]) -> None:
             logger.warning("%s", sentence)
 
         def started(hub: RunningHub) -> None:
-            click.echo(welcome(config, hub.url, secrets=bool(sys.stdout and sys.stdout.isatty())))
+            click.echo(welcome(config, hub.url, hub.addresses, secrets=bool(sys.stdout and sys.stdout.isatty())))
 
         limit = ShutdownLimit()
         try:

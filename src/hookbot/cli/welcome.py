@@ -1,6 +1,7 @@
 """Welcome text of ``hookbot serve``: where the hub listens, and how to use it."""
 
 import shlex
+from collections.abc import Sequence
 
 from ..access.tokens import Digest, make_token
 from ..hub.config import Config
@@ -12,9 +13,9 @@ TOPIC = "hello"
 """Topic of its URLs."""
 
 
-def welcome(config: Config, url: str, *, secrets: bool) -> str:
+def welcome(config: Config, url: str, addresses: Sequence[str] = (), *, secrets: bool) -> str:
     """Text to print when a hub has started. With `secrets`, it contains secrets that only the operator may see."""
-    lines = [f"hookbot listens on {url}"]
+    lines = [f"hookbot listens on {', '.join(addresses or (url,))}"]
     lines += _about_key(config)
     if secrets:
         lines += _to_paste(config, url)

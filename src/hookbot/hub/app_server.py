@@ -4,15 +4,15 @@ Quart, Hypercorn and what they need take longer to import than all the rest of t
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
 from ..threads import hub_threads
 from ..web.limits import ConnectionLimits
+from ..web.listening import ListeningSocket
 from ..web.services import Services
-from ..web.tls import Tls
 from ..web.tls_stream import TlsListener
 from ..web.unauthenticated import UnauthenticatedConnections
 
@@ -50,20 +50,27 @@ class AppServer:
         """Serve a connection, from which `prefix` was already read, until it is over; only once it is `made`."""
         await self._server.serve_socket(sock, prefix)
 
-    async def serve_listener(
-        self, sock: socket.socket, tls: Tls | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    async def serve_listeners(
+        self,
+        listening: Sequence[ListeningSocket],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Make the server, then accept and serve until `shut_down`, and return when every connection is over."""
         await self.make()
-        sock.setblocking(False)
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        await self._server.serve_listeners([TlsListener(listener, tls) if tls else listener], task_status=task_status)
+        await self._server.serve_listeners([_listener(one) for one in listening], task_status=task_status)
 
     def shut_down(self) -> None:
         """Shut the server down, or let it be made so that it is; see `Server.shut_down`."""
         self._closing = True
         if self.made.is_set():
             self._server.shut_down()
+
+
+def _listener(one: ListeningSocket) -> trio.SocketListener | TlsListener:
+    one.sock.setblocking(False)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(one.sock))
+    return TlsListener(listener, one.tls) if one.tls else listener
 
 
 def _make_server(services: Services, limits: ConnectionLimits) -> "Server":

@@ -14,12 +14,10 @@ from ..log.retention import Retention
 from ..protocol.paths import topic_meant
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES
 from ..protocol.topics import UNSAFE, check_topic
-from ..protocol.urls import ascii_host, encode_host, split_url, without_secrets
+from ..protocol.urls import encode_host, split_url, without_secrets
 from .config_file import ConfigFile
 from .secret_store import StoredSecret
 
-# A name, an IPv4 address, or an IPv6 address with or without brackets.
-_ADDRESS = re.compile(r"(\[)?(?P<host>[\w.-]*|[0-9a-fA-F:.]+(%\w+)?)(?(1)\]):(?P<port>[0-9]{1,5})")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 # Anything else may be a password, such as that of a connection string without a scheme.
@@ -36,7 +34,8 @@ class Config:
     data_dir: Path
     old_keys: tuple[str, ...] = field(default=(), repr=False)
     github_secrets: tuple[StoredSecret, ...] = ()
-    bind: str = ":8080"
+    bind: tuple[str, ...] = ()
+    """Addresses to listen on; without any, the sockets that systemd hands over, or else the default."""
     store: str | PostgresAddress = "sqlite:"
     advertise: str | None = None
     """URL at which the other hubs of a shared store reach this one; None if they cannot."""
@@ -105,18 +104,6 @@ class Config:
     def keys(self) -> tuple[str, ...]:
         """The key that makes new tokens, then the old keys, whose tokens are still valid."""
         return (self.key.value, *self.old_keys)
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Host (empty for every address) and port of ``:PORT``, ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
-    match = _ADDRESS.fullmatch(text)
-    if match and int(match["port"]) <= 65535:
-        with suppress(ValueError):
-            ascii_host(match["host"])
-            return match["host"], int(match["port"])
-    raise ConfigError(
-        f"an address to listen on must be like :8080 (every address), 127.0.0.1:8080 or [::1]:8080, not {text!r}"
-    )
 
 
 def parse_store(text: str) -> str | PostgresAddress:

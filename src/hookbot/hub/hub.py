@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from ..access.control import AccessControl
 from ..access.fetching import Fetch, fetch_small
 from ..broker.broker import Broker, open_broker
 from ..broker.consumers import Consumers, open_consumers
-from ..errors import ConfigError, system_reason
+from ..errors import ConfigError
 from ..log.contract import Log
 from ..log.trusted_clock import TrustedClock, monotonic_us
 from ..protocol.message import wall_clock_us
@@ -29,26 +29,27 @@ from ..web.fastpath.epoll import AVAILABLE
 from ..web.fastpath.listener import open_fast_path
 from ..web.held_bytes import HeldBytes
 from ..web.limits import ConnectionLimits
+from ..web.listening import ListeningSocket
 from ..web.metrics import add_limits, hub_metrics
 from ..web.services import Readiness, Services
 from ..web.streams import Streams
 from ..web.tls import Tls
 from ..web.unauthenticated import UnauthenticatedConnections
 from .app_server import AppServer
-from .config import Config, parse_address
+from .config import Config
 from .ineffective import ineffective
 from .lifetime import Lifetime, log_start
+from .listening import listening
 from .memory import exempt_what_stays, give_back_large_blocks
 from .opening import OpenLog, open_log, open_when_available
 from .reload import make_access_control, make_tls, reload
 from .secret_store import resolve_secret
 from .sections import read_routers, unless_wrong
 from .shutdown_limit import LEFT_BEHIND_S, MARGIN_S, ShutdownLimit
+from .systemd import READY, STOPPING, InheritedSocket, ServiceManager, inherited_sockets, reloading, status
 
 END = (signal.SIGTERM, signal.SIGINT)
 RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
-# After a restart thousands of subscribers reconnect at once. Linux caps this at net.core.somaxconn.
-BACKLOG = 8192
 
 logger = logging.getLogger(__package__)
 
@@ -57,8 +58,8 @@ logger = logging.getLogger(__package__)
 class RunningHub:
     """A hub that accepts connections."""
 
-    url: str
-    """URL of the hub on this machine, for example ``http://127.0.0.1:8080``."""
+    addresses: Sequence[str]
+    """What it listens on: URLs on this machine, for example ``http://127.0.0.1:8080``, and ``unix:PATH``."""
     broker: Broker
     reload: Callable[[Callable[[], Config]], Awaitable[None]]
     """Replaces keys, sources, limits and certificates by those of a configuration, which is read in a thread.
@@ -69,6 +70,11 @@ class RunningHub:
     """Set when nothing is left to import: on the fast path the hub serves sooner, and only what the app answers waits.
     """
 
+    @property
+    def url(self) -> str:
+        """The first URL, which stands for a proxy's if there are only Unix sockets."""
+        return next((one for one in self.addresses if not one.startswith("unix:")), "http://localhost")
+
 
 async def run_hub(
     config: Config, started: Callable[[RunningHub], None], reread: Callable[[], Config], limit: ShutdownLimit
@@ -76,16 +82,19 @@ async def run_hub(
     """Run a hub until SIGTERM or SIGINT, then finish accepted requests within `grace_s`. The `limit` enforces that.
 
     `started` is called when the hub accepts connections. On SIGHUP the hub reloads the configuration that `reread`
-    returns; `reread` may raise `ConfigError`. An invalid one is logged and ignored.
+    returns; `reread` may raise `ConfigError`. An invalid one is logged and ignored. It is told to systemd, which may
+    hand over sockets to listen on.
 
     Raises the same errors as `open_hub`.
     """
     give_back_large_blocks()
+    manager, inherited = ServiceManager(os.environ), inherited_sockets(os.environ)
     # Before the hub opens, so that a signal during startup is not lost.
     with trio.open_signal_receiver(*END, *RELOAD) as signals, Lifetime() as lifetime:
         limit.start_at(END, config.grace_s + MARGIN_S)
         try:
-            await _run_until_signal(config, started, reread, signals, lifetime)
+            opening = open_hub(config, inherited=inherited)
+            await _run_until_signal(opening, started, reread, signals, lifetime, manager)
         except BaseException as error:
             limit.start(LEFT_BEHIND_S, code=1, error=error)
             raise
@@ -93,11 +102,12 @@ async def run_hub(
 
 
 async def _run_until_signal(
-    config: Config,
+    opening: AbstractAsyncContextManager[RunningHub],
     started: Callable[[RunningHub], None],
     reread: Callable[[], Config],
     signals: AsyncIterator[int],
     lifetime: Lifetime,
+    manager: ServiceManager,
 ) -> None:
     # One is enough for all signals that come while it is under way.
     reload_soon, reloads = trio.open_memory_channel[None](1)
@@ -113,25 +123,34 @@ async def _run_until_signal(
                 else:
                     lifetime.end_by(number)
                     end()
+                    await manager.tell(STOPPING, status("finishing what was accepted"))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(receive)
-            async with open_hub(config) as hub:
+            nursery.start_soon(manager.feed_watchdog)
+            async with opening as hub:
                 with trio.CancelScope() as serving:
                     end = serving.cancel
                     nursery.start_soon(exempt_what_stays, hub.complete)
                     lifetime.begin()
                     started(hub)
+                    state = f"listening on {', '.join(hub.addresses)}"
+                    await manager.tell(READY, status(state))
                     async for _ in reloads:
-                        await _reload(hub, reread)
+                        await manager.tell(reloading())
+                        await manager.tell(READY, status(await _reload(hub, reread) or state))
             nursery.cancel_scope.cancel()
 
 
-async def _reload(hub: RunningHub, reread: Callable[[], Config]) -> None:
+async def _reload(hub: RunningHub, reread: Callable[[], Config]) -> str:
+    """Reload, and return why it failed, or ""."""
     try:
         await hub.reload(reread)
     except ConfigError as error:
-        logger.error("reload failed, the hub keeps its configuration: %s", error)
+        failure = f"reload failed, the hub keeps its configuration: {error}"
+        logger.error("%s", failure)
+        return failure
+    return ""
 
 
 @asynccontextmanager
@@ -143,6 +162,7 @@ async def open_hub(
     fetch: Fetch = fetch_small,
     sweep_interval_s: float = SWEEP_INTERVAL_S,
     open_log: OpenLog = open_log,
+    inherited: Sequence[InheritedSocket] = (),
 ) -> AsyncIterator[RunningHub]:
     """A hub that accepts connections until the block ends.
 
@@ -165,10 +185,10 @@ async def open_hub(
     tls = Tls(context) if context else None
     unauthenticated = _unauthenticated(config, access)
     async with (
-        # Bound before the log is opened, so that a second hub on this port fails at once. Connections wait in the
-        # backlog until it is served.
-        _closing(_listen(config)) as sock,
-        _opened(config, partial(open_log, config, clock), sock, tls, unauthenticated) as log,
+        # Bound before the log is opened, so that a second hub on this port fails at once. Connections wait in the queue
+        # until they are served.
+        listening(config, tls, inherited) as sockets,
+        _opened(config, partial(open_log, config, clock), sockets, unauthenticated) as log,
         open_broker(log, config.retention, clock_us=clock) as broker,
         open_consumers(broker, clock_us=clock) as consumers,
         open_routers(broker, specs, resolve_secret) as routers,
@@ -178,10 +198,10 @@ async def open_hub(
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers, unauthenticated)
         app = AppServer.of_hub(services, connection_limits(config))
-        async with _serving(config, services, app, sock, tls):
-            url = _url(sock, encrypted=tls is not None)
-            log_start(config, url, access.sources)
-            yield RunningHub(url, broker, partial(reload, access, tls, log.duties, config), app.made)
+        async with _serving(config, services, app, sockets):
+            urls = tuple(one.url for one in sockets)
+            log_start(config, urls, access.sources)
+            yield RunningHub(urls, broker, partial(reload, access, tls, log.duties, config), app.made)
             routers.end_by(trio.current_time() + config.leave_s)
             # Streams first: when each has sent its last message, its connection can close at once.
             services.streams.close()
@@ -191,7 +211,7 @@ async def open_hub(
 
 @asynccontextmanager
 async def _serving(
-    config: Config, services: Services, app: AppServer, sock: socket.socket, tls: Tls | None
+    config: Config, services: Services, app: AppServer, sockets: Sequence[ListeningSocket]
 ) -> AsyncIterator[None]:
     """Accept connections, on the fast path where there is one, until the block ends; then wait until all are closed."""
     async with trio.open_nursery() as connections:
@@ -202,24 +222,23 @@ async def _serving(
                 connections.start_soon(app.serve_connection, sock, prefix)
 
             limits = connection_limits(config)
-            async with open_fast_path(services, limits, sock, hand_over, app.made, tls, leave_s=config.leave_s):
+            async with open_fast_path(services, limits, sockets, hand_over, app.made, leave_s=config.leave_s):
                 yield
         else:
-            await connections.start(app.serve_listener, sock, tls)
+            await connections.start(app.serve_listeners, sockets)
             yield
 
 
 def _opened(
     config: Config,
     open_log: Callable[[], AbstractAsyncContextManager[Log]],
-    sock: socket.socket,
-    tls: Tls | None,
+    sockets: Sequence[ListeningSocket],
     unauthenticated: UnauthenticatedConnections,
 ) -> AbstractAsyncContextManager[Log]:
     if not config.shared:
         return open_log()
     server = AppServer.of_starting_hub(connection_limits(config), unauthenticated)
-    return open_when_available(open_log, server, sock, tls)
+    return open_when_available(open_log, server, sockets)
 
 
 def _unauthenticated(config: Config, access: AccessControl) -> UnauthenticatedConnections:
@@ -258,36 +277,8 @@ def connection_limits(config: Config) -> ConnectionLimits:
     )
 
 
-def bind(address: str) -> socket.socket:
-    """Listening socket for ``:PORT`` (every address), ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
-    host, port = parse_address(address)
-    everywhere = not host and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if everywhere or ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"the hub cannot listen on {address!r}: {system_reason(error)}") from None
-
-
-def _listen(config: Config) -> socket.socket:
-    try:
-        return bind(config.bind)
-    except ConfigError as error:
-        raise config.error("bind", str(error)) from None
-
-
-@asynccontextmanager
-async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
-    with sock:
-        yield sock
 
 
 def _file_limit() -> int:
     """Number of files that the process may open; Windows has no such limit."""
     return os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else 1 << 20
-
-
-def _url(sock: socket.socket, *, encrypted: bool) -> str:
-    host, port = sock.getsockname()[:2]
-    shown = "localhost" if host in ("::", "0.0.0.0") else f"[{host}]" if ":" in host else host  # noqa: S104
-    return f"{'https' if encrypted else 'http'}://{shown}:{port}"

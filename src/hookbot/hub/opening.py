@@ -2,9 +2,9 @@
 
 import gc
 import logging
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
+from dataclasses import replace
 from secrets import token_hex
 
 import trio
@@ -17,7 +17,7 @@ from ..log.postgres_address import PostgresAddress
 from ..log.postgres_duty_queries import OwnHub
 from ..log.sqlite import open_sqlite_log
 from ..version import __version__
-from ..web.tls import Tls
+from ..web.listening import ListeningSocket
 from .app_server import AppServer
 from .config import Config, parse_store
 from .data_dir import make_data_dir
@@ -50,21 +50,20 @@ def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContex
 async def open_when_available(
     open_log: Callable[[], AbstractAsyncContextManager[Log]],
     server: AppServer,
-    sock: socket.socket,
-    tls: Tls | None,
+    listening: Sequence[ListeningSocket],
     *,
     patience_s: float = PATIENCE_S,
     longest_pause_s: float = LONGEST_PAUSE_S,
 ) -> AsyncIterator[Log]:
-    """The log, as soon as it can be opened. After `patience_s`, `server` serves what `sock` accepts until then.
+    """The log, as soon as it can be opened. After `patience_s`, `server` serves what these sockets accept until then.
 
-    The server then ends as at any shutdown: what it has begun is answered. The socket is left open, with those who wait
-    in its backlog. Any other error than `Unavailable` is raised; like those of the block, in an exception group.
+    The server then ends as at any shutdown: what it has begun is answered. The sockets are left open, with those who
+    wait in their queues. Any other error than `Unavailable` is raised; like those of the block, in an exception group.
     """
     # Around the log, so that what the log has started is over first.
     async with trio.open_nursery() as answering, AsyncExitStack() as opened:
         over = trio.Event()
-        answering.start_soon(_answer, server, sock, tls, over, patience_s)
+        answering.start_soon(_answer, server, listening, over, patience_s)
         log = await _open(opened, open_log, Backoff(min(SHORTEST_S, longest_pause_s), longest_pause_s))
         over.set()
         server.shut_down()
@@ -72,15 +71,16 @@ async def open_when_available(
         answering.cancel_scope.cancel()
 
 
-async def _answer(server: AppServer, sock: socket.socket, tls: Tls | None, over: trio.Event, patience_s: float) -> None:
+async def _answer(server: AppServer, listening: Sequence[ListeningSocket], over: trio.Event, patience_s: float) -> None:
     with trio.move_on_after(patience_s):
         await over.wait()
         return
     # This may last, and what is answered leaves garbage, which a start does not look for (`hookbot.cli.serve`).
     gc.enable()
-    # Another descriptor of the same queue, because the server closes it.
-    with sock.dup() as own:
-        await server.serve_listener(own, tls)
+    with ExitStack() as opened:
+        # Other descriptors of the same queues, because the server closes them.
+        own = [replace(one, sock=opened.enter_context(one.sock.dup())) for one in listening]
+        await server.serve_listeners(own)
 
 
 async def _open(

@@ -75,7 +75,7 @@ async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
         config = Config(
             key=StoredSecret(KEY),
             data_dir=Path(directory),
-            bind="127.0.0.1:0",
+            bind=("127.0.0.1:0",),
             store="memory:",
             routers=tuple(router.name for router in routers),
             file=ConfigFile(routers={router.name: {"router": _always(router)} for router in routers}),

@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from hookbot.web.fastpath import listener
 from hookbot.web.fastpath.listener import open_fast_path as open_listening
 from hookbot.web.limits import ConnectionLimits
+from hookbot.web.listening import ListeningSocket
 from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S
 from support.clients import Client, WebSocket, basic, connect, handshake, post
@@ -319,7 +320,7 @@ async def test_a_fast_path_that_ends_closes_websockets_and_lets_requests_finish(
 
         async def serve() -> None:
             async with open_listening(
-                services, ConnectionLimits(), sock, lambda *_: None, trio.Event(), None, leave_s=GUARD_S
+                services, ConnectionLimits(), [ListeningSocket(sock)], lambda *_: None, trio.Event(), leave_s=GUARD_S
             ):
                 await ended.wait()
 
@@ -344,7 +345,12 @@ async def test_a_fast_path_that_fails_leaves_no_socket_open() -> None:
         port = sock.getsockname()[1]
         with pytest.raises(ExceptionGroup, match="nursery"):  # noqa: PT012 - the block is what fails
             async with open_listening(
-                hub.services, ConnectionLimits(), sock, lambda *_: None, trio.Event(), None, leave_s=GUARD_S
+                hub.services,
+                ConnectionLimits(),
+                [ListeningSocket(sock)],
+                lambda *_: None,
+                trio.Event(),
+                leave_s=GUARD_S,
             ):
                 idle = await connect(port)
                 hub.clients.append(idle)

@@ -13,7 +13,6 @@ from ...protocol.http1 import Chunked, Counted, Head
 from ..bodies import IncomingBody
 from ..limits import ConnectionLimits
 from ..services import Services
-from ..tls import Tls
 from ..unauthenticated import UnauthenticatedConnection
 from .epoll import EpollLoop
 from .fanout import Fanout
@@ -48,8 +47,6 @@ class Context:
     hand_over: HandOver
     app_made: trio.Event
     """Set when `hand_over` may be called: the app is imported while the fast path serves."""
-    tls: Tls | None = None
-    """Certificate of the hub, if its connections are encrypted."""
     start_soon: Callable[..., None] = field(init=False)
     """Function that starts a task for work that has to wait; there is one while the fast path runs."""
     closing: bool = False

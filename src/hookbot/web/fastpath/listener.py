@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NoReturn
@@ -12,6 +12,7 @@ import trio
 
 from ...errors import system_reason
 from ..limits import ConnectionLimits
+from ..listening import ListeningSocket
 from ..services import Services
 from ..tls import Tls
 from ..unauthenticated import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, refusal
@@ -34,16 +35,13 @@ logger = logging.getLogger(__package__)
 async def open_fast_path(
     services: Services,
     limits: ConnectionLimits,
-    sock: socket.socket,
+    listening: Sequence[ListeningSocket],
     hand_over: HandOver,
     app_made: trio.Event,
-    tls: Tls | None,
     *,
     leave_s: float,
 ) -> AsyncIterator[None]:
-    """Open a fast path that accepts connections from `sock`, encrypted ones with `tls`.
-
-    Those for the app wait until `app_made` is set.
+    """Open a fast path that accepts connections from these sockets. Those for the app wait until `app_made` is set.
 
     When the block ends normally, websockets get a close frame, requests under way are answered, and after `leave_s` the
     remaining connections are cut. After an exception, all of them are cut at once.
@@ -51,13 +49,14 @@ async def open_fast_path(
     broker = services.broker
     epoll = EpollLoop(broker.line, broker.gather, broker.flush)
     fanout = Fanout(services, epoll, limits)
-    fast_path = FastPath(Context(services, fanout, epoll, limits, hand_over, app_made, tls))
+    fast_path = FastPath(Context(services, fanout, epoll, limits, hand_over, app_made))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(epoll.run)
             await nursery.start(fanout.run)
             await nursery.start(fast_path.run)
-            fast_path.listen(sock)
+            for one in listening:
+                fast_path.listen(one.sock, one.tls)
             yield
             deadline = trio.current_time() + leave_s
             async with trio.open_nursery() as closing:
@@ -96,9 +95,12 @@ class FastPath:
                 # Thousands may be late together, and each is answered.
                 await trio.lowlevel.checkpoint()
 
-    def listen(self, sock: socket.socket, *, pause_s: float = ACCEPT_PAUSE_S) -> None:
-        """Accept connections from a listening socket until `close`; pause when there is no room for them."""
-        self._listeners.append(_Listener(sock, self._context, pause_s))
+    def listen(self, sock: socket.socket, tls: Tls | None = None, *, pause_s: float = ACCEPT_PAUSE_S) -> None:
+        """Accept connections from a listening socket, encrypted ones with `tls`, until `close`.
+
+        Pauses when there is no room for them.
+        """
+        self._listeners.append(_Listener(sock, tls, self._context, pause_s))
 
     async def close(self, deadline: float) -> None:
         """Stop accepting, answer the requests under way, and end what is left at `deadline`."""
@@ -129,8 +131,9 @@ class FastPath:
 class _Listener:
     """A listening socket in the epoll loop."""
 
-    def __init__(self, sock: socket.socket, context: Context, pause_s: float) -> None:
+    def __init__(self, sock: socket.socket, tls: Tls | None, context: Context, pause_s: float) -> None:
         self._sock = sock
+        self._tls = tls
         self._context = context
         self._unauthenticated = context.services.unauthenticated
         self._handshakes = HandshakeLine(context)
@@ -182,14 +185,13 @@ class _Listener:
     def _accept(self, sock: socket.socket, peer: str) -> None:
         try:
             sock.setblocking(False)
-            tls = self._context.tls
             if not self._unauthenticated.admits(peer):
                 # With TLS, a response would take a whole handshake.
-                if tls is None:
+                if self._tls is None:
                     sock.send(refusal())
                 sock.close()
-            elif tls:
-                Handshake(self._context, self._handshakes, tls, sock, peer)
+            elif self._tls:
+                Handshake(self._context, self._handshakes, self._tls, sock, peer)
             else:
                 FastPathConnection(self._context, sock, peer)
         except OSError:
