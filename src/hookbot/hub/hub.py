@@ -273,7 +273,12 @@ def _services(
 def connection_limits(config: Config) -> ConnectionLimits:
     """Timeouts of the configuration, for connections of untrusted clients."""
     return ConnectionLimits(
-        slow_s=config.slow_s, stall_s=config.stall_s, ping_s=config.ping_s, deaf_s=config.deaf_s, grace_s=config.leave_s
+        slow_s=config.slow_s,
+        stall_s=config.stall_s,
+        ping_s=config.ping_s,
+        deaf_s=config.deaf_s,
+        grace_s=config.leave_s,
+        settle_s=config.leave_s / 20,
     )
 
 

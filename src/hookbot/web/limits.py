@@ -64,3 +64,6 @@ class ConnectionLimits:
     """Subscribers checked between two checkpoints: many thousands in a row would hold up the event loop."""
     grace_s: float = 10
     """Time from the beginning of a shutdown until the remaining connections are cut."""
+    settle_s: float = 0.5
+    """Time for which a connection has to be idle before a shutdown closes it: some round trips, and longer than a busy
+    sender pauses. The next request of one that was in use a moment ago may be under way, and would be lost."""

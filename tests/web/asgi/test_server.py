@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trio
 from quart import request
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.web.asgi import Server, note_authentication, plain_request
 from hookbot.web.asgi.connection import CONNECTION_BYTES, REQUEST_BYTES
@@ -232,6 +232,20 @@ async def test_a_shutdown_closes_what_is_idle_and_lets_answers_finish() -> None:
         assert answer.endswith(b"hello")
         with pytest.raises(OSError, match="connect"):
             await hub.connect()
+
+
+async def test_a_shutdown_answers_the_next_request_of_what_was_in_use_a_moment_ago(app: ObservedApp) -> None:
+    async with open_app(app, settle_s=GUARD_S) as hub, await hub.connect() as client:
+        await client.send(GET)
+        await client.answer()
+        await wait_all_tasks_blocked()
+
+        hub.server.shut_down()
+        await client.send(GET)
+        answer = await client.answer()
+
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        await client.closed()
 
 
 async def test_a_shutdown_cuts_what_does_not_end_also_when_its_reader_takes_nothing() -> None:

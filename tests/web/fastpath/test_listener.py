@@ -365,3 +365,59 @@ async def test_a_fast_path_that_fails_leaves_no_socket_open() -> None:
         assert sock.fileno() == -1
         await idle.closed()
         assert await listener.rest() == b""
+
+
+@both
+async def test_what_was_in_use_a_moment_ago_gets_an_answer_to_its_next_request_which_is_the_last() -> None:
+    async with open_fast_path(linger_s=0.05, settle_s=GUARD_S) as hub, trio.open_nursery() as nursery:
+        client = await hub.connect()
+        await client.send(post(PATH))
+        before = await client.answer()
+
+        nursery.start_soon(hub.fast_path.close, trio.current_time() + GUARD_S)
+        await settled(lambda: hub.fast_path._context.closing)
+        await client.send(post(PATH))
+        answer = await client.answer()
+        await client.closed()
+
+    assert "connection" not in before.headers
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert len(hub.stored()) == 2
+
+
+async def test_a_request_that_has_come_is_read_before_an_idle_connection_is_closed() -> None:
+    async with open_fast_path(linger_s=0.05, settle_s=0) as hub:
+        client = await hub.connect()
+        await client.send(post(PATH))
+        await client.answer()
+
+        # Neither of them lets the hub read in between.
+        with socket.socket(fileno=os.dup(client.transport.socket.fileno())) as same:
+            same.send(post(PATH))
+        await hub.fast_path.close(trio.current_time() + GUARD_S)
+
+        answer = await client.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_who_waits_in_the_queue_at_the_end_is_answered_or_left_to_the_next_hub(kept: bool) -> None:
+    sock = create_server(("127.0.0.1", 0), backlog=3 * listener.ACCEPTS_PER_ROUND)
+    async with open_fast_path(linger_s=0.05, settle_s=GUARD_S) as hub:
+        with sock.dup() as other:
+            hub.fast_path.listen(sock, kept=kept)
+            waiting = [socket.create_connection(sock.getsockname()) for _ in range(2 * listener.ACCEPTS_PER_ROUND)]
+            for client in waiting:
+                client.sendall(post(PATH))
+            other.settimeout(GUARD_S if kept else 0)
+
+            await hub.fast_path.close(trio.current_time() + GUARD_S)
+
+            if not kept:
+                assert [client.recv(12) for client in waiting] == [b"HTTP/1.1 200"] * len(waiting)
+            else:
+                for _ in waiting:
+                    other.accept()[0].close()
+            assert len(hub.stored()) == (0 if kept else len(waiting))
+            for client in waiting:
+                client.close()

@@ -181,6 +181,8 @@ class AsgiConnection:
         try:
             await self._context.terminated.wait()
             self._nursery.cancel_scope.deadline = trio.current_time() + self._grace_s()
+            if isinstance(self._protocol, HTTP1) and self._protocol.stream is None:
+                await trio.sleep_until(self.progressed_at + self._config.limits.settle_s)
             if self._protocol:
                 self._nursery.start_soon(self._protocol.shut_down)
             else:

@@ -35,6 +35,9 @@ class ClientConnection(UnauthenticatedConnection, Protocol):
     def time_out(self) -> None:
         """Answer 408 or close, because the deadline has passed."""
 
+    def leave(self) -> None:
+        """Close an idle connection, unless a request has come that was not read yet."""
+
 
 @dataclass(slots=True, eq=False)
 class Context:

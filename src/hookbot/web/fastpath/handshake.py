@@ -82,6 +82,10 @@ class Handshake:
         """Close the connection, because the deadline has passed."""
         self.end("timed out in the TLS handshake")
 
+    def leave(self) -> None:
+        """Close the connection, which can have no request yet."""
+        self.end("the hub is shutting down")
+
     def end(self, reason: str) -> None:
         """Close the socket now; does nothing if the handshake is over."""
         if self in self._context.connections:

@@ -120,6 +120,12 @@ class HttpConnection(NonblockingSocket):
             self._refuse(body.time_out() if body else RequestTimeout("the request did not arrive in time"), last=True)
             self._advance()
 
+    def leave(self) -> None:
+        """Close an idle connection, unless a request has come that was not read yet."""
+        self.ready(READ)
+        if self.open and self.idle:
+            self.end("the hub is shutting down")
+
     def received(self, data: bytes) -> None:
         """Take bytes from the client, and advance as far as they allow."""
         if not data:

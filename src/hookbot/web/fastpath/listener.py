@@ -24,6 +24,8 @@ from .handshake import Handshake, HandshakeLine
 
 # A reconnect storm must not keep the established connections waiting.
 ACCEPTS_PER_ROUND = 64
+# At the end: as many as Linux lets wait by default (net.core.somaxconn), and no more if somebody goes on connecting.
+LAST_ROUNDS = 4096 // ACCEPTS_PER_ROUND
 
 # Files left to the import of the app, which fails without one; nothing more is accepted until it is made.
 SPARED_FILES = 32
@@ -56,7 +58,7 @@ async def open_fast_path(
             await nursery.start(fanout.run)
             await nursery.start(fast_path.run)
             for one in listening:
-                fast_path.listen(one.sock, one.tls)
+                fast_path.listen(one.sock, one.tls, kept=one.kept)
             yield
             deadline = trio.current_time() + leave_s
             async with trio.open_nursery() as closing:
@@ -95,26 +97,30 @@ class FastPath:
                 # Thousands may be late together, and each is answered.
                 await trio.lowlevel.checkpoint()
 
-    def listen(self, sock: socket.socket, tls: Tls | None = None, *, pause_s: float = ACCEPT_PAUSE_S) -> None:
+    def listen(
+        self, sock: socket.socket, tls: Tls | None = None, *, kept: bool = False, pause_s: float = ACCEPT_PAUSE_S
+    ) -> None:
         """Accept connections from a listening socket, encrypted ones with `tls`, until `close`.
 
-        Pauses when there is no room for them.
+        Pauses when there is no room for them. At the end, who waits in the queue is accepted too, unless it is `kept`.
         """
-        self._listeners.append(_Listener(sock, tls, self._context, pause_s))
+        self._listeners.append(_Listener(sock, tls, self._context, kept, pause_s))
 
     async def close(self, deadline: float) -> None:
-        """Stop accepting, answer the requests under way, and end what is left at `deadline`."""
-        context = self._context
+        """Stop accepting, answer the requests under way, and end what is left at `deadline`.
+
+        Connections that are idle end once they have been for `settle_s`.
+        """
+        context, settle_s = self._context, self._context.limits.settle_s
         # Before anything is closed: from here on, every response is the last of its connection.
         context.closing = True
         self._stop_accepting()
-        for connection in tuple(context.connections):
-            if connection.idle:
-                connection.end("the hub is shutting down")
         with trio.move_on_at(deadline):
             while context.connections:
+                self._leave(trio.current_time() - settle_s)
                 context.empty = trio.Event()
-                await context.empty.wait()
+                with trio.move_on_after(settle_s / 10 if context.connections else 0):
+                    await context.empty.wait()
         self.cut()
 
     def cut(self) -> None:
@@ -122,6 +128,11 @@ class FastPath:
         self._stop_accepting()
         for connection in tuple(self._context.connections):
             connection.end("the hub shut down")
+
+    def _leave(self, since: float) -> None:
+        for connection in tuple(self._context.connections):
+            if connection.idle and connection.progressed_at <= since:
+                connection.leave()
 
     def _stop_accepting(self) -> None:
         for listener in self._listeners:
@@ -131,9 +142,10 @@ class FastPath:
 class _Listener:
     """A listening socket in the epoll loop."""
 
-    def __init__(self, sock: socket.socket, tls: Tls | None, context: Context, pause_s: float) -> None:
+    def __init__(self, sock: socket.socket, tls: Tls | None, context: Context, kept: bool, pause_s: float) -> None:
         self._sock = sock
         self._tls = tls
+        self._kept = kept
         self._context = context
         self._unauthenticated = context.services.unauthenticated
         self._handshakes = HandshakeLine(context)
@@ -148,9 +160,26 @@ class _Listener:
 
     def ready(self, events: int) -> None:
         """Accept the connections that are waiting, at most `ACCEPTS_PER_ROUND` in a row."""
+        self._accept_some()
+
+    def close(self) -> None:
+        """Close the listening socket, after accepting those in its queue, which would be reset, unless it is kept."""
+        if self._open:
+            for _ in range(LAST_ROUNDS):
+                if self._kept or not self._accept_some():
+                    break
+            self._context.epoll.remove(self._sock.fileno())
+            self._sock.close()
+
+    @property
+    def _open(self) -> bool:
+        return self._sock.fileno() >= 0
+
+    def _accept_some(self) -> bool:
+        """Accept a round of connections; True if more may be waiting."""
         if not self._unauthenticated.has_room():
             self._pause(NO_ROOM)
-            return
+            return False
         for _ in range(ACCEPTS_PER_ROUND):
             try:
                 sock, address = self._sock.accept()
@@ -160,27 +189,18 @@ class _Listener:
                 self._accept(sock, peer)
                 if spared:
                     self._pause("the last files are left to the import of the app", self._context.app_made.wait)
-                    return
+                    return False
                 self._full = False
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if error.errno in OUT_OF_FILES and not self._unauthenticated.make_room():
                     self._pause(system_reason(error))
-                    return
+                    return False
                 # Otherwise it is an error of the new connection, which is gone already (accept(2)): try the next.
             if self._unauthenticated.full:
-                return
-
-    def close(self) -> None:
-        """Close the listening socket."""
-        if self._open:
-            self._context.epoll.remove(self._sock.fileno())
-            self._sock.close()
-
-    @property
-    def _open(self) -> bool:
-        return self._sock.fileno() >= 0
+                return False
+        return True
 
     def _accept(self, sock: socket.socket, peer: str) -> None:
         try:
