@@ -35,14 +35,13 @@ def test_a_start_tells_what_the_hub_is_and_no_secret(tmp_path: Path, caplog: pyt
     config = configured(tmp_path, store=store, retention=retention, routers=("github", "filter"))
     sources = Sources([Source("/unsafe/acme/", load_provider("stripe"), ["a secret"])])
 
-    log_start(config, "http://127.0.0.1:8080", sources)
+    log_start(config, ["http://127.0.0.1:8080", "unix:/run/hookbot.sock"], sources)
 
     assert told(caplog) == {
         "level": "INFO",
         "says": "the hub has started",
         "version": __version__,
-        "url": "http://127.0.0.1:8080",
-        "bind": config.bind,
+        "urls": "http://127.0.0.1:8080 unix:/run/hookbot.sock",
         "store": str(store),
         "data_dir": str(tmp_path),
         "keep_s": 60,

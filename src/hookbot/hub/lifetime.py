@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from collections.abc import Sequence
 from time import monotonic
 from types import TracebackType
 
@@ -43,13 +44,12 @@ class Lifetime:
         logger.log(level, "the hub has stopped", extra={"why": why, **took})
 
 
-def log_start(config: Config, url: str, sources: Sources) -> None:
-    """Log that a hub has started: its version, its address, its store, what it keeps, its routers and its sources."""
+def log_start(config: Config, urls: Sequence[str], sources: Sources) -> None:
+    """Log that a hub has started: its version, its addresses, its store, what it keeps, its routers and its sources."""
     kept = config.retention
     fields = {
         "version": __version__,
-        "url": url,
-        "bind": config.bind,
+        "urls": " ".join(urls),
         "public_url": config.public_url,
         "store": str(config.store),
         "data_dir": str(config.data_dir),
