@@ -82,7 +82,7 @@ def machine(terminal: Terminal, tmp_path: Path) -> Iterator[Machine]:
 def test_the_page_can_be_pasted_from_its_first_line_to_its_last(machine: Machine) -> None:
     # What is about a family is pasted by test_cluster.py, and what is about containers by test_image.py.
     one_hub = PAGE
-    for title in ("Several hubs with one log", "Run it in a container"):
+    for title in ("Several hubs with one log", "Run it in a container", "Run it in Kubernetes"):
         one_hub = one_hub.replace(section(PAGE, title), "")
     install, settings, make_secret, add_secret, back_up, restore, save, metrics = blocks(one_hub)
 
