@@ -160,4 +160,5 @@ def test_the_commands_of_the_page_can_be_pasted(terminal: Terminal, tmp_path: Pa
     used = set(re.findall(r"\$\{(\w+)", page("compose.yaml") + page("deploy/compose.proxy.yaml")))
     assert {*settings, "EXEC_URL", "EXEC_PROGRAM"} == used | {"COMPOSE_FILE"}
     assert all((ROOT / name).exists() for name in settings["COMPOSE_FILE"].split(":"))
+    assert (terminal.checkout / ".env").stat().st_mode & 0o777 == 0o600
     assert re.fullmatch(r"ws://[0-9a-f]{40}@hub:\d+/sub/jenkins/", settings["FORWARD_URL"])
