@@ -54,7 +54,14 @@ def write_log(
 @contextmanager
 def database(directory: Path) -> Iterator[sqlite3.Connection]:
     """A connection to the file of a log, whose changes are committed."""
-    with closing(sqlite3.connect(directory / FILE)) as connection, connection:
+    with database_at(directory / FILE) as connection:
+        yield connection
+
+
+@contextmanager
+def database_at(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file, whose changes are committed."""
+    with closing(sqlite3.connect(path)) as connection, connection:
         yield connection
 
 

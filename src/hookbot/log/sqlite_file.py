@@ -126,13 +126,35 @@ def locked(directory: Path, cure: str) -> Iterator[None]:
         yield
 
 
+def connect(database: str) -> sqlite3.Connection:
+    """Connection to the file that a URI names."""
+    # Worker threads use a connection in turn. Autocommit mode, since `queries.transaction` begins and commits.
+    return sqlite3.connect(database, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+
 def connect_reader(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     """Connection that only reads the file at `path`; without companions, if nobody writes to it meanwhile."""
-    connection = _connect(f"{path.as_uri()}?mode=ro{'&immutable=1' if immutable else ''}")
+    connection = connect(f"{path.as_uri()}?mode=ro{'&immutable=1' if immutable else ''}")
     connection.execute("PRAGMA query_only = ON")
     # Opens the companions now: later they may be gone, and on a full disk, opening takes space.
     connection.execute("PRAGMA user_version").fetchone()
     return connection
+
+
+def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:
+    """Make the file at `path` that of a log of this version, and repair it. Raises `ConfigError` and `GARBLED`."""
+    # The version is checked before anything is written: a file of another program has to stay as it is.
+    version = check_version(connection, path, newest=len(steps))
+    _configure(connection)
+    if version:
+        repair(connection)
+    for number, step in enumerate(steps[version:], start=version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {step}PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
+        )
+    connection.execute(
+        "INSERT INTO identity (epoch) SELECT ? WHERE NOT EXISTS (SELECT * FROM identity)", (new_epoch(),)
+    )
 
 
 def give_back(connection: sqlite3.Connection, *, keep_spare: bool = True) -> bool:
@@ -174,7 +196,7 @@ def _open_to_read(
 ) -> LogFile:
     """The file without its companions, which need space. Raises the error if it has no log yet."""
     with ExitStack() as connections:
-        reader = connections.enter_context(closing(_connect(path.as_uri())))
+        reader = connections.enter_context(closing(connect(path.as_uri())))
         # Before the first access: then SQLite has what is in -shm in its own memory.
         reader.execute("PRAGMA locking_mode = EXCLUSIVE")
         reader.execute("PRAGMA temp_store = MEMORY")
@@ -191,8 +213,8 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         ahead, shared = (path.with_name(path.name + suffix) for suffix in COMPANIONS)
         was_killed = ahead.exists()
-        writer = connections.enter_context(closing(_connect(path.as_uri())))
-        _migrate(writer, path, steps)
+        writer = connections.enter_context(closing(connect(path.as_uri())))
+        migrate(writer, path, steps)
         # Only as much as fits into the reserve may wait in the write-ahead log for space in the file.
         pages = min(CHECKPOINT_BYTES, reserve.size // 2) // _page_bytes(writer)
         writer.execute(f"PRAGMA wal_autocheckpoint = {pages}")
@@ -212,29 +234,9 @@ def _hold(reserve: DiskReserve) -> None:
         )
 
 
-def _connect(database: str) -> sqlite3.Connection:
-    # Worker threads use a connection in turn. Autocommit mode, since `queries.transaction` begins and commits.
-    return sqlite3.connect(database, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
-
-
 def _page_bytes(connection: sqlite3.Connection) -> int:
     [[page_bytes]] = connection.execute("PRAGMA page_size")
     return int(page_bytes)
-
-
-def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:
-    # The version is checked before anything is written: a file of another program has to stay as it is.
-    version = check_version(connection, path, newest=len(steps))
-    _configure(connection)
-    if version:
-        repair(connection)
-    for number, step in enumerate(steps[version:], start=version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {step}PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
-        )
-    connection.execute(
-        "INSERT INTO identity (epoch) SELECT ? WHERE NOT EXISTS (SELECT * FROM identity)", (new_epoch(),)
-    )
 
 
 def _configure(connection: sqlite3.Connection) -> None:
