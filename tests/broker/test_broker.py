@@ -399,6 +399,21 @@ async def test_an_id_of_another_log_starts_with_the_oldest_and_is_told(broker: B
     assert await broker.start_at(AfterId("zzzzzzzz", 3), A) == Start(6, Gap("other-log", None, id_of(log, 7)))
 
 
+async def test_a_start_after_an_id_from_before_a_restore_is_just_there_or_where_the_backup_ended(
+    broker: Broker, log: UnreadableLog
+) -> None:
+    log._ancestors = {"earlierx": 5}
+    await publish(broker, 10)
+
+    assert await broker.start_at(AfterId("earlierx", 3), A) == Start(3)
+    assert await broker.start_at(AfterId("earlierx", 5), A) == Start(5)
+    assert await broker.start_at(AfterId("earlierx", 6), A) == Start(5, Gap("other-log", None, id_of(log, 6)))
+    await log.trim(Retention(max_count=3), now_us=0)
+    gap = Gap("retention", id_of(log, 3), id_of(log, 8))
+    assert await broker.start_at(AfterId("earlierx", 3), A) == Start(7, gap)
+    assert await broker.start_at(AfterId("earlierx", 6), A) == Start(7, Gap("other-log", None, id_of(log, 8)))
+
+
 async def test_an_id_from_the_future_is_not_believed(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 10)
     assert await broker.start_at(AfterId(log.epoch, 11), A) == Start(10, Gap("other-log", None, id_of(log, 11)))

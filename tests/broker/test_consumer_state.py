@@ -3,7 +3,7 @@
 import pytest
 
 from hookbot.broker.claims import ConsumerId
-from hookbot.broker.consumer_state import ConsumerState
+from hookbot.broker.consumer_state import ConsumerState, renewed
 from hookbot.log.contract import SavedCursor
 
 ID = ConsumerId("group", "/sub/t", "g")
@@ -55,3 +55,13 @@ def test_what_was_sent_to_members_that_have_left_is_kept() -> None:
     assert again.sent_unacked == {7, 9}
     assert loaded(state.note, head=8).sent_unacked == {7}
     assert again.note == state.note
+
+
+def test_a_restored_state_has_another_generation_and_has_acknowledged_the_same() -> None:
+    state = loaded('{"generation": "x", "acked": [[7, 9]], "sent": [6]}')
+
+    again = loaded(renewed(SavedCursor(str(ID), 5, 7, state.note)))
+
+    assert again.generation not in ("x", loaded(renewed(SavedCursor(str(ID), 5, 7, ""))).generation)
+    assert (list(again.acked()), again.sent_unacked) == ([(7, 9)], {6})
+    assert renewed(SavedCursor("router/github", 5, 7, "")) == ""

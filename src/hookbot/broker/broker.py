@@ -246,19 +246,20 @@ class Broker:
                 return Start(self.log.lost_up_to(wanted))
             case SinceTime(time_us):
                 return self._start_after(wanted, await self.log.position_before(time_us))
-            case AfterId(epoch, position) if epoch == self.log.epoch and await self._was_told(position):
-                return self._start_after(wanted, position)
-            case _:
-                # An id beyond the head is from before the log was restored from a backup: its message is lost.
+            case AfterId(epoch, position):
+                shared = await self._shared_with(epoch, position)
+                if position <= shared:
+                    return self._start_after(wanted, position)
+                # An id beyond what is shared is from before the log was restored from a backup: its message is lost.
                 # An id of another log says nothing about this one: the subscription starts with the oldest message.
-                start = self.head if since.epoch == self.log.epoch else self.log.lost_up_to(wanted)
+                start = max(shared, self.log.lost_up_to(wanted))
                 return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
 
-    async def _was_told(self, position: int) -> bool:
-        """True if the log was told up to a position, also if that was by another hub a moment ago."""
-        if position > self.log.head:
+    async def _shared_with(self, epoch: str, position: int) -> int:
+        """See `Log.shared_with`; what another hub has told a moment ago counts, if it matters for `position`."""
+        if epoch == self.log.epoch and position > self.log.head:
             await self.log.refresh()
-        return position <= self.log.head
+        return self.log.shared_with(epoch)
 
     def _start_after(self, wanted: TopicFilter, position: int) -> Start:
         return Start(max(position, self.log.lost_up_to(wanted)), self.gap_after(wanted, position))

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,15 @@ from .claims import ConsumerId
 
 # Of a cursor or a group whose note was never saved: hubs of version 1.0 kept none.
 FIRST_GENERATION = "0"
+
+
+def renewed(saved: SavedCursor) -> str:
+    """The note of a saved cursor whose log was restored: clients take a cursor or a group for one that was moved."""
+    if not saved.name.startswith(("cursor ", "group ")):
+        return saved.note
+    state = ConsumerState.load(saved, used_us=0, head=sys.maxsize)
+    state.generation = secrets.token_hex(8)
+    return state.note
 
 
 @dataclass(slots=True, eq=False)

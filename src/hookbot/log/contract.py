@@ -186,6 +186,12 @@ class Log(Protocol):
         A subscription that resumes after a lower position has a gap.
         """
 
+    def shared_with(self, epoch: str) -> int:
+        """Position up to which a log of that epoch has the same messages, -1 if it is another one.
+
+        That is the head for its own, and the end of the backup for the epoch that it had before it was restored.
+        """
+
     def hole_after(self, position: int) -> int:
         """Last position of the hole that a failover has left after `position`, 0 if there is none.
 

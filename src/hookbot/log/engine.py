@@ -94,6 +94,7 @@ class Engine(ABC):
     def __init__(self, epoch: str, partitions: Sequence[Partition], clock_us: Callable[[], int]) -> None:
         self.epoch = epoch
         self.duties: Duties = SoleDuties()
+        self._ancestors: Mapping[str, int] = {}
         self._partitions = list(partitions)
         self._heads = TopicHeads(self.head)
         self._clock_us = clock_us
@@ -155,6 +156,9 @@ class Engine(ABC):
 
     def lost_up_to(self, wanted: TopicFilter) -> int:
         return max((partition.lost for partition in self._selected(wanted)), default=0)
+
+    def shared_with(self, epoch: str) -> int:
+        return self.head if epoch == self.epoch else self._ancestors.get(epoch, -1)
 
     def hole_after(self, position: int) -> int:
         return 0

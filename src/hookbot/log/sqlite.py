@@ -82,6 +82,7 @@ class SqliteLog(Engine):
     ) -> None:
         reader = file.readers[0]
         super().__init__(queries.load_epoch(reader), queries.load_partitions(reader), clock_us)
+        self._ancestors = queries.load_ancestors(reader)
         self._connections = connections
         self._damage_told = False
         self._scan_length = scan_length

@@ -135,3 +135,12 @@ async def test_ids_of_another_log_have_no_position() -> None:
             position_of(broker, "otherlog-000000000000007")
         with pytest.raises(Refused, match="not a message id"):
             position_of(broker, "7")
+
+
+async def test_ids_from_before_a_restore_have_their_position_up_to_the_end_of_the_backup() -> None:
+    log = MemoryLog()
+    log._ancestors = {"earlierx": 7}
+    async with open_broker(log) as broker:
+        assert position_of(broker, "earlierx-000000000000007") == 7
+        with pytest.raises(NotFound, match="another log"):
+            position_of(broker, "earlierx-000000000000008")

@@ -142,7 +142,7 @@ def position_of(broker: Broker, id: str) -> int:
     """Position of an id of this log. Raises `Refused` for what is no id, and `NotFound` for that of another log."""
     with as_refusal():
         epoch, position = parse_id(id)
-    if epoch != broker.log.epoch:
+    if epoch != broker.log.epoch and position > broker.log.shared_with(epoch):
         raise NotFound(f"the log has no message {id}: it is of another log")
     return position
 
