@@ -149,6 +149,19 @@ async def test_files_come_back_unless_they_are_there_and_leave_the_log(directory
     assert b"s3cret" not in (target / FILE).read_bytes()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_what_root_restores_belongs_to_the_owner_of_the_directory(directory: Path, backup: Path) -> None:
+    await filled(directory)
+    take(directory, backup, key=b"s3cret")
+    target = directory.with_name("restored")
+    target.mkdir()
+    os.chown(target, 65534, 65534)
+
+    restore(backup, target, lambda cursor: cursor.note)
+
+    assert {path.name: path.stat().st_uid for path in target.iterdir()} == dict.fromkeys([FILE, LOCK, "key"], 65534)
+
+
 async def test_another_file_is_not_replaced_and_none_written_elsewhere(directory: Path, backup: Path) -> None:
     await filled(directory)
     take(directory, backup, key=b"s3cret")
@@ -201,7 +214,7 @@ async def test_what_is_no_whole_backup_is_refused(directory: Path, backup: Path)
     backup.write_bytes(os.urandom(10_000))
     assert "cannot be restored: file is not a database" in refusal()
     backup.unlink()
-    assert "cannot be restored: unable to open database file" in refusal()
+    assert "there is no file" in refusal()
     with database_at(backup) as connection:
         connection.execute("CREATE TABLE x (y)")
     assert "is not a log of hookbot" in refusal()

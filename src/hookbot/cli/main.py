@@ -46,6 +46,8 @@ COMMANDS = {
     "redeliver": ("redeliver:redeliver", "Publish stored messages of a hub again."),
     "hubs": ("hubs:hubs", "List the hubs that share a database."),
     "log": ("log:log", "Copy the log of a hub to another place."),
+    "backup": ("backup:backup", "Copy the log of a hub to FILE, while the hub runs."),
+    "restore": ("backup:restore", "Make the log of a hub from the backup FILE."),
     "doctor": ("doctor:doctor", "Check each step on the way to a subscription."),
     "replay": ("replay:replay", "Deliver stored messages again."),
     "make-tokens": ("tokens:make_tokens", "Print each URI with the token that opens it."),

@@ -15,6 +15,7 @@ def new_file(target: Path) -> Iterator[tuple[Path, int]]:
     """
     descriptor, name = mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
+        give_to_owner(Path(name))
         yield Path(name), descriptor
         os.fsync(descriptor)
         Path(name).replace(target)
@@ -22,6 +23,13 @@ def new_file(target: Path) -> Iterator[tuple[Path, int]]:
     finally:
         os.close(descriptor)
         Path(name).unlink(missing_ok=True)
+
+
+def give_to_owner(path: Path) -> None:
+    """Have a file belong to the owner of its directory, if root has made it, so that a hub can open it."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def sync_directory(directory: Path) -> None:

@@ -28,7 +28,7 @@ from .sqlite_connections import Connections
 from .sqlite_deletion import delete_step
 from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import LogFile, open_log_file, probe
-from .sqlite_schema import require_finished
+from .sqlite_schema import load_ancestors, require_finished
 from .writer_thread import WriterThread
 
 # After a restart all subscribers reconnect at once. For this many of the newest messages, "nothing new" is known
@@ -82,7 +82,7 @@ class SqliteLog(Engine):
     ) -> None:
         reader = file.readers[0]
         super().__init__(queries.load_epoch(reader), queries.load_partitions(reader), clock_us)
-        self._ancestors = queries.load_ancestors(reader)
+        self._ancestors = load_ancestors(reader)
         self._connections = connections
         self._damage_told = False
         self._scan_length = scan_length

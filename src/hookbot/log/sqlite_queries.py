@@ -63,19 +63,6 @@ def load_epoch(connection: sqlite3.Connection) -> str:
     return epoch
 
 
-def load_ancestors(connection: sqlite3.Connection) -> dict[str, int]:
-    """Epochs of the logs from whose backups this one was restored, with the last position that it shares with each."""
-    [[there]] = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'ancestor'")
-    return dict(connection.execute("SELECT epoch, head FROM ancestor")) if there else {}
-
-
-def add_ancestor(connection: sqlite3.Connection, epoch: str, head: int) -> None:
-    """Note that the log was restored from a backup of another one, whose newest position was `head`."""
-    # No part of the schema, since few logs are restored.
-    connection.execute("CREATE TABLE IF NOT EXISTS ancestor (epoch TEXT PRIMARY KEY, head INTEGER NOT NULL)")
-    connection.execute("INSERT INTO ancestor VALUES (?, ?)", (epoch, head))
-
-
 def load_partitions(connection: sqlite3.Connection) -> list[Partition]:
     """Totals of the safe and the unsafe partition. Raises `ValueError` if they are garbled."""
     # All columns: a file that is not migrated yet lacks the last one.

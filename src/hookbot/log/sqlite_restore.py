@@ -16,10 +16,10 @@ from ..errors import ConfigError, system_reason
 from . import sqlite_queries as queries
 from .contract import SavedCursor
 from .engine import new_epoch
-from .new_files import new_file
+from .new_files import give_to_owner, new_file
 from .sqlite_errors import GARBLED
-from .sqlite_file import COMPANIONS, FILE, connect, connect_reader, locked, migrate
-from .sqlite_schema import STEPS, check_version, require_finished
+from .sqlite_file import COMPANIONS, FILE, LOCK, connect, connect_reader, locked, migrate
+from .sqlite_schema import STEPS, add_ancestor, check_version, require_finished
 
 Renew = Callable[[SavedCursor], str]
 """Function for the note of a cursor that was restored: what its clients have acknowledged may come again."""
@@ -45,6 +45,7 @@ def restore(backup: Path, directory: Path, renew: Renew) -> Restored:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(directory, "stop it first"):
+            give_to_owner(directory / LOCK)
             target = directory.resolve() / FILE
             _check(backup, target)
             with new_file(target) as (path, _):
@@ -67,6 +68,8 @@ def _check(backup: Path, target: Path) -> None:
                 f"there is a log in {target.parent}: move {target.name}{suffix} and what begins with its name to "
                 "another place first, or restore to another directory"
             )
+    if not backup.is_file():
+        raise ConfigError(f"there is no file {backup}")
     ahead = backup.with_name(f"{backup.name}-wal")
     if ahead.exists() and ahead.stat().st_size:
         raise ConfigError(f"{backup} is the file of a hub that runs or was killed: `hookbot backup` makes a whole copy")
@@ -87,7 +90,7 @@ def _renew(connection: sqlite3.Connection, path: Path, renew: Renew) -> tuple[Re
     with queries.transaction(connection):
         partitions = queries.load_partitions(connection)
         ancestor, epoch = queries.load_epoch(connection), new_epoch()
-        queries.add_ancestor(connection, ancestor, max(partition.head for partition in partitions))
+        add_ancestor(connection, ancestor, max(partition.head for partition in partitions))
         connection.execute("UPDATE identity SET epoch = ?", (epoch,))
         cursors = queries.load_cursors(connection, "")
         notes = [(renew(cursor), cursor.name) for cursor in cursors]

@@ -1,4 +1,4 @@
-"""The schema of the SQLite log: its tables and migrations, and the mark of a copy that is not finished."""
+"""The schema of the SQLite log: its tables and migrations, and those that only copies and restored logs have."""
 
 import sqlite3
 from pathlib import Path
@@ -67,3 +67,16 @@ def require_finished(connection: sqlite3.Connection, directory: Path) -> None:
     """Raise `ConfigError` for a copy that is not finished."""
     if source := copied_from(connection):
         raise unfinished_copy(f"sqlite:{directory}", source)
+
+
+def load_ancestors(connection: sqlite3.Connection) -> dict[str, int]:
+    """Epochs of the logs from whose backups this one was restored, with the last position that it shares with each."""
+    [[there]] = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'ancestor'")
+    return dict(connection.execute("SELECT epoch, head FROM ancestor")) if there else {}
+
+
+def add_ancestor(connection: sqlite3.Connection, epoch: str, head: int) -> None:
+    """Note that the log was restored from a backup of another one, whose newest position was `head`."""
+    # No part of the schema, since few logs are restored.
+    connection.execute("CREATE TABLE IF NOT EXISTS ancestor (epoch TEXT PRIMARY KEY, head INTEGER NOT NULL)")
+    connection.execute("INSERT INTO ancestor VALUES (?, ?)", (epoch, head))
