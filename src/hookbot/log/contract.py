@@ -8,6 +8,7 @@ from ..callbacks import Callback
 from ..errors import Superseded
 from ..protocol.message import Draft, Message
 from ..protocol.topics import TopicFilter
+from .copies import CopiesPage
 from .deduplication import Outcome
 from .duties import Duties, Held
 from .retention import Retention
@@ -175,6 +176,12 @@ class Log(Protocol):
         """The messages that `wanted` selects after position `after`, counted up to `limit`. Raises `Unavailable`.
 
         As `read`, one call scans a bounded range of the log. It reads nothing if there are none for certain.
+        """
+
+    async def copies(self, *, after: int) -> CopiesPage:
+        """Page of the copies after position `after`. Raises `Unavailable`.
+
+        As `read`, one call scans a bounded range of the log. A copy that is damaged is left out.
         """
 
     async def position_before(self, time_us: int) -> int:

@@ -17,6 +17,7 @@ from ..protocol.message import Draft
 from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
 from .batch import Batch, SizeOf, own_size
 from .contract import Behind, Forget, NewPosition, News, Result, Stored, Tell, Unit
+from .copies import SCAN_LENGTH, CopiesPage, Copy
 from .deduplication import FirstUse, Outcome
 from .duties import Duties, SoleDuties
 from .retention import PARTITIONS, Partition, dense_after
@@ -153,6 +154,14 @@ class Engine(ABC):
     @abstractmethod
     async def _count(self, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
         """Number of the messages in `scan` that `wanted` selects, up to `limit`, and time of the oldest, or 0."""
+
+    async def copies(self, *, after: int) -> CopiesPage:
+        high = max(after, min(after + SCAN_LENGTH, self.head))
+        return CopiesPage(await self._find_copies(after, high), high)
+
+    @abstractmethod
+    async def _find_copies(self, low: int, high: int) -> Sequence[Copy]:
+        """The copies after position `low`, up to and including `high`, in order."""
 
     def lost_up_to(self, wanted: TopicFilter) -> int:
         return max((partition.lost for partition in self._selected(wanted)), default=0)

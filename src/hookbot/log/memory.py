@@ -11,9 +11,10 @@ from itertools import islice
 import trio
 
 from ..protocol.message import Message, wall_clock_us
-from ..protocol.topics import TopicFilter, is_unsafe
+from ..protocol.topics import EVERYTHING, TopicFilter, is_unsafe
 from .batch import moved_in
 from .contract import Deletion, Noted, Page, SavedCursor, Stored, Unit
+from .copies import Copy, find_copies
 from .deduplication import FirstUse
 from .engine import Engine, ScanRange, new_epoch
 from .retention import PARTITIONS, STEP_ROWS, Partition, Retention, RetentionLimits, Row
@@ -105,6 +106,14 @@ class MemoryLog(Engine):
         await trio.lowlevel.checkpoint()
         found = list(islice(self._selected_in(scan, wanted, newest=False), limit))
         return len(found), _time_us(found[0]) if found else 0
+
+    async def _find_copies(self, low: int, high: int) -> Sequence[Copy]:
+        await trio.lowlevel.checkpoint()
+        found = [message for _, message in self._selected_in(ScanRange(low, high, high, 0), EVERYTHING, newest=False)]
+        return find_copies(
+            self.epoch,
+            [(one.position, one.topic, (one.routed_from, one.replay_of, one.duplicate_of)) for one in found],
+        )
 
     def _selected_in(self, scan: ScanRange, wanted: TopicFilter, *, newest: bool) -> Iterator["_Entry"]:
         parts = [_within(entries, scan, newest=newest) for entries in self._entries]

@@ -18,6 +18,7 @@ from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import postgres_queries as queries
 from .contract import Deletion, News, Page, SavedCursor, Stored, Unit
+from .copies import Copy
 from .engine import Engine, ScanRange, TopicHeads
 from .postgres_address import PostgresAddress, require_psycopg
 from .postgres_batch import APPLICATION, DELETED, NEWS
@@ -175,6 +176,9 @@ class PostgresLog(Engine):
 
     async def _count(self, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
         return await self._readers.do(partial(queries.count_messages, wanted=wanted, scan=scan, limit=limit))
+
+    async def _find_copies(self, low: int, high: int) -> Sequence[Copy]:
+        return await self._readers.do(partial(queries.load_copies, epoch=self.epoch, low=low, high=high))
 
     def hole_after(self, position: int) -> int:
         hole = self._failovers.hole_after(position)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, is_subtree
 from .contract import Page, SavedCursor
+from .copies import Copy, find_copies, mark_of
 from .deduplication import FirstUse
 from .engine import ScanRange
 from .postgres_batch import one_trip
@@ -53,6 +54,13 @@ LOAD_PAGE = {
 }
 _COUNT = f"""
     SELECT count(*), coalesce(min(time_us), 0) FROM ({_SCAN.format(order="ASC")}) found
+    """
+# Others are left out before they are parsed.
+_COPIES = """
+    SELECT position, topic, json->>'routed_from', json->>'replay_of', json->>'duplicate_of'
+    FROM log JOIN body USING (position) CROSS JOIN LATERAL (SELECT meta::json AS json OFFSET 0) parsed
+    WHERE position > %(low)b::bigint AND position <= %(high)b::bigint AND position(%(mark)b::text IN meta) > 0
+    ORDER BY position
     """
 _NEXT = """
     SELECT * FROM log
@@ -160,6 +168,13 @@ def count_messages(
     bounds = {"low": scan.low, "high": scan.high, "limit": limit}
     [(number, oldest_us)] = connection.execute(_COUNT, bounds | _selection(wanted), binary=True)
     return int(number), int(oldest_us)
+
+
+def load_copies(connection: "Connection[Any]", *, epoch: str, low: int, high: int) -> Sequence[Copy]:
+    """The copies after position `low`, up to and including `high`."""
+    values = {"low": low, "high": high, "mark": mark_of(epoch)}
+    rows = connection.execute(_COPIES, values, binary=True)
+    return find_copies(epoch, ((position, topic, ids) for position, topic, *ids in rows))
 
 
 def load_start(connection: "Connection[Any]", *, primed: int) -> Start:

@@ -22,9 +22,11 @@ from . import sqlite_keys as keys
 from . import sqlite_queries as queries
 from .batch import Batch, moved_in
 from .contract import Deletion, Page, Result, SavedCursor, Stored, Unit
+from .copies import Copy
 from .engine import Engine, ScanRange, TopicHeads
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits, dense_after
 from .sqlite_connections import Connections
+from .sqlite_copies import load_copies
 from .sqlite_deletion import delete_step
 from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import LogFile, open_log_file, probe
@@ -167,6 +169,9 @@ class SqliteLog(Engine):
 
     async def _count(self, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
         return await self._connections.read(lambda reader: queries.count_messages(reader, wanted, scan, limit))
+
+    async def _find_copies(self, low: int, high: int) -> Sequence[Copy]:
+        return await self._connections.read(lambda reader: load_copies(reader, self.epoch, low, high))
 
     def _prime(self, reader: sqlite3.Connection, after: int) -> None:
         try:
