@@ -98,9 +98,13 @@ class Scope:
                 f"publishing again to {topic[:100]!r} takes a token for {path_to('publish', topic)[:100]!r}"
             )
 
+    def manages(self, topic: str) -> bool:
+        """True if it may delete messages of a topic or, if that ends in ``/``, of everything beneath it."""
+        return self.operator or (self.sees(topic) and self.publishes(topic))
+
     def check_manages(self, wanted: TopicFilter) -> None:
-        """Raise `Forbidden` unless it may end, move and delete what subscribes to a filter."""
-        if not (self.operator or (self.sees_all(wanted) and all(map(self.publishes, wanted.patterns)))):
+        """Raise `Forbidden` unless it may end, move and delete what subscribes to a filter, and delete its messages."""
+        if not all(map(self.manages, wanted.patterns)):
             shown = str(wanted)[:100]
             raise Forbidden(f"this takes a token for operators, or those that open {shown!r} for /sub/ and /pub/")
 

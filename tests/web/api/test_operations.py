@@ -35,6 +35,12 @@ def test_a_parameter_is_one_of_some_words() -> None:
         asked("a=z").one_of("a", ["x", "y"], "y")
 
 
+def test_a_parameter_may_need_no_value() -> None:
+    assert [asked(query).has("a") for query in ("a", "a=", "a=true", "b")] == [True, True, True, False]
+    with pytest.raises(Refused, match="a has to be true, or without a value, not 'false'"):
+        asked("a=false").has("a")
+
+
 @pytest.mark.parametrize("text", ["0", "51", "-1", "1.5", "\u0663", "9" * 5000, "x"])
 def test_a_parameter_is_a_number_within_bounds(text: str) -> None:
     assert (asked("").number("a", 7, most=50), asked("a=50").number("a", 7, most=50)) == (7, 50)

@@ -41,6 +41,8 @@ REQUESTS = {
     "GET live": "live",
     "POST messages/{id}/redeliver": "messages/{id}/redeliver",
     "POST redeliver": "redeliver?topic={name}/x",
+    "DELETE messages/{id}": "messages/{id}?count=only",
+    "DELETE messages": "messages?topic={name}/x&count=only",
     "GET cursors": "cursors",
     "POST cursors": "cursors?path=/sub/{name}/x&name={name}-cursor&since=all",
     "DELETE cursors": "cursors?path=/sub/{name}/x&name={name}-cursor",
@@ -67,6 +69,8 @@ OWN = """
     GET live                      200          200     200    200         200          200                200
     POST messages/{id}/redeliver  200          403     200    403         403          403                404
     POST redeliver                200          403     200    403         403          403                403
+    DELETE messages/{id}          200          200     200    403         403          403                404
+    DELETE messages               200          200     200    403         403          403                403
     GET cursors                   200          200     200    200         200          200                200
     POST cursors                  200          200     200    403         403          403                403
     DELETE cursors                200          200     200    403         403          403                403

@@ -4,6 +4,7 @@ from quart import Blueprint, Response
 
 from ..services import Services
 from .cursors import add_cursors
+from .deletion import add_deletion
 from .live import add_live
 from .messages import add_messages
 from .openapi import add_description
@@ -22,7 +23,7 @@ def create_api(services: Services) -> Blueprint:
     """Routes of the API; each needs a token."""
     api = Api(services.access)
     for add in (
-        *(add_session, add_tokens, add_messages, add_related, add_live, add_redelivery),
+        *(add_session, add_tokens, add_messages, add_related, add_live, add_redelivery, add_deletion),
         *(add_cursors, add_subscriptions, add_refusals, add_sources, add_states),
     ):
         add(api, services)

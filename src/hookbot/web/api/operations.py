@@ -80,6 +80,13 @@ class Asked:
             raise Refused(f"{name} has to be {' or '.join(choices)}, not {value[:40]!r}")
         return value
 
+    def has(self, name: str) -> bool:
+        """True if the query has a parameter that needs no value. Raises `Refused` if it has any but true."""
+        value = self.values.get(name, "true")
+        if value not in ("", "true"):
+            raise Refused(f"{name} has to be true, or without a value, not {value[:40]!r}")
+        return name in self.values
+
     def number(self, name: str, default: int, *, least: int = 1, most: int) -> int:
         """Value of a parameter that is a whole number within bounds. Raises `Refused` for any other."""
         text = self.get(name) or str(default)

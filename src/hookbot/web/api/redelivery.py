@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, TypedDict, TypeVar
 
-import trio
 from quart import Response
 
-from ...errors import HookbotError, InvalidTopic, Refused, Unauthorized
+from ...errors import HookbotError, InvalidTopic
 from ...protocol.envelope import encode_line
 from ...protocol.failures import Failure, without_failure
 from ...protocol.message import Draft, Message, Once
@@ -17,11 +16,11 @@ from ...protocol.topics import check_owner, check_topic
 from ..fair_turns import FairTurns
 from ..services import Services
 from ..streams import STREAM_HEADERS
-from .admission import is_valid
+from .bulk import RANGE, check_compared, range_of, step_of
 from .filters import FILTERS, Filters
 from .messages import ID, open_message
-from .operations import ID_OF_MESSAGE, JSON_LINES, Api, Asked, Parameter
-from .search import Bounds, Search, id_at, position_of
+from .operations import JSON_LINES, Api, Asked, Parameter
+from .search import Bounds, Search, id_at
 
 MAX_MESSAGES = 10_000
 """Number of messages that one request publishes again."""
@@ -31,15 +30,10 @@ _COUNTED = Bounds(messages=50_000, size=256 << 20, turns_s=2.0)
 
 # Of a page, so that each commit is small.
 _AT_ONCE = 100
-_MAX_REST_S = 0.1
 
 T = TypeVar("T")
 
-_RANGE = (
-    Parameter("from", "Id of the first message; by default, the oldest", ID_OF_MESSAGE),
-    Parameter("until", "Id of the last message; by default, the newest of now", ID_OF_MESSAGE),
-    Parameter("count", "only counts the messages, and publishes none", {"enum": ["only"]}),
-)
+_COUNT = Parameter("count", "only counts the messages, and publishes none", {"enum": ["only"]})
 _KEY = Parameter(
     "Idempotency-Key", "Makes repeating this harmless", {"type": "string", "maxLength": MAX_KEY}, place="header"
 )
@@ -106,7 +100,7 @@ def add_redelivery(api: Api, services: Services) -> None:
     api.add(
         "POST", f"{MESSAGES}/<id>/redeliver", one, "Publish a message again", parameters=[ID, _KEY], answer=Redelivered
     )
-    several = [*FILTERS, *_RANGE, _KEY]
+    several = [*FILTERS, *RANGE, _COUNT, _KEY]
     api.add("POST", REDELIVER, all_, "Publish messages again", parameters=several, answer=Counted, lines=Progress)
 
 
@@ -118,19 +112,17 @@ class Redelivery:
         self._services = services
         self._asked = asked
         self._publishing = publishing
-        self._broker = broker = services.broker
+        self._broker = services.broker
         self._filters = Filters.read(asked)
         self._key = idempotency_key(asked.plain)
-        first, until = asked.get("from"), asked.get("until")
-        self._after = position_of(broker, first) - 1 if first else 0
-        self._last = min(position_of(broker, until) if until else broker.head, broker.head)
+        self._after, self._last = range_of(services.broker, asked)
         self._check_publishes = cache(asked.scope.check_publishes)
 
     async def count(self) -> Counted:
         """Number of the messages that it publishes. Raises `Refused` if it may not publish one of them."""
         search = self._search(lambda message: self._draft(message) is not None)
         found = await search.run(MAX_MESSAGES, _COUNTED)
-        _check_compared(search)
+        check_compared(search)
         return {"number": sum(found), "complete": search.ended, "until": id_at(self._broker, self._last)}
 
     async def lines(self, counted: Counted) -> AsyncIterator[bytes]:
@@ -142,7 +134,7 @@ class Redelivery:
                 # In one turn: the drafts of others wait in the log, where they need no memory.
                 async with self._publishing.of(self._filters.scope.holder):
                     drafts = (await search.page(min(_AT_ONCE, MAX_MESSAGES - done))).found
-                    _check_compared(search)
+                    check_compared(search)
                     done += await self._publish([draft for draft in drafts if draft])
                     del drafts
                 yield _encoded({"type": "progress", "done": done, "of": of})
@@ -156,12 +148,9 @@ class Redelivery:
             self._asked.audit("messages were published again", number=done, filters=self._asked.filters)
 
     async def _publish(self, drafts: Sequence[Draft]) -> int:
-        if not is_valid(self._services.access, self._filters.scope):
-            raise Unauthorized.because("the token is no longer valid")
-        begun_at = trio.current_time()
-        if drafts:
-            await self._broker.commit(drafts)
-        await trio.sleep(min(trio.current_time() - begun_at, _MAX_REST_S))
+        async with step_of(self._services, self._filters.scope):
+            if drafts:
+                await self._broker.commit(drafts)
         return len(drafts)
 
     def _search(self, make: Callable[[Message], T]) -> Search[T]:
@@ -193,11 +182,6 @@ def redelivery_of(message: Message, key: str = "") -> Draft:
     once = (Once("idempotency", topic, f"redeliver {message.id} {key}"),) if key else ()
     fields = topic, message.body, headers, message.query, message.verified, message.hops
     return Draft(*fields, once, replay_of=message.id)
-
-
-def _check_compared(search: Search[Any]) -> None:
-    if search.skipped:
-        raise Refused("where takes too long for some of the messages; make the expression simpler")
 
 
 def _encoded(progress: Progress) -> bytes:
