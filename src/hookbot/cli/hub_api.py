@@ -41,10 +41,10 @@ class Ask:
 
         return trio.run(partial(ask, self._at(path), method, query=query, ca_file=self._ca_file))
 
-    def lines(self, take: Callable[[Any], object], method: str, path: str, key: str, /, **query: str) -> None:
+    def lines(self, take: Callable[[Any], object], method: str, path: str, key: str = "", /, **query: str) -> None:
         """Call `take` with each parsed line of a response, as it comes. Raises as `http.ask`.
 
-        `key` is the Idempotency-Key of the request.
+        `key` is the Idempotency-Key of the request, if it has one.
         """
         import trio
 

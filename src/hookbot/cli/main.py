@@ -44,6 +44,7 @@ COMMANDS = {
     "messages": ("messages:messages", "List the stored messages of a hub, newest first."),
     "message": ("messages:message", "Show the stored message ID of a hub, with its headers."),
     "redeliver": ("redeliver:redeliver", "Publish stored messages of a hub again."),
+    "delete": ("delete:delete", "Delete stored messages of a hub, with their copies."),
     "hubs": ("hubs:hubs", "List the hubs that share a database."),
     "log": ("log:log", "Copy the log of a hub to another place."),
     "backup": ("backup:backup", "Copy the log of a hub to FILE, while the hub runs."),

@@ -1,17 +1,15 @@
 """``hookbot redeliver``: stored messages are published again, by the hub itself."""
 
-import sys
 import uuid
 from collections.abc import Mapping
-from typing import Any
 
 import click
 
-from ..errors import Lost, Unavailable
 from ..protocol.paths import MESSAGES, REDELIVER
 from ..standard_files import printing_of
 from .filter_options import filter_options
 from .hub_api import Ask, of_a_hub
+from .progress import Progress, messages
 
 
 @click.command()
@@ -59,33 +57,17 @@ def redeliver(
     counted = ask("POST", REDELIVER, count="only", **query)
     if not yes:
         least = "" if counted["complete"] else "at least "
-        click.confirm(f"Publish {least}{_messages(counted['number'])} again?", abort=True, err=True)
+        click.confirm(f"Publish {least}{messages(counted['number'])} again?", abort=True, err=True)
     # Also if it is repeated, what it has published itself is not among them.
     _publish_all(ask, {**query, "until": counted["until"]}, key or uuid.uuid4().hex)
 
 
 def _publish_all(ask: Ask, query: Mapping[str, str], key: str) -> None:
-    last: dict[str, Any] = {}
-    with click.progressbar(length=0, label="Publishing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-
-        def take(line: dict[str, Any]) -> None:
-            last.update(line)
-            bar.length = line.get("of") or max(bar.length or 0, line["done"])
-            bar.update(line["done"] - bar.pos)
-
-        try:
-            ask.lines(take, "POST", REDELIVER, key, **query)
-        except Lost as error:
-            last["detail"] = str(error)
-    done = f"published {_messages(last.get('done', 0))} again"
-    if last.get("type") != "done":
-        why = last.get("detail", "the response broke off")
-        again = f"--until {query['until']} --key {key}"
-        raise Unavailable(f"{done}, and then it ended: {why} (with {again}, none of them is published twice)")
+    progress = Progress("Publishing")
+    progress.of(ask, "POST", REDELIVER, key, **query)
+    done = f"published {messages(progress.last['done'])} again"
+    again = f"--until {query['until']} --key {key}"
+    progress.check_done(done, f"with {again}, none of them is published twice")
     click.echo(done)
-    if last.get("next"):
-        click.echo(f"There are more: go on with --from {last['next']}", err=True)
-
-
-def _messages(number: int) -> str:
-    return "1 message" if number == 1 else f"{number:,} messages"
+    if progress.last.get("next"):
+        click.echo(f"There are more: go on with --from {progress.last['next']}", err=True)

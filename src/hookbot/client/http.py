@@ -69,10 +69,10 @@ async def ask_lines(
 ) -> AsyncIterator[Any]:
     """Parsed lines of the response of an operators' path that answers with lines of JSON. Raises as `ask`.
 
-    `key` is the Idempotency-Key of the request.
+    `key` is the Idempotency-Key of the request, if it has one.
     """
     async with open_client(address, ca_file) as client:
-        headers = {**dict(address.authorization_header()), "Idempotency-Key": key}
+        headers = {**dict(address.authorization_header()), **({"Idempotency-Key": key} if key else {})}
         request = client.build_request(method, str(address), params=query, headers=headers)
         try:
             response = await client.send(request, stream=True)

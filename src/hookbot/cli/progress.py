@@ -1,0 +1,43 @@
+"""Progress of what a hub does with many messages, and how their number is told."""
+
+import sys
+from typing import Any
+
+import click
+
+from ..errors import Lost, Unavailable
+from .hub_api import Ask
+
+
+def messages(number: int) -> str:
+    """Text of a number of messages."""
+    return "1 message" if number == 1 else f"{number:,} messages"
+
+
+class Progress:
+    """What the lines of a response say, which is shown on a terminal while they come."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self.last: dict[str, Any] = {"done": 0}
+        """What was said last of each thing."""
+
+    def of(self, ask: Ask, method: str, path: str, key: str = "", /, **query: str) -> None:
+        """Show the progress of a request. Raises as `Ask.lines`, but not if the response breaks off."""
+        with click.progressbar(length=0, label=self._label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+            def take(line: dict[str, Any]) -> None:
+                self.last.update(line)
+                bar.length = line.get("of") or line.get("found") or max(bar.length or 0, line["done"])
+                bar.update(line["done"] - bar.pos)
+
+            try:
+                ask.lines(take, method, path, key, **query)
+            except Lost as error:
+                self.last["detail"] = str(error)
+
+    def check_done(self, done: str, again: str) -> None:
+        """Raise `Unavailable` if it ended before the last line: with what was done, and what to do about it."""
+        if self.last.get("type") != "done":
+            why = self.last.get("detail", "the response broke off")
+            raise Unavailable(f"{done}, and then it ended: {why} ({again})")

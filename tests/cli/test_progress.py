@@ -1,0 +1,52 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from hookbot.cli.progress import Progress, messages
+from hookbot.errors import Lost, Unavailable
+
+
+class ScriptedAsk:
+    """Answers with lines, and breaks off if one of them is None."""
+
+    def __init__(self, *lines: Mapping[str, Any] | None) -> None:
+        self._lines = lines
+
+    def lines(self, take: Any, *words: str, **query: str) -> None:
+        for line in self._lines:
+            if line is None:
+                raise Lost("the response broke off in the middle")
+            take(line)
+
+
+def progress_of(*lines: Mapping[str, Any] | None) -> Progress:
+    progress = Progress("Doing")
+    progress.of(ScriptedAsk(*lines), "POST", "/path")  # type: ignore[arg-type]
+    return progress
+
+
+def test_numbers_are_texts() -> None:
+    assert [messages(number) for number in (0, 1, 1234)] == ["0 messages", "1 message", "1,234 messages"]
+
+
+def test_what_was_said_last_is_known() -> None:
+    progress = progress_of({"type": "progress", "done": 1, "of": 3}, {"type": "done", "done": 3, "next": None})
+
+    progress.check_done("done", "again")
+    assert progress.last == {"type": "done", "done": 3, "of": 3, "next": None}
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ([{"type": "progress", "done": 1, "of": None}, None], "the response broke off in the middle"),
+        ([{"type": "progress", "done": 1, "found": 2}], "the response broke off"),
+        ([{"type": "error", "done": 1, "detail": "the disk is full"}], "the disk is full"),
+    ],
+)
+def test_whatever_ends_before_it_is_done_is_an_error(lines: list[Any], why: str) -> None:
+    progress = progress_of(*lines)
+
+    with pytest.raises(Unavailable, match=rf"^1 message, and then it ended: {why} \(again\)$"):
+        progress.check_done(messages(progress.last["done"]), "again")
