@@ -1,5 +1,5 @@
 from hookbot.broker.counts import Counts
-from hookbot.errors import KeyReused
+from hookbot.errors import KeyReused, Superseded
 from hookbot.protocol.message import Duplicate, Message
 
 
@@ -10,12 +10,24 @@ def test_what_is_stored_and_what_is_a_repeat_are_counted() -> None:
     assert (counts.published, counts.published_bytes, counts.duplicates) == (2, 3, 1)
 
 
-def test_commits_are_counted_with_the_seconds_that_they_took() -> None:
+def test_a_commit_is_counted_with_what_it_stored_and_the_seconds_that_it_took() -> None:
     counts = Counts()
-    counts.count_commit(0.25)
-    counts.count_commit(0.5)
+    counts.count_commit([[Message("a", b"12"), Duplicate("x")], Superseded("gone"), []], [0.5], 0.25)
+    counts.count_commit([[Message("b", b"3"), Message("c", b"")]], [0.5, 1.5], 0.5)
 
-    assert (counts.commits, counts.commit_s) == (2, 0.75)
+    assert (counts.published, counts.published_bytes, counts.duplicates) == (3, 3, 1)
+    assert (counts.commit_times.count, counts.commit_times.sum) == (2, 0.75)
+    assert (counts.store_times.count, counts.store_times.sum) == (3, 2.5)
+    assert (counts.batch_messages.sum, counts.batch_bytes.sum) == (3, 3)
+
+
+def test_what_was_delivered_is_the_sum_of_all_formats() -> None:
+    counts = Counts()
+    counts.delivered_in["v1"].add(2, 100)
+    counts.delivered_in["raw"].add(1, 10)
+
+    assert counts.delivered == 3
+    assert (counts.delivered_in["v1"].messages, counts.delivered_in["v1"].bytes) == (2, 100)
 
 
 def test_refusals_are_counted_by_status() -> None:

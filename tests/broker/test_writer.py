@@ -138,8 +138,18 @@ async def test_commits_are_counted_with_their_time_except_those_that_fail(line: 
     running.submit("c")
     await wait_all_tasks_blocked()
 
-    assert (line.counts.commits, line.counts.published) == (1, 2)
-    assert line.counts.commit_s > 0
+    counts = line.counts
+    assert (counts.commit_times.count, counts.published) == (1, 2)
+    assert counts.commit_times.sum > 0
+    # A publish that is not stored has waited all the same, but for nothing.
+    assert (counts.store_times.count, counts.batch_messages.sum, counts.line_lengths.count) == (2, 2, 2)
+
+
+async def test_what_only_moves_a_cursor_is_no_publish(running: Line) -> None:
+    running.submit(reader=3)
+    await wait_all_tasks_blocked()
+
+    assert (running.counts.commit_times.count, running.counts.store_times.count) == (1, 0)
 
 
 async def test_what_was_stored_is_answered_before_it_is_announced(line: Line, nursery: trio.Nursery) -> None:

@@ -101,13 +101,17 @@ class SharedLog:
 
     def store(self, units: Sequence[Unit], done: Stored) -> None:
         valid = [self._is_valid(unit) for unit in units]
+        superseded = Superseded("another hub has the duty")
+        if not any(valid):
+            done([superseded for _ in units])
+            return
 
         def answer(results: Any) -> None:
             if isinstance(results, Unavailable):
                 done(results)
                 return
             left = iter(results)
-            done([next(left) if is_valid else Superseded("another hub has the duty") for is_valid in valid])
+            done([next(left) if is_valid else superseded for is_valid in valid])
 
         self._family.log.store([unit for unit, is_valid in zip(units, valid, strict=True) if is_valid], answer)
 

@@ -1,5 +1,6 @@
 """The text format of Prometheus."""
 
+from hookbot.log.histogram import Histogram
 from hookbot.web.metrics import Metrics
 from hookbot.web.prometheus import render
 
@@ -25,3 +26,26 @@ def test_a_metric_with_a_label_has_a_line_for_each_of_its_values() -> None:
 
     assert 'hookbot_refused_total{status="401"} 1.0' in lines(metrics)
     assert 'hookbot_refused_total{status="413"} 2.0' in lines(metrics)
+
+
+def test_a_metric_with_several_labels_has_a_line_for_each_tuple_of_their_values() -> None:
+    metrics = Metrics()
+    metrics.add("gauge", "lag", "Messages.", lambda: {("cursor", "ci"): 3}, label=("kind", "name"))
+
+    assert 'hookbot_lag{kind="cursor",name="ci"} 3.0' in lines(metrics)
+
+
+def test_a_histogram_has_a_line_for_each_bound() -> None:
+    histogram = Histogram((0.5, 1.0))
+    histogram.add(0.5, 2)
+    histogram.add(7)
+    metrics = Metrics()
+    metrics.add("histogram", "store_duration_seconds", "Seconds.", lambda: histogram)
+
+    assert [line for line in lines(metrics) if not line.startswith("#")] == [
+        'hookbot_store_duration_seconds_bucket{le="0.5"} 2.0',
+        'hookbot_store_duration_seconds_bucket{le="1.0"} 2.0',
+        'hookbot_store_duration_seconds_bucket{le="+Inf"} 3.0',
+        "hookbot_store_duration_seconds_count 3.0",
+        "hookbot_store_duration_seconds_sum 8.0",
+    ]

@@ -34,6 +34,8 @@ class Entry:
     message: Message
     position: int
     cache: FrameCache
+    began: float = 0.0
+    """When it was published, as in `News`; 0 if it was read from the log, or was published at another hub."""
     _frames: Frames = field(default_factory=dict)
 
     @property
@@ -147,7 +149,7 @@ class Channels:
         for message in news.messages:
             channels = self._channels_of(message.topic)
             if channels:
-                entry, size = Entry(message, message.position, self._frames), message.size
+                entry, size = Entry(message, message.position, self._frames, news.began), message.size
                 for channel in channels:
                     channel.entries.append(entry)
                     changed[channel] = None

@@ -1,14 +1,37 @@
 """Counters of a hub, which its metrics show."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from secrets import token_hex
+from typing import get_args
 
+from ..errors import Superseded
+from ..log.contract import Result
 from ..log.deduplication import Outcome
+from ..log.histogram import BYTES, COUNTS, SECONDS, Histogram
 from ..protocol.message import Duplicate, Message
+from ..protocol.subscribe import Format
+
+
+@dataclass(slots=True)
+class Delivered:
+    """What was sent to subscribers in one format, once for each of them."""
+
+    messages: int = 0
+    bytes: int = 0
+    """Bytes of their frames."""
+
+    def add(self, messages: int, size: int) -> None:
+        """Count messages that were sent, in frames of this size."""
+        self.messages += messages
+        self.bytes += size
+
+
+def _by_format() -> Mapping[Format, Delivered]:
+    return {format: Delivered() for format in get_args(Format)}
 
 
 @dataclass(slots=True)
@@ -18,15 +41,39 @@ class Counts:
     published: int = 0
     published_bytes: int = 0
     duplicates: int = 0
-    delivered: int = 0
-    """Messages sent to subscribers, once for each of them."""
-    commits: int = 0
-    commit_s: float = 0.0
-    """Seconds that the log took for its commits, in all."""
+    delivered_in: Mapping[Format, Delivered] = field(default_factory=_by_format)
+    commit_times: Histogram = field(default_factory=partial(Histogram, SECONDS))
+    """Seconds that the log took for each commit."""
+    store_times: Histogram = field(default_factory=partial(Histogram, SECONDS))
+    """Seconds from each publish to the end of its commit."""
+    tell_times: Histogram = field(default_factory=partial(Histogram, SECONDS))
+    """Seconds from each publish until a subscriber that waited for it was sent it, once for each of them."""
+    batch_messages: Histogram = field(default_factory=partial(Histogram, COUNTS))
+    """Messages that each commit stored."""
+    batch_bytes: Histogram = field(default_factory=partial(Histogram, BYTES))
+    """Bytes of their bodies."""
+    line_lengths: Histogram = field(default_factory=partial(Histogram, COUNTS))
+    """Submissions that waited when each commit began, its own included."""
     refused: Counter[str] = field(default_factory=Counter)
     """Number of requests refused or failed, by status."""
     id: str = field(default_factory=partial(token_hex, 8))
     """Random, so that counters of another hub, or of another run of this one, are not taken for these."""
+
+    @property
+    def delivered(self) -> int:
+        """Messages sent to subscribers, once for each of them."""
+        return sum(delivered.messages for delivered in self.delivered_in.values())
+
+    def count_commit(self, results: Sequence[Result], waited_s: Sequence[float], took_s: float) -> None:
+        """Count what has become of units of this hub, each publish of which has waited, in a commit that took long."""
+        messages, size = self.published, self.published_bytes
+        for outcomes in results:
+            if not isinstance(outcomes, Superseded):
+                self.count_outcomes(outcomes)
+        self.store_times.add_all(waited_s)
+        self.commit_times.add(took_s)
+        self.batch_messages.add(self.published - messages)
+        self.batch_bytes.add(self.published_bytes - size)
 
     def count_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Count what has become of drafts of this hub."""
@@ -36,11 +83,6 @@ class Counts:
                 self.published_bytes += len(outcome.body)
             elif isinstance(outcome, Duplicate):
                 self.duplicates += 1
-
-    def count_commit(self, seconds: float) -> None:
-        """Count a commit that the log took so long for."""
-        self.commits += 1
-        self.commit_s += seconds
 
     def count_response(self, status: int) -> None:
         """Count a response if its status is that of a refusal or an error."""

@@ -15,7 +15,7 @@ from time import perf_counter
 
 import trio
 
-from ..errors import Damaged, Superseded, Unavailable
+from ..errors import Damaged, Unavailable
 from ..log.contract import Log, Result, Unit
 from ..log.deduplication import Outcome
 from ..log.duties import TRIM
@@ -183,6 +183,7 @@ class Writer:
         """Take a batch of one queue, and then of the other: in a commit of both, each would wait for both."""
         other = self._unverified if self._next is self._queue else self._queue
         taken, self._next = (self._next, other) if self._next.waiting else (other, self._next)
+        self._counts.line_lengths.add(len(self._queue.waiting) + len(self._unverified.waiting))
         self._batch.extend(taken.take())
         self._parts = [len(self._batch)]
 
@@ -206,7 +207,6 @@ class Writer:
             raise result
         else:
             self._storing.works()
-            self._counts.count_commit(perf_counter() - self._part_began)
             self._answer(result)
             self._parts.pop()
         if self._parts:
@@ -217,10 +217,13 @@ class Writer:
                 self._news.set()
 
     def _answer(self, results: Sequence[Result]) -> None:
+        now, waited_s = perf_counter(), []
         for result in results:
-            self._batch.popleft().done(result)
-            if not isinstance(result, Superseded):
-                self._counts.count_outcomes(result)
+            waiting = self._batch.popleft()
+            waiting.done(result)
+            if waiting.unit.drafts:
+                waited_s.append(now - waiting.unit.began)
+        self._counts.count_commit(results, waited_s, now - self._part_began)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Do a step of storing a batch. An error that nobody expected ends the writer's task, not the caller."""

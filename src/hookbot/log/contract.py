@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Literal, NamedTuple, Protocol
 
 from ..callbacks import Callback
@@ -11,6 +12,7 @@ from ..protocol.topics import TopicFilter
 from .copies import CopiesPage
 from .deduplication import Outcome
 from .duties import Duties, Held
+from .histogram import Histogram
 from .retention import Retention
 
 
@@ -85,6 +87,8 @@ class Unit:
     cursors: Mapping[str, NewPosition] = field(default_factory=dict)
     duty: Held | None = None
     """Duty for which it is stored, if another hub may have taken that over."""
+    began: float = field(default_factory=perf_counter)
+    """When it was submitted, on the clock of `perf_counter`."""
 
 
 Result = Sequence[Outcome] | Superseded
@@ -100,6 +104,8 @@ class News(NamedTuple):
     after: int
     messages: Sequence[Message]
     head: int
+    began: float = 0.0
+    """When the first was submitted, as `Unit.began`; 0 if that was at another hub."""
 
 
 Tell = Callable[[News], None]
@@ -130,6 +136,10 @@ class Log(Protocol):
     @property
     def duties(self) -> Duties:
         """What only one of the hubs that share this log does at a time."""
+
+    @property
+    def sync_times(self) -> Histogram:
+        """Seconds that it took to get each batch from SQLite to the disk; empty for engines that cannot tell."""
 
     @property
     def head(self) -> int:

@@ -20,6 +20,7 @@ from .contract import Behind, Forget, NewPosition, News, Result, Stored, Tell, U
 from .copies import SCAN_LENGTH, CopiesPage, Copy
 from .deduplication import FirstUse, Outcome
 from .duties import Duties, SoleDuties
+from .histogram import SECONDS, Histogram
 from .retention import PARTITIONS, Partition, dense_after
 
 # With about 130 bytes for each pattern, both generations take 8 MiB.
@@ -96,6 +97,7 @@ class Engine(ABC):
         self.epoch = epoch
         self.duties: Duties = SoleDuties()
         self._ancestors: Mapping[str, int] = {}
+        self.sync_times = Histogram(SECONDS)
         self._partitions = list(partitions)
         self._heads = TopicHeads(self.head)
         self._clock_us = clock_us
@@ -200,9 +202,9 @@ class Engine(ABC):
         """Partitions with the messages of `batch` added."""
         return [self._partitions[unsafe].grown(batch.rows[unsafe]) for unsafe in PARTITIONS]
 
-    def _end_batch(self, batch: Batch, results: Sequence[Result], done: Stored) -> None:
+    def _end_batch(self, units: Sequence[Unit], batch: Batch, results: Sequence[Result], done: Stored) -> None:
         """Answer a batch that is stored, then tell of it."""
-        news = News(batch.after, batch.messages, batch.head)
+        news = News(batch.after, batch.messages, batch.head, units[0].began)
         self._heads.add([(message.topic, message.position) for message in news.messages])
         self._untold.append(news)
         done(results)

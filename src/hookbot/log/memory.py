@@ -68,7 +68,7 @@ class MemoryLog(Engine):
         for name, position in batch.cursors.items():
             self._save(name, position, batch.time_us)
         self._make_room()
-        self._end_batch(batch, results, done)
+        self._end_batch(units, batch, results, done)
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         await trio.lowlevel.checkpoint()

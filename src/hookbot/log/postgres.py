@@ -148,7 +148,7 @@ class PostgresLog(Engine):
                 return
             batch, results = result
             done(results)
-            self._follower.stored(News(batch.after, batch.messages, batch.head))
+            self._follower.stored(News(batch.after, batch.messages, batch.head, units[0].began))
 
         self._writer.store_soon(units, stored)
 

@@ -74,12 +74,13 @@ class Follower:
     def _tell_own(self) -> None:
         while self._own and self._own[0].after <= self.told:
             news = self._own.popleft()
-            self._tell_from_here(news.messages, news.head)
+            self._tell_from_here(news.messages, news.head, news.began)
 
-    def _tell_from_here(self, messages: Sequence[Message], end: int) -> None:
+    def _tell_from_here(self, messages: Sequence[Message], end: int, began: float = 0.0) -> None:
         """Tell messages, without those that were told while they were loaded or stored."""
         if end > self.told:
-            self._tell(News(self.told, [message for message in messages if message.position > self.told], end))
+            untold = [message for message in messages if message.position > self.told]
+            self._tell(News(self.told, untold, end, began))
 
     def _tell(self, news: News) -> None:
         self.told = news.head

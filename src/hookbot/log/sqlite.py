@@ -102,7 +102,7 @@ class SqliteLog(Engine):
                 return
             # Replaced only after the commit, so that a failed one leaves memory and disk in agreement.
             self._partitions, batch, results = result
-            self._end_batch(batch, results, done)
+            self._end_batch(units, batch, results, done)
 
         self._connections.store_soon(lambda writer: self._append(writer, units), stored)
 
@@ -184,7 +184,7 @@ class SqliteLog(Engine):
 
     def _append(self, writer: sqlite3.Connection, units: Sequence[Unit]) -> _Appended:
         drafts = [draft for unit in units for draft in unit.drafts]
-        with queries.transaction(writer):
+        with queries.transaction(writer, self.sync_times):
             known = keys.first_uses(writer, drafts, earlier=self._has_earlier_keys)
             batch = self._new_batch(known, queries.load_positions(writer, moved_in(units)))
             results = [batch.add_unit(unit) for unit in units]

@@ -7,12 +7,14 @@ from typing import Any, Literal
 
 from ..access.control import AccessControl
 from ..broker.broker import Broker
+from ..log.histogram import Histogram
 from .bodies import BodyBudget
 from .held_bytes import HeldBytes
 from .unauthenticated import UnauthenticatedConnections
 
-MetricKind = Literal["counter", "gauge"]
-Read = Callable[[], float | Mapping[str, float]]
+MetricKind = Literal["counter", "gauge", "histogram"]
+Labels = str | tuple[str, ...]
+Read = Callable[[], float | Histogram | Mapping[Any, float]]
 
 RouterStates = Callable[[], Sequence[Mapping[str, Any]]]
 """Function that returns the state of each router as a JSON object; `web` may not import `routers`."""
@@ -32,12 +34,12 @@ ROUTER_METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number that can be read, or with a `label` a number for each of the label's values."""
+    """A number that can be read, or with `labels` a number for each of their values."""
 
     kind: MetricKind
     name: str
     help: str
-    label: str
+    labels: Sequence[str]
     read: Read
 
 
@@ -50,9 +52,13 @@ class Metrics:
     def __iter__(self) -> Iterator[Metric]:
         return iter(self._metrics)
 
-    def add(self, kind: MetricKind, name: str, help: str, read: Read, *, label: str = "") -> None:
-        """Add the metric ``hookbot_<name>``; with a `label`, `read` returns a number for each of the label's values."""
-        self._metrics.append(Metric(kind, f"hookbot_{name}", help, label, read))
+    def add(self, kind: MetricKind, name: str, help: str, read: Read, *, label: Labels = ()) -> None:
+        """Add the metric ``hookbot_<name>``; with a `label`, `read` returns a number for each of the label's values.
+
+        With several, it returns a number for each tuple of their values. There must be a bound on how many that are.
+        """
+        labels = (label,) if isinstance(label, str) else label
+        self._metrics.append(Metric(kind, f"hookbot_{name}", help, labels, read))
 
 
 def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) -> Metrics:
@@ -68,8 +74,8 @@ def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) ->
         lambda: counts.duplicates,
     )
     metrics.add("counter", "delivered", "Messages sent to subscribers.", lambda: counts.delivered)
-    metrics.add("counter", "commits", "Commits of the log.", lambda: counts.commits)
-    metrics.add("counter", "commit_seconds", "Seconds that commits of the log took.", lambda: counts.commit_s)
+    metrics.add("counter", "commits", "Commits of the log.", lambda: counts.commit_times.count)
+    metrics.add("counter", "commit_seconds", "Seconds that commits of the log took.", lambda: counts.commit_times.sum)
     metrics.add("counter", "refused", "Requests answered with an error status.", lambda: counts.refused, label="status")
     metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
     metrics.add("gauge", "subscribers", "Active subscriptions.", lambda: len(access.active))

@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from ..log.histogram import Histogram
 from .metrics import Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
+FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
 
 
 def render(metrics: Iterable[Metric]) -> bytes:
@@ -27,9 +28,9 @@ class _Scrape(Collector):
 
     def collect(self) -> Iterator[Family]:
         for metric in self._metrics:
-            family = FAMILIES[metric.kind](metric.name, metric.help, labels=[metric.label] if metric.label else [])
+            family = FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
             value = metric.read()
-            values = value if isinstance(value, Mapping) else {"": value}
-            for label_value, number in values.items():
-                family.add_metric([label_value] if metric.label else [], number)
+            for labels, number in value.items() if isinstance(value, Mapping) else [((), value)]:
+                values = (number.buckets(), number.sum) if isinstance(number, Histogram) else (number,)
+                family.add_metric([labels] if isinstance(labels, str) else labels, *values)
             yield family

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 
 import trio
 
@@ -47,6 +48,8 @@ class Stream(Holder):
         self._reading = streams.reading
         self.long_messages = streams.long_messages
         self._waiting = trio.CancelScope()
+        self._waits_since = 0.0
+        """When it began to wait for what it was sent last, on the clock of `perf_counter`."""
         self._ended: Ended | None = None
 
     def dismiss(self, reason: Ended) -> None:
@@ -79,6 +82,7 @@ class Stream(Holder):
 
     async def _next(self) -> Sequence[bytes]:
         taken: Sequence[Entry | Gap] | None = None
+        self._waits_since = perf_counter()
         with trio.move_on_after(self._heartbeat_s) as self._waiting:
             taken = () if self._ended else await self._source.take()
         self._raise_if_ended()
@@ -106,9 +110,16 @@ class Stream(Holder):
         if not self._ended:
             self._hold(frames)
         self._raise_if_ended()
-        self._counts.delivered += len(bodies)
+        self._count(items, sum(map(len, frames)))
         self._sending = True
         return frames
+
+    def _count(self, items: Sequence[Entry | Gap], size: int) -> None:
+        entries = [item for item in items if isinstance(item, Entry)]
+        self._counts.delivered_in[self.request.format].add(len(entries), size)
+        # One that was published before is late because of the client.
+        if entries and entries[0].began > self._waits_since:
+            self._counts.tell_times.add(perf_counter() - entries[0].began, len(entries))
 
     def _raise_if_ended(self) -> None:
         if self._ended:

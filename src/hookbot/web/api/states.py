@@ -111,8 +111,8 @@ def add_states(api: Api, services: Services) -> None:
             "delivered": counts.delivered,
             "refused": counts.refused.total(),
             "subscribers": len(services.access.active),
-            "commits": counts.commits,
-            "commit_s": counts.commit_s,
+            "commits": counts.commit_times.count,
+            "commit_s": counts.commit_times.sum,
         }
 
     api.add("GET", STATS, stats, "Count what the hub does", answer=Stats)

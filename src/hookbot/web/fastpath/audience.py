@@ -29,6 +29,13 @@ class Send(NamedTuple):
     reached: int
     messages: int = 1
     header: bytes = b""
+    began: float = 0.0
+    """When the first message was published, as in `Entry`."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are sent."""
+        return len(self.data) + len(self.header)
 
 
 class Audience:
@@ -143,10 +150,10 @@ class Audience:
         if first.is_large:
             return self._next_large(first)
         if len(entries) == 1:
-            return Send(first.frame(self._key, self._encode), first.position, first.position)
+            return Send(first.frame(self._key, self._encode), first.position, first.position, began=first.began)
         run = next(runs(entries))
         parts = [entry.frame(self._key, self._encode) for entry in run]
-        return Send(b"".join(parts), first.position, run[-1].position, len(run))
+        return Send(b"".join(parts), first.position, run[-1].position, len(run), began=first.began)
 
     def _next_large(self, entry: Entry) -> Send | None:
         payload = entry.ready_frame(self.framing.key)
@@ -158,7 +165,8 @@ class Audience:
         return None
 
     def _large(self, entry: Entry, payload: bytes) -> Send:
-        return Send(payload, entry.position, entry.position, header=frame_header(self._opcode, len(payload)))
+        header = frame_header(self._opcode, len(payload))
+        return Send(payload, entry.position, entry.position, header=header, began=entry.began)
 
     async def prepare(self, entry: Entry) -> Send:
         """Encode a large entry in a thread, for a caller that holds its cache's lock `encoding` until it is sent."""

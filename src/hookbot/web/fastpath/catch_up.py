@@ -47,17 +47,17 @@ class CatchUp:
             return
         if run[0].is_large:
             async with self._broker.frames.encoding:
-                self._send(subscriber, await audience.prepare(run[0]))
+                self._send(subscriber, audience, await audience.prepare(run[0]))
         else:
-            self._send(subscriber, audience.stored(run))
+            self._send(subscriber, audience, audience.stored(run))
             # To encode as much in a rich format takes some milliseconds.
             await trio.lowlevel.checkpoint()
 
-    def _send(self, subscriber: Subscriber, send: Send) -> None:
+    def _send(self, subscriber: Subscriber, audience: Audience, send: Send) -> None:
         # While a large message was encoded, its connection may have ended or stalled.
         if subscriber.takes:
             subscriber.position = send.reached
-            self._broker.counts.delivered += send.messages
+            self._broker.counts.delivered_in[audience.format].add(send.messages, send.size)
             subscriber.send(send.data, send.header)
 
 

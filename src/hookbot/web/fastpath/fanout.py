@@ -9,6 +9,7 @@ nothing until its socket becomes writable.
 import logging
 import socket
 from functools import partial
+from time import perf_counter
 from typing import NoReturn
 
 import trio
@@ -182,7 +183,7 @@ class Fanout:
             return 0
         if send is None:
             return 0
-        data, first, reached, messages, header = send
+        data, first, reached, messages, header, began = send
         start = audience.start
         cost = SEND_COST + len(data)
         part = audience.take(budget // cost + 1)
@@ -201,7 +202,10 @@ class Fanout:
                     self._advance(subscriber, audience)
             except Exception as error:  # noqa: BLE001
                 self._fail(audience, error, subscriber)
-        self._broker.counts.delivered += sent * messages
+        counts = self._broker.counts
+        counts.delivered_in[audience.format].add(sent * messages, sent * send.size)
+        if began:
+            counts.tell_times.add(perf_counter() - began, sent * messages)
         return len(part) * cost
 
     def _advance(self, subscriber: Subscriber, audience: Audience) -> None:
@@ -216,7 +220,7 @@ class Fanout:
             subscriber.sent_at = trio.current_time()
             while not subscriber.busy and (send := audience.next_send(subscriber.position)):
                 subscriber.position = send.reached
-                self._broker.counts.delivered += send.messages
+                self._broker.counts.delivered_in[audience.format].add(send.messages, send.size)
                 subscriber.send(send.data, send.header)
         except Exception as error:  # noqa: BLE001
             self._fail(audience, error, subscriber)
