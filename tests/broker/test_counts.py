@@ -1,5 +1,5 @@
 from hookbot.broker.counts import Counts
-from hookbot.errors import KeyReused, Superseded
+from hookbot.errors import KeyReused, Superseded, TooManyRequests, Unauthorized
 from hookbot.protocol.message import Duplicate, Message
 
 
@@ -36,3 +36,11 @@ def test_refusals_are_counted_by_status() -> None:
         counts.count_response(status)
 
     assert counts.refused == {"401": 2, "503": 1}
+
+
+def test_errors_are_counted_by_their_kind() -> None:
+    counts = Counts()
+    for error in (TooManyRequests("a", retry_after_s=1), TooManyRequests("b", retry_after_s=2), Unauthorized()):
+        counts.count_refusal(error)
+
+    assert counts.refused_because == {"too_many_requests": 2, "unauthorized": 1}

@@ -542,6 +542,25 @@ async def test_what_is_too_many_goes_oldest_first(log: MemoryLog | SqliteLog, cl
     await trim(log, replace(KEEP_ALL, max_count=2), clock.now_us)
 
     assert await positions(log, "a") == [4, 5]
+    assert log.trimmed == 3
+
+
+async def test_it_is_known_what_the_safe_and_the_unsafe_part_hold(log: MemoryLog | SqliteLog, clock: Clock) -> None:
+    await trim(log, KEEP_ALL, clock.now_us)
+    assert {used.messages for used in log.usage().values()} <= {0}
+    first = clock.now_us
+    await store(log, "a")
+    clock.now_us += 5
+    await store(log, "/unsafe/a", "a", body=bytes(100))
+    # One of several hubs counts what was stored when it trims.
+    await trim(log, KEEP_ALL, clock.now_us)
+
+    used = log.usage()
+    assert {prefix: (one.messages, one.oldest_us) for prefix, one in used.items()} == {
+        "": (2, first),
+        "/unsafe/": (1, first + 5),
+    }
+    assert used[""].size > used["/unsafe/"].size > 100
 
 
 async def test_what_is_too_much_goes_until_the_rest_fits(log: MemoryLog | SqliteLog, clock: Clock) -> None:

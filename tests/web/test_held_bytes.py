@@ -78,3 +78,13 @@ def test_a_single_frame_may_be_larger_than_all() -> None:
     slow.hold("b", frame)
 
     assert (slow.cut, slow.held.size) == ([], 1000)
+
+
+def test_it_is_known_how_many_clients_are_slow() -> None:
+    slow = Slow(100)
+    slow.hold("a", b"x")
+    slow.hold("b", b"y")
+    assert len(slow.held) == 2
+
+    slow.held.release("a")
+    assert len(slow.held) == 1

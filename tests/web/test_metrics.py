@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hookbot.access.senders import Standing
+from hookbot.errors import TooManyRequests, Unavailable
+from hookbot.log.contract import Unit
+from hookbot.protocol.message import Draft
+from hookbot.protocol.request import Request
 from hookbot.web.bodies import BodyBudget
 from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.metrics import ROUTER_METRICS, Metrics, add_limits, hub_metrics
@@ -18,7 +22,7 @@ def lines(metrics: Metrics) -> list[str]:
 
 async def test_a_hub_shows_what_was_published_and_how_its_routers_are() -> None:
     def routers() -> Sequence[Mapping[str, Any]]:
-        return [{"name": "github", **dict.fromkeys(ROUTER_METRICS, 3)}]
+        return [{"name": "github", "state": "running", **dict.fromkeys(ROUTER_METRICS, 3)}]
 
     async with open_fast_path() as hub:
         metrics = hub_metrics(hub.broker, hub.access, routers)
@@ -38,7 +42,46 @@ async def test_a_hub_shows_what_was_published_and_how_its_routers_are() -> None:
         "hookbot_subscribers 1.0",
         'hookbot_router_lag{router="github"} 3.0',
         'hookbot_router_restarts_total{router="github"} 3.0',
+        'hookbot_router_state{router="github",state="running"} 1.0',
+        "hookbot_store_duration_seconds_count 2.0",
+        "hookbot_tell_duration_seconds_count 1.0",
+        'hookbot_sent_messages_total{format="raw"} 1.0',
+        'hookbot_sent_bytes_total{format="raw"} 7.0',
+        'hookbot_subscriptions{format="raw"} 1.0',
+        "hookbot_batch_messages_sum 2.0",
+        'hookbot_log_messages{prefix=""} 2.0',
+        'hookbot_log_messages{prefix="/unsafe/"} 0.0',
+        "hookbot_waiting_publishes 0.0",
     } <= set(shown)
+
+
+async def test_a_hub_shows_which_publishes_wait_and_how_they_are_refused() -> None:
+    draft = Draft("topic", b"12345")
+    async with open_fast_path() as hub:
+        metrics = hub_metrics(hub.broker, hub.access, list)
+        hub.broker.writer.submit(Unit([draft]), lambda _: None)
+        waiting = lines(metrics)
+        hub.services.refuse(TooManyRequests("later", retry_after_s=1), Request("POST", b"/pub/a", (), ""))
+        shown = lines(metrics)
+
+    assert {"hookbot_waiting_publishes 1.0", f"hookbot_waiting_bytes {draft.size}.0"} <= set(waiting)
+    assert 'hookbot_refusals_total{reason="too_many_requests"} 1.0' in shown
+
+
+async def test_what_is_loaded_is_loaded_for_each_scrape_and_left_out_while_that_fails() -> None:
+    async def load() -> Mapping[str, Any]:
+        if not values:
+            raise Unavailable("no")
+        return {"hubs": values.pop()}
+
+    values, metrics = [2.0, 1.0], Metrics()
+    metrics.add_loaded(load, ("hubs", "Hubs.", ()))
+    shown = []
+    for _ in range(3):
+        await metrics.load()
+        shown.append([line for line in lines(metrics) if line.startswith("hookbot_hubs ")])
+
+    assert shown == [["hookbot_hubs 1.0"], ["hookbot_hubs 2.0"], []]
 
 
 async def test_a_hub_shows_what_bodies_take_and_which_were_refused() -> None:

@@ -42,7 +42,7 @@ def test_a_histogram_has_a_line_for_each_bound() -> None:
     metrics = Metrics()
     metrics.add("histogram", "store_duration_seconds", "Seconds.", lambda: histogram)
 
-    assert [line for line in lines(metrics) if not line.startswith("#")] == [
+    assert [line for line in lines(metrics) if line.startswith("hookbot_")] == [
         'hookbot_store_duration_seconds_bucket{le="0.5"} 2.0',
         'hookbot_store_duration_seconds_bucket{le="1.0"} 2.0',
         'hookbot_store_duration_seconds_bucket{le="+Inf"} 3.0',

@@ -122,6 +122,25 @@ async def test_frames_come_in_batches_history_first_and_then_what_is_new(
         assert read(await anext(stream)) == [4, 5]
 
 
+async def test_who_waited_for_a_message_is_counted_with_the_time_it_took(
+    broker: Broker, listen: Callable[..., Any], publish: Callable[..., Any]
+) -> None:
+    taken: list[Any] = []
+    await publish(3)
+    with listen() as stream:
+        taken += await take(stream, 3)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(anext, stream)
+            await wait_all_tasks_blocked()
+            await publish(2)
+        await publish(1)
+        frames = await anext(stream)
+
+    assert broker.counts.tell_times.count == 2
+    assert broker.counts.delivered_in["jsonl"].messages == 6
+    assert broker.counts.delivered_in["jsonl"].bytes > 6 * len(frames[0]) - 6
+
+
 @pytest.mark.parametrize(
     ("format", "frame"),
     [

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET, socket, socketpair
@@ -341,3 +342,15 @@ def test_a_session_is_resumed_also_by_another_connection() -> None:
                 reused.append(client.session_reused)
 
     assert reused == [False, True]
+
+
+def test_it_is_known_when_the_first_certificate_of_the_chain_expires() -> None:
+    authority, later = trustme.CA(), datetime.now(tz=UTC).replace(microsecond=0) + timedelta(days=30)
+    issued = authority.issue_cert("hub", not_after=later)
+    chain = b"".join(pem.bytes() for pem in (*issued.cert_chain_pems, authority.cert_pem))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls = Tls(context)
+    assert tls.expires_s == 0
+
+    tls.adopt(Tls(context, chain))
+    assert tls.expires_s == later.timestamp()

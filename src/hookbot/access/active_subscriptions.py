@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import count
 from math import inf
 from secrets import token_hex
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import trio
 
@@ -88,6 +88,7 @@ class ActiveSubscriptions:
         self._by_grant: dict[Grant, dict[int, ActiveSubscription]] = {}
         self._expiring: dict[Grant, None] = {}
         self._held: Counter[object] = Counter()
+        self.by_format: Counter[str] = Counter(dict.fromkeys(get_args(Format), 0))
         self._count = 0
         self._changed = False
         self._numbers = count(1)
@@ -124,6 +125,7 @@ class ActiveSubscriptions:
         if grant.expires_s < inf:
             self._expiring[grant] = None
         self._held[grant.holder] += 1
+        self.by_format[subscription.request.format] += 1
         self._count += 1
 
     def remove(self, subscription: ActiveSubscription) -> None:
@@ -138,6 +140,7 @@ class ActiveSubscriptions:
         # A Counter keeps entries of zero, one for each token ever used.
         if not self._held[grant.holder]:
             del self._held[grant.holder]
+        self.by_format[subscription.request.format] -= 1
         self._count -= 1
 
     @contextmanager

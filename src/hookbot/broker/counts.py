@@ -1,18 +1,19 @@
 """Counters of a hub, which its metrics show."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from secrets import token_hex
 from typing import get_args
 
-from ..errors import Superseded
+from ..errors import HookbotError, Superseded
 from ..log.contract import Result
 from ..log.deduplication import Outcome
 from ..log.histogram import BYTES, COUNTS, SECONDS, Histogram
-from ..protocol.message import Duplicate, Message
+from ..protocol.message import GAP_REASONS, Duplicate, Message
 from ..protocol.subscribe import Format
 
 
@@ -32,6 +33,11 @@ class Delivered:
 
 def _by_format() -> Mapping[Format, Delivered]:
     return {format: Delivered() for format in get_args(Format)}
+
+
+@cache
+def _label_of(error: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", error).lower()
 
 
 @dataclass(slots=True)
@@ -54,8 +60,12 @@ class Counts:
     """Bytes of their bodies."""
     line_lengths: Histogram = field(default_factory=partial(Histogram, COUNTS))
     """Submissions that waited when each commit began, its own included."""
+    gaps: Counter[str] = field(default_factory=partial(Counter, dict.fromkeys(GAP_REASONS, 0)))
+    """Number of gaps that subscribers were told of, by reason."""
     refused: Counter[str] = field(default_factory=Counter)
     """Number of requests refused or failed, by status."""
+    refused_because: Counter[str] = field(default_factory=Counter)
+    """Number of these, by the kind of error."""
     id: str = field(default_factory=partial(token_hex, 8))
     """Random, so that counters of another hub, or of another run of this one, are not taken for these."""
 
@@ -83,6 +93,10 @@ class Counts:
                 self.published_bytes += len(outcome.body)
             elif isinstance(outcome, Duplicate):
                 self.duplicates += 1
+
+    def count_refusal(self, error: HookbotError) -> None:
+        """Count a request that an error ends, by its class: ``too_many_requests`` for `TooManyRequests`."""
+        self.refused_because[_label_of(type(error).__name__)] += 1
 
     def count_response(self, status: int) -> None:
         """Count a response if its status is that of a refusal or an error."""

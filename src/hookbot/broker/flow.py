@@ -62,6 +62,11 @@ class Flow:
         topic = "" if all(draft.unverified for draft in unit.drafts) else unit.drafts[0].topic
         self._held.setdefault(topic, deque()).append(submission)
 
+    @property
+    def held(self) -> int:
+        """Number of submissions that are held back."""
+        return sum(map(len, self._held.values()))
+
     def admit(self) -> None:
         """Submit what needs no longer be held back. The fan-out calls it when it has delivered something."""
         if not self._held:

@@ -8,10 +8,15 @@ from ..log.held_duties import TERM_S
 from ..protocol.message import format_id, format_time
 
 
+def alive(hubs: Sequence[HubInfo]) -> Sequence[HubInfo]:
+    """The hubs that were heard of lately."""
+    return [hub for hub in hubs if hub.seen_ago_s < TERM_S]
+
+
 def describe_hubs(family: Family) -> list[dict[str, Any]]:
     """The hubs for JSON. What differs in a configuration is compared with the oldest hub that is alive."""
-    alive = [hub for hub in family.hubs if hub.seen_ago_s < TERM_S] or family.hubs
-    return [_describe(hub, family, differing(alive[0].configuration, hub.configuration)) for hub in family.hubs]
+    standard = alive(family.hubs) or family.hubs
+    return [_describe(hub, family, differing(standard[0].configuration, hub.configuration)) for hub in family.hubs]
 
 
 def _describe(hub: HubInfo, family: Family, differs: Sequence[str]) -> dict[str, Any]:

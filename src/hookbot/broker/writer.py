@@ -46,22 +46,22 @@ class _Queue:
         self.waiting: deque[_Waiting] = deque()
         self._max_bytes = max_bytes
         self._batch_bytes = batch_bytes
-        self._bytes = 0
+        self.bytes = 0
 
     def add(self, waiting: _Waiting) -> None:
         """Append a submission. Raises `Unavailable` if the queue is full."""
         # An empty queue takes any size: larger drafts than the whole queue would otherwise never be stored.
-        if self._bytes and self._bytes + waiting.size > self._max_bytes:
+        if self.bytes and self.bytes + waiting.size > self._max_bytes:
             raise Unavailable("too many messages are waiting to be stored; try again later")
         self.waiting.append(waiting)
-        self._bytes += waiting.size
+        self.bytes += waiting.size
 
     def take(self) -> Iterator[_Waiting]:
         """Take the first submissions, as many as fit in a batch."""
         size = 0
         while self.waiting and (not size or size + self.waiting[0].size <= self._batch_bytes):
             waiting = self.waiting.popleft()
-            self._bytes -= waiting.size
+            self.bytes -= waiting.size
             size += waiting.size
             yield waiting
 
@@ -176,6 +176,12 @@ class Writer:
                 raise self._crash
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        """Number of submissions that wait to be stored, and their bytes."""
+        number = len(self._queue.waiting) + len(self._unverified.waiting)
+        return number, self._queue.bytes + self._unverified.bytes
+
+    @property
     def _is_waiting(self) -> bool:
         return bool(self._queue.waiting or self._unverified.waiting)
 
@@ -183,7 +189,7 @@ class Writer:
         """Take a batch of one queue, and then of the other: in a commit of both, each would wait for both."""
         other = self._unverified if self._next is self._queue else self._queue
         taken, self._next = (self._next, other) if self._next.waiting else (other, self._next)
-        self._counts.line_lengths.add(len(self._queue.waiting) + len(self._unverified.waiting))
+        self._counts.line_lengths.add(self.waiting[0])
         self._batch.extend(taken.take())
         self._parts = [len(self._batch)]
 

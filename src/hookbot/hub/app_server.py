@@ -77,7 +77,9 @@ def _make_server(services: Services, limits: ConnectionLimits) -> "Server":
     from ..web.app import create_app  # noqa: PLC0415
     from ..web.asgi import Server  # noqa: PLC0415
 
-    return Server(create_app(services), limits, services.unauthenticated)
+    server = Server(create_app(services), limits, services.unauthenticated)
+    services.connections["app"] = lambda: server.connections
+    return server
 
 
 def _make_starting_server(limits: ConnectionLimits, unauthenticated: UnauthenticatedConnections) -> "Server":

@@ -33,7 +33,6 @@ from ..web.listening import ListeningSocket
 from ..web.metrics import add_limits, hub_metrics
 from ..web.services import Readiness, Services
 from ..web.streams import Streams
-from ..web.tls import Tls
 from ..web.unauthenticated import UnauthenticatedConnections
 from .app_server import AppServer
 from .config import Config
@@ -41,8 +40,9 @@ from .ineffective import ineffective
 from .lifetime import Lifetime, log_start
 from .listening import listening
 from .memory import exempt_what_stays, give_back_large_blocks
+from .metrics import add_all
 from .opening import OpenLog, open_log, open_when_available
-from .reload import make_access_control, make_tls, reload
+from .reload import Reloads, make_access_control, make_tls, reload
 from .secret_store import resolve_secret
 from .sections import read_routers, unless_wrong
 from .shutdown_limit import LEFT_BEHIND_S, MARGIN_S, ShutdownLimit
@@ -179,10 +179,9 @@ async def open_hub(
     clock = TrustedClock(clock_us, monotonic_us)
     access = make_access_control(config, clock, fetch)
     specs = unless_wrong(read_routers(config))
-    context = make_tls(config)
+    tls = make_tls(config)
     for setting in ineffective(config):
         logger.warning("%s", setting)
-    tls = Tls(context) if context else None
     unauthenticated = _unauthenticated(config, access)
     async with (
         # Bound before the log is opened, so that a second hub on this port fails at once. Connections wait in the queue
@@ -197,11 +196,14 @@ async def open_hub(
         access.near_misses.routers = lambda: routers.topics
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers, unauthenticated)
+        reloads = Reloads(clock())
+        add_all(services, config, tls, reloads)
         app = AppServer.of_hub(services, connection_limits(config))
         async with _serving(config, services, app, sockets):
             urls = tuple(one.url for one in sockets)
             log_start(config, urls, access.sources)
-            yield RunningHub(urls, broker, partial(reload, access, tls, log.duties, config), app.made)
+            read_again = partial(reload, access, tls, log.duties, config)
+            yield RunningHub(urls, broker, partial(reloads.count, clock, read_again), app.made)
             routers.end_by(trio.current_time() + config.leave_s)
             # Streams first: when each has sent its last message, its connection can close at once.
             services.streams.close()
@@ -280,8 +282,6 @@ def connection_limits(config: Config) -> ConnectionLimits:
         grace_s=config.leave_s,
         settle_s=config.leave_s / 20,
     )
-
-
 
 
 def _file_limit() -> int:

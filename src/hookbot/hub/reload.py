@@ -1,9 +1,8 @@
 """Access control and TLS from the configuration, when the hub starts and when it reloads."""
 
 import logging
-import ssl
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, fields, replace
 
 from ..access.audit import audit
 from ..access.authorizer import Authorizer
@@ -74,13 +73,40 @@ def make_authorizer(config: Config) -> Authorizer:
     )
 
 
-def make_tls(config: Config) -> ssl.SSLContext | None:
-    """TLS context for connections, or None without a certificate. Raises `ConfigError`."""
+def make_tls(config: Config) -> Tls | None:
+    """TLS for connections, or None without a certificate. Raises `ConfigError`."""
     files = {"sslcrt": config.tls_certificate, "sslkey": config.tls_key, "sslca": config.tls_client_authorities}
     try:
-        return make_context(*files.values())
-    except ConfigError as error:
+        context = make_context(*files.values())
+        return Tls(context, config.tls_certificate.read_bytes()) if context and config.tls_certificate else None
+    except (ConfigError, OSError) as error:
         raise config.error(next(name for name, file in files.items() if file), str(error)) from None
+
+
+@dataclass(slots=True)
+class Reloads:
+    """Numbers of reloads of a hub, and the time from which it has its present configuration."""
+
+    at_us: int
+    succeeded: int = 0
+    failed: int = 0
+    last_failed: bool = False
+
+    async def count(
+        self,
+        clock_us: Callable[[], int],
+        reload: Callable[[Callable[[], Config]], Awaitable[None]],
+        reread: Callable[[], Config],
+    ) -> None:
+        """Reload, and count it. Raises as `reload`."""
+        try:
+            await reload(reread)
+        except ConfigError:
+            self.failed += 1
+            self.last_failed = True
+            raise
+        self.succeeded += 1
+        self.at_us, self.last_failed = clock_us(), False
 
 
 async def reload(
@@ -93,15 +119,15 @@ async def reload(
     # Everything that can fail comes before the first change; and everything that reads files, in a thread: a file may
     # be a pipe that nobody writes to, or on a disk that hangs.
     try:
-        config, new, context, digests = await run_within_limit(lambda: _prepare(reread, initial))
+        config, new, new_tls, digests = await run_within_limit(lambda: _prepare(reread, initial))
     except TimeoutError:
         raise ConfigError(
             f"its files could not be read within {START_LIMIT_S:g} s: one of them is a pipe, or its disk hangs"
         ) from None
-    if (context is None) is not (tls is None):
+    if (new_tls is None) is not (tls is None):
         raise ConfigError("TLS cannot be turned on or off by a reload: restart the hub")
-    if tls and context:
-        tls.context = context
+    if tls and new_tls:
+        tls.adopt(new_tls)
     revoked = new.tokens.authorizer.revoked - access.tokens.authorizer.revoked
     access.adopt(new)
     duties.tell_configuration(digests)
@@ -121,7 +147,7 @@ def _in_force(config: Config, initial: Config) -> Config:
     return replace(config, **kept, file=replace(config.file, routers=initial.file.routers))
 
 
-def _prepare(reread: Callable[[], Config], initial: Config) -> tuple[Config, AccessControl, ssl.SSLContext | None, str]:
+def _prepare(reread: Callable[[], Config], initial: Config) -> tuple[Config, AccessControl, Tls | None, str]:
     config = reread()
     digests = configuration_digests(_in_force(config, initial))
     return config, make_access_control(config), make_tls(config), digests

@@ -121,6 +121,16 @@ class Deletion(NamedTuple):
     rest: Sequence[int]
 
 
+class Usage(NamedTuple):
+    """What one part of a log holds."""
+
+    messages: int
+    size: int
+    """Bytes, as retention counts them."""
+    oldest_us: int
+    """Lower bound on the time of the oldest message; 0 if there is none."""
+
+
 class Log(Protocol):
     """Append-only record of messages, the interface of all engines.
 
@@ -136,6 +146,10 @@ class Log(Protocol):
     @property
     def duties(self) -> Duties:
         """What only one of the hubs that share this log does at a time."""
+
+    @property
+    def trimmed(self) -> int:
+        """Number of messages that `trim` has deleted here since the log was opened."""
 
     @property
     def sync_times(self) -> Histogram:
@@ -214,6 +228,9 @@ class Log(Protocol):
 
         `read` returns the same, but a page that was read from an earlier position may not have it.
         """
+
+    def usage(self) -> Mapping[str, Usage]:
+        """What the safe and the unsafe part hold, by the prefix of their topics; none if only another hub knows it."""
 
     async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
         """Saved cursors whose names begin with `prefix`, sorted by name. Raises `Unavailable`."""

@@ -14,9 +14,9 @@ import trio
 from ..callbacks import result_of
 from ..errors import ConfigError, Superseded
 from ..protocol.message import Draft
-from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
+from ..protocol.topics import UNSAFE, TopicFilter, is_unsafe, patterns_of
 from .batch import Batch, SizeOf, own_size
-from .contract import Behind, Forget, NewPosition, News, Result, Stored, Tell, Unit
+from .contract import Behind, Forget, NewPosition, News, Result, Stored, Tell, Unit, Usage
 from .copies import SCAN_LENGTH, CopiesPage, Copy
 from .deduplication import FirstUse, Outcome
 from .duties import Duties, SoleDuties
@@ -97,6 +97,7 @@ class Engine(ABC):
         self.epoch = epoch
         self.duties: Duties = SoleDuties()
         self._ancestors: Mapping[str, int] = {}
+        self.trimmed = 0
         self.sync_times = Histogram(SECONDS)
         self._partitions = list(partitions)
         self._heads = TopicHeads(self.head)
@@ -174,6 +175,9 @@ class Engine(ABC):
     def hole_after(self, position: int) -> int:
         return 0
 
+    def usage(self) -> Mapping[str, Usage]:
+        return usage_of(self._partitions)
+
     def _lost_before(self, time_us: int) -> int:
         """Newest deleted position of partitions that lost only messages from before `time_us`, 0 if there is none."""
         return max((partition.lost for partition in self._partitions if partition.lost_us < time_us), default=0)
@@ -214,6 +218,13 @@ class Engine(ABC):
 
     def _selected(self, wanted: TopicFilter) -> Iterable[Partition]:
         return (self._partitions[is_unsafe(pattern)] for pattern in wanted.patterns)
+
+
+def usage_of(partitions: Sequence[Partition]) -> Mapping[str, Usage]:
+    """What partitions hold, by the prefix of their topics: the safe and the unsafe one, or none."""
+    prefixes = ("", UNSAFE)[: len(partitions)]
+    used = [Usage(one.count, one.size, one.oldest_us if one.count else 0) for one in partitions]
+    return dict(zip(prefixes, used, strict=True))
 
 
 def _tell_nobody(_: object) -> None:

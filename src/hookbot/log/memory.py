@@ -142,6 +142,7 @@ class MemoryLog(Engine):
             partition = partition.shrunk(oldest, taken) if oldest else replace(partition, passed=partition.head)
             self._partitions[unsafe] = partition
             del entries[:taken]
+            self.trimmed += taken
         more = self._forget_keys(partition.lost if unsafe else 0, limits, self._keys[unsafe])
         return more or partition.due(limits)
 

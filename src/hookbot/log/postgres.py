@@ -4,7 +4,7 @@ psycopg works in threads, so nothing here blocks the event loop.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -17,9 +17,9 @@ from ..protocol.message import Message, wall_clock_us
 from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import postgres_queries as queries
-from .contract import Deletion, News, Page, SavedCursor, Stored, Unit
+from .contract import Deletion, News, Page, SavedCursor, Stored, Unit, Usage
 from .copies import Copy
-from .engine import Engine, ScanRange, TopicHeads
+from .engine import Engine, ScanRange, TopicHeads, usage_of
 from .postgres_address import PostgresAddress, require_psycopg
 from .postgres_batch import APPLICATION, DELETED, NEWS
 from .postgres_connections import Connections, PostgresReaders
@@ -184,6 +184,9 @@ class PostgresLog(Engine):
         hole = self._failovers.hole_after(position)
         return hole.before - 1 if hole else 0
 
+    def usage(self) -> Mapping[str, Usage]:
+        return usage_of(self._trimmer.partitions)
+
     async def position_before(self, time_us: int) -> int:
         position, lost = await self._readers.do(partial(queries.position_before, time_us=time_us))
         self._adopt(lost)
@@ -194,6 +197,7 @@ class PostgresLog(Engine):
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         partitions, more = await self._trimmer.trim(retention)
+        self.trimmed = self._trimmer.trimmed
         self._adopt([partition.deleted for partition in partitions])
         return more
 

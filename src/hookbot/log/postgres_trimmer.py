@@ -51,12 +51,14 @@ class Trimmer:
         self._scan_length = scan_length
         self._held: Held | None = None
         """The duty for which the messages were counted."""
-        self._partitions: list[Partition] = []
+        self.partitions: list[Partition] = []
         """Totals of the messages up to `_counted`, if any is known."""
         self._counted = self._count_up_to = 0
         self._fresh: tuple[list[Row], list[Row]] = [], []
         """Rows of messages after `_count_up_to` that are not in the totals yet."""
         self._rests_until_us = 0
+        self.trimmed = 0
+        """Number of messages that were deleted."""
 
     def tell(self, messages: Sequence[Message]) -> None:
         """Count messages that were stored by any hub."""
@@ -75,34 +77,35 @@ class Trimmer:
         """
         held = self._duties.find(TRIM)
         if held is not self._held:
-            self._held, self._partitions = held, []
+            self._held, self.partitions = held, []
         if held is None:
             await trio.lowlevel.checkpoint()
             return (), False
-        if not self._partitions:
+        if not self.partitions:
             # What is told from now on is added to that.
             self._fresh, self._count_up_to = ([], []), self._told_up_to()
-            self._partitions = await self._writer.do(count_none)
-            self._counted = min(partition.passed for partition in self._partitions)
+            self.partitions = await self._writer.do(count_none)
+            self._counted = min(partition.passed for partition in self.partitions)
         if self._counted < self._count_up_to:
             await self._count_on()
             # The rest in further steps, between which messages are stored.
             if self._counted < self._count_up_to:
-                return self._partitions, True
+                return self.partitions, True
         fresh, self._fresh = self._fresh, ([], [])
-        known = [partition.grown(rows) for partition, rows in zip(self._partitions, fresh, strict=True)]
+        known = [partition.grown(rows) for partition, rows in zip(self.partitions, fresh, strict=True)]
         # If the step fails, they are doubtful.
-        self._partitions = []
+        self.partitions = []
         step = await self._writer.do(partial(self._step, known, retention, held.fence))
         if step is None:
             return (), False
-        self._partitions = step.partitions
+        self.partitions = step.partitions
+        self.trimmed += sum(one.count for one in known) - sum(one.count for one in step.partitions)
         self._rests_until_us = 0 if step.more else step.now_us + REST_US
         return step.partitions, step.more
 
     async def _count_on(self) -> None:
-        count = partial(count_on, partitions=self._partitions, after=self._counted, up_to=self._count_up_to)
-        self._partitions, self._counted = await self._writer.do(partial(count, limit=self._scan_length))
+        count = partial(count_on, partitions=self.partitions, after=self._counted, up_to=self._count_up_to)
+        self.partitions, self._counted = await self._writer.do(partial(count, limit=self._scan_length))
 
     def _step(
         self, known: Sequence[Partition], retention: Retention, fence: int, connection: "Connection[Any]"

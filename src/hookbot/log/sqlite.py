@@ -145,7 +145,8 @@ class SqliteLog(Engine):
             await trio.lowlevel.checkpoint()
             return False
         try:
-            self._partitions, more = await self._connections.free(lambda writer: self._trim(writer, limits))
+            partitions, more = await self._connections.free(lambda writer: self._trim(writer, limits))
+            self._shrink(partitions)
         except Damaged:
             more = await self._trim_past_damage(limits)
         # Not within the transaction above: `executescript`, which this uses, commits an open transaction first.
@@ -226,8 +227,13 @@ class SqliteLog(Engine):
 
     async def _trim_past_damage(self, limits: Sequence[RetentionLimits]) -> bool:
         # In two commits, the messages counted as lost first: a crash in between only leaves them in the file.
-        self._partitions, doomed = await self._connections.free(lambda writer: self._pass_damage(writer, limits))
+        partitions, doomed = await self._connections.free(lambda writer: self._pass_damage(writer, limits))
+        self._shrink(partitions)
         return await self._connections.free(lambda writer: self._delete_past_damage(writer, limits, doomed))
+
+    def _shrink(self, partitions: list[Partition]) -> None:
+        self.trimmed += sum(one.count for one in self._partitions) - sum(one.count for one in partitions)
+        self._partitions = partitions
 
     def _pass_damage(
         self, writer: sqlite3.Connection, limits: Sequence[RetentionLimits]

@@ -192,6 +192,10 @@ class Duplicate:
     id: str
 
 
+GAP_REASONS = ("retention", "damage", "failover", "other-log")
+"""Reasons of a `Gap`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A hole in a subscription: messages after `after` (None: unknown or the start) and before `before` may be lost.

@@ -38,6 +38,7 @@ def create_metrics(services: Services) -> Blueprint:
         plain = plain_request(request)
         services.access.tokens.admit_operator(plain)
         plain.check_names({"token"})
+        await services.metrics.load()
         return Response(render(services.metrics), content_type=CONTENT_TYPE)
 
     return metrics

@@ -55,6 +55,10 @@ class HeldBytes:
         """What each client holds; the one that has held it for the longest time is first."""
         self._shared: dict[int, _Shared] = {}
 
+    def __len__(self) -> int:
+        """Number of clients that have not taken all that was sent."""
+        return len(self._held)
+
     def hold(self, holder: object, data: object, size: int, *, what: object, cut: Cut) -> None:
         """Count data that waits for a client, in place of what it held before; cut it, or others, if that is too much.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
@@ -19,6 +19,8 @@ def render(metrics: Iterable[Metric]) -> bytes:
     # A registry of its own: the library's global one would mix the hubs of one process.
     once = CollectorRegistry()
     once.register(_Scrape(metrics))
+    # Of Linux: it shows nothing elsewhere.
+    ProcessCollector(registry=once)
     return generate_latest(once)
 
 

@@ -1,7 +1,7 @@
 """Services: the parts of a running hub that answer requests, shared by the app and the fast path."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -74,9 +74,12 @@ class Services:
     routers: RouterStates
     console: bool = True
     """True if the hub has a console."""
+    connections: dict[str, Callable[[], int]] = field(default_factory=dict)
+    """Functions that count the open connections, by who serves them."""
 
     def refuse(self, error: HookbotError, request: Request, status: int | None = None) -> Response:
         """The response to a request that is refused or failed, which is noted. `status` overrides that of the error."""
+        self.broker.counts.count_refusal(error)
         self.access.refusals.note(request, str(error), status or error.status)
         return error_response(error, request, status)
 

@@ -117,6 +117,8 @@ class Stream(Holder):
     def _count(self, items: Sequence[Entry | Gap], size: int) -> None:
         entries = [item for item in items if isinstance(item, Entry)]
         self._counts.delivered_in[self.request.format].add(len(entries), size)
+        if len(entries) < len(items):
+            self._counts.gaps.update(item.reason for item in items if isinstance(item, Gap))
         # One that was published before is late because of the client.
         if entries and entries[0].began > self._waits_since:
             self._counts.tell_times.add(perf_counter() - entries[0].began, len(entries))

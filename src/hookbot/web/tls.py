@@ -25,8 +25,23 @@ SILENT_BYTES = 32 << 10
 class Tls:
     """Holder of the TLS context for new connections. A reload replaces it; established connections keep the old one."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, chain: bytes = b"") -> None:
         self.context = context
+        self._chain = chain
+        """Certificates of the context, in PEM."""
+
+    def adopt(self, other: "Tls") -> None:
+        """Take over context and certificates."""
+        self.context, self._chain = other.context, other._chain
+
+    @property
+    def expires_s(self) -> float:
+        """Time at which the first of its certificates expires, in seconds since 1970; 0 without one."""
+        # Only who asks for it waits for the import.
+        from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
+
+        certificates = load_pem_x509_certificates(self._chain) if self._chain else ()
+        return min((one.not_valid_after_utc.timestamp() for one in certificates), default=0.0)
 
     def wrap(self, sock: socket.socket) -> "TlsSocket":
         """The socket of an accepted connection, before its handshake. Raises `OSError` if the client has gone."""

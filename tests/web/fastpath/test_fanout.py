@@ -69,7 +69,12 @@ async def test_what_each_subscriber_is_sent_is_counted_once_also_what_it_catches
         for subscriber in subscribers:
             await subscriber.payloads(2)
 
-        assert hub.broker.counts.delivered == 2 + 3 * 2
+        counts = hub.broker.counts
+        assert counts.delivered == counts.delivered_in["raw"].messages == 2 + 3 * 2
+        # What was published before somebody listened was not late.
+        assert (counts.tell_times.count, counts.gaps.total()) == (3 * 2, 0)
+        # The topic and a null byte are sent to who listens to a subtree; each frame has a header of two bytes.
+        assert counts.delivered_in["raw"].bytes == 2 * (6 + 6) + 4 * (3 + 2) + 2 * (7 + 2)
 
 
 async def test_unsafe_topics_keep_their_prefix() -> None:

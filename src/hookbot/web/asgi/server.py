@@ -42,6 +42,8 @@ class Server:
         unauthenticated: UnauthenticatedConnections | None = None,
     ) -> None:
         self.closing = trio.Event()
+        self.connections = 0
+        """Number of connections that it serves."""
         self._app = app
         self._unauthenticated = unauthenticated or UnauthenticatedConnections()
         self._config = ServingConfig(limits, self._unauthenticated.note)
@@ -60,7 +62,11 @@ class Server:
         connection = AsgiConnection(
             self._app, self._config, self._context, self._unauthenticated, self._draining, stream
         )
-        await connection.run()
+        self.connections += 1
+        try:
+            await connection.run()
+        finally:
+            self.connections -= 1
 
     async def serve_socket(self, sock: socket.socket, prefix: bytes) -> None:
         """Serve a connection whose first bytes, `prefix`, were already read from its socket."""

@@ -36,6 +36,7 @@ class CatchUp:
             # A gap can only be the first item: retention deletes the oldest messages.
             if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
                 subscriber.position = gap.position
+                self._broker.counts.gaps[gap.reason] += 1
                 tell_gap(subscriber, audience, gap)
             for run in runs(entries):
                 await self._send_run(subscriber, audience, run)

@@ -97,6 +97,7 @@ class Fanout:
             if isinstance(audience.framing, HookbotV1):
                 upgrade += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
             if start.gap:
+                self._broker.counts.gaps[start.gap.reason] += 1
                 tell_gap(subscriber, audience, start.gap, before=upgrade)
             else:
                 subscriber.send(upgrade)

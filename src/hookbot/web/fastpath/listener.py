@@ -52,6 +52,7 @@ async def open_fast_path(
     epoll = EpollLoop(broker.line, broker.gather, broker.flush)
     fanout = Fanout(services, epoll, limits)
     fast_path = FastPath(Context(services, fanout, epoll, limits, hand_over, app_made))
+    services.connections.update(http=lambda: len(fast_path), websocket=lambda: len(fanout))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(epoll.run)

@@ -1,0 +1,100 @@
+"""Figures that are loaded for a scrape: of cursors and groups, and of the hubs that share a log."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from hookbot.errors import Unavailable
+from hookbot.log.duties import HubInfo
+from hookbot.protocol.since import FromOldest
+from hookbot.web.figures import NAMED_CONSUMERS, add_consumers, add_family
+from hookbot.web.metrics import Metrics
+from hookbot.web.prometheus import render
+from support.consumers import WorkingLog, open_hub, take
+from support.metrics import Shown
+
+
+async def shown_by(metrics: Metrics) -> Shown:
+    await metrics.load()
+    return Shown(render(metrics).decode())
+
+
+async def test_shown_is_how_far_cursors_and_groups_are_behind() -> None:
+    metrics = Metrics()
+    async with open_hub(WorkingLog()) as hub:
+        add_consumers(metrics, hub.consumers)
+        await hub.publish("t", "other", "t")
+        async with hub.open(cursor="c", since=FromOldest()) as consumer, hub.open(group="g"):
+            await take(consumer, 2)
+            shown = await shown_by(metrics)
+
+    assert shown['hookbot_consumers{kind="cursor"}'] == shown['hookbot_consumers_connected{kind="group"}'] == 1
+    assert shown['hookbot_consumers_unacked_messages{kind="cursor"}'] == 2
+    assert shown['hookbot_consumers_behind_messages{kind="cursor"}'] == 2
+    assert shown['hookbot_consumer_behind_messages{kind="cursor",name="c",path="/sub/t"}'] == 2
+    assert shown['hookbot_consumers_behind_messages{kind="group"}'] == 0
+    assert 'hookbot_consumer_behind_seconds{kind="group",name="g",path="/sub/t"}' not in shown
+
+
+async def test_only_those_furthest_behind_are_named() -> None:
+    metrics = Metrics()
+    async with open_hub(WorkingLog()) as hub:
+        add_consumers(metrics, hub.consumers)
+        for number in range(NAMED_CONSUMERS + 1):
+            async with hub.open(cursor=f"c{number}"):
+                pass
+            await hub.publish("t")
+        shown = await shown_by(metrics)
+
+    named = [sample.labels["name"] for sample in shown.samples if sample.name == "hookbot_consumer_behind_messages"]
+    assert len(named) == NAMED_CONSUMERS
+    assert f"c{NAMED_CONSUMERS}" not in named
+    assert shown['hookbot_consumers{kind="cursor"}'] == NAMED_CONSUMERS + 1
+
+
+class Hubs:
+    """A log with these hubs, or one that fails."""
+
+    epoch, head = "abcdefgh", 7
+
+    def __init__(self, hubs: Sequence[HubInfo] | None) -> None:
+        self.duties: Any = self
+        self._hubs = hubs
+
+    def find(self, name: str) -> None:
+        return None
+
+    async def hubs(self) -> Sequence[HubInfo]:
+        if self._hubs is None:
+            raise Unavailable("gone")
+        return self._hubs
+
+
+def hub(configuration: str, seen_ago_s: float = 0.0) -> HubInfo:
+    return HubInfo(configuration, "", "1", f'{{"key": "{configuration}"}}', 0, seen_ago_s, 5, ())
+
+
+@pytest.mark.parametrize(
+    ("hubs", "number", "differing"),
+    [([], 0, 0), ([hub("a"), hub("a"), hub("b")], 3, 1), ([hub("b", 3600), hub("a")], 1, 0)],
+)
+async def test_shown_are_the_hubs_alive_and_those_that_are_configured_otherwise(
+    hubs: Sequence[HubInfo], number: int, differing: int
+) -> None:
+    metrics, log = Metrics(), Hubs(hubs)
+    add_family(metrics, log)  # type: ignore[arg-type]
+
+    shown = await shown_by(metrics)
+
+    assert (shown["hookbot_hubs"], shown["hookbot_hubs_differing"], shown["hookbot_trims"]) == (number, differing, 0)
+
+
+async def test_what_cannot_be_loaded_is_left_out_and_the_rest_is_shown() -> None:
+    metrics, log = Metrics(), Hubs(None)
+    add_family(metrics, log)  # type: ignore[arg-type]
+
+    shown = await shown_by(metrics)
+
+    assert "hookbot_hubs" not in shown
+    assert shown["hookbot_trims"] == 0
