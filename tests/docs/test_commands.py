@@ -113,7 +113,7 @@ EXAMPLES = [
         *(f"docs/{page.name}" for page in ROOT.glob("docs/*.md")),
         "CONTRIBUTING.md",
         "README.md",
-        *(f"deploy/{u.name}" for u in ROOT.glob("deploy/*")),
+        *(f"deploy/{u.name}" for u in ROOT.glob("deploy/*.service")),
     )
     for line in lines_of(page)
 ]
