@@ -118,24 +118,23 @@ async def erase(log: SqliteLog) -> None:
 async def test_no_file_has_the_bytes_of_what_was_deleted(tmp_path: Path) -> None:
     marks = marked(range(200))
     async with open_sqlite_log(tmp_path) as log:
-        await log.append(drafts(marks[:100]))
-        # What retention moves from page to page leaves its bytes in free pages.
-        while await log.trim(Retention(max_count=60), now_us=TIME_US):
-            pass
+        await log.append(drafts(marks[:150]))
+        # What retention moves from page to page leaves its bytes in pages that become free.
+        for count in range(147, 99, -1):
+            while await log.trim(Retention(max_count=count), now_us=TIME_US):
+                pass
     async with open_sqlite_log(tmp_path) as log:
-        await log.append(drafts(marks[100:]))
-        assert files_with(tmp_path, marks) == {FILE, f"{FILE}-wal"}
+        await log.append(drafts(marks[150:]))
+        assert files_with(tmp_path, marks[150:]) == {f"{FILE}-wal"}
 
-        await delete(log, [*range(41, 61), 70, 120, 150])
+        gone = [*range(51, 70), 100, 120, 160]
+        await delete(log, gone)
         await erase(log)
 
-        gone = [*marks[40:60], marks[69], marks[119], marks[149]]
-        assert files_with(tmp_path, gone) == set()
-        assert files_with(tmp_path, [marks[60]]) == {FILE}
+        assert files_with(tmp_path, [marks[position - 1] for position in gone]) == set()
+        assert files_with(tmp_path, [marks[-1]]) == {FILE}
         left = (await log.read(EVERYTHING, after=0, limit=1000, max_bytes=1 << 30)).messages
-        assert [message.position for message in left] == [
-            position for position in range(61, 201) if position not in (70, 120, 150)
-        ]
+        assert [message.position for message in left] == [one for one in range(51, 201) if one not in gone]
 
 
 async def test_many_free_pages_are_given_back_in_steps(tmp_path: Path) -> None:
