@@ -343,6 +343,18 @@ async def test_a_gap_is_told_when_retention_has_overtaken_a_cursor_and_again_unt
         assert await take(cursor, 1) == [5]
 
 
+async def test_what_is_deleted_before_it_is_handed_out_is_left_out(hub: ConsumerHub) -> None:
+    await hub.publish(*["t"] * 5)
+    async with hub.open(cursor="c", since=FromOldest(), max_unacked=2) as cursor:
+        assert await take(cursor, 2) == [1, 2]
+
+        await hub.broker.delete([2, 3, 5])
+        await hub.publish("t")
+        ack(cursor, hub, 2)
+
+        assert await take(cursor, 2) == [4, 6]
+
+
 async def test_a_gap_takes_no_room_from_the_message_after_it(hub: ConsumerHub) -> None:
     async with hub.open(cursor="c"):
         await hub.publish("t", "t")

@@ -580,6 +580,35 @@ class Simulation:
         assert listed.lag == 0
 
 
+async def test_what_is_deleted_before_a_member_takes_it_counts_as_acknowledged(hub: ConsumerHub) -> None:
+    await hub.publish("t", "t", "t", "t")
+    async with join(hub, since=FromOldest(), max_unacked=1) as member:
+        assert await take(member, 1) == [1]
+
+        await hub.broker.delete([2, 4])
+        ack_each(member, hub, 1)
+
+        assert await take(member, 1) == [3]
+        ack_each(member, hub, 3)
+        await hub.publish("t")
+        assert await take(member, 1) == [5]
+        ack_each(member, hub, 5)
+        assert member.skip_unwanted() == 5
+
+
+async def test_what_is_deleted_does_not_come_again(hub: ConsumerHub) -> None:
+    await hub.publish("t", "t", "t")
+    async with join(hub, since=FromOldest()) as member:
+        assert await take(member, 3) == [1, 2, 3]
+
+    await hub.broker.delete([1, 2])
+
+    async with join(hub) as member:
+        assert await take_marked(member, 1) == [(3, True)]
+        ack_each(member, hub, 3)
+        assert member.skip_unwanted() == 3
+
+
 async def test_a_message_that_is_damaged_is_a_gap_to_its_member_and_counts_as_acknowledged(tmp_path: Path) -> None:
     async with open_sqlite_log(tmp_path) as log, open_hub(log, limits=BrokerLimits(cached_pages=0)) as hub:
         async with join(hub, since=FromOldest()) as first:

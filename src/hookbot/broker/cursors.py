@@ -39,7 +39,8 @@ async def open_cursor(positions: Positions, request: SubscribeRequest) -> AsyncI
         with positions.broker.subscribe(request.wanted, Start(start.position)) as subscription:
             cursor = CursorConsumer(positions, state, claim, subscription, start.gap, request)
             claim.skip_unwanted = cursor.skip_unwanted
-            yield cursor
+            with positions.broker.deletions.told_to(cursor.forget):
+                yield cursor
             # Once more before the claim is released: after that, only a sweep moves the position past other topics.
             cursor.skip_unwanted()
     finally:
@@ -117,6 +118,12 @@ class CursorConsumer:
                 self._unacked.popleft()
             self._positions.advance(self._state, position, soon=True)
             self._acked.set()
+
+    def forget(self, _: object) -> None:
+        """Drop what may have been deleted before it is handed out: what is left of it is taken again."""
+        if entries := [item for item in self._ready if isinstance(item, Entry)]:
+            self._subscription.position = entries[0].position - 1
+            self._ready = deque(item for item in self._ready if isinstance(item, Gap))
 
     async def _take(self) -> Sequence[Entry | Gap] | None:
         if self._must_wait():

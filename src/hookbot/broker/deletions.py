@@ -14,6 +14,8 @@ class Deletions:
         self._log = log
         self._writer = writer
         self._holders = dict.fromkeys(holders)
+        self.number = 0
+        """Number of deletions of which the holders were told."""
         log.follow_deletions(self._forget)
 
     async def delete(self, positions: Collection[int]) -> int:
@@ -47,6 +49,7 @@ class Deletions:
 
     def _forget(self, positions: Collection[int] | None) -> None:
         """Tell all holders what was deleted, by whichever hub."""
+        self.number += 1
         gone = None if positions is None else frozenset(positions)
         for forget in tuple(self._holders):
             forget(gone)

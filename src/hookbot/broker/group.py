@@ -105,10 +105,10 @@ class Group:
         return any(position not in self._entries for position in holder.given)
 
     async def fetch(self, holder: LeaseHolder) -> Sequence[Entry | Gap]:
-        """Messages given to a member and not sent yet, and a gap for each that is deleted or damaged; at most a page.
+        """Messages given to a member and not sent yet, at most a page, and a gap for each that is lost.
 
-        Empty if its leases have ended meanwhile. Raises `Unavailable` if the log cannot be read; cancelling loses
-        nothing.
+        Empty if its leases have ended meanwhile, or somebody has deleted the messages. Raises `Unavailable` if the log
+        cannot be read; cancelling loses nothing.
         """
         items = await self._load(tuple(holder.given))
         self.state.sent = max((self.state.sent, *items))
@@ -116,7 +116,7 @@ class Group:
         for position, item in items.items():
             redelivered = self.leases.send(holder, position, trio.current_time())
             if redelivered is not None:
-                fetched.append(self._fetched(item, redelivered))
+                fetched += self._fetched(position, item, redelivered)
         return fetched
 
     def ack(self, ids: Sequence[object]) -> None:
@@ -149,7 +149,10 @@ class Group:
         return self.leases.floor
 
     async def _read_on_demand(self) -> None:
-        with self._broker.subscribe(self._wanted, Start(self.leases.reached)) as subscription:
+        with (
+            self._broker.subscribe(self._wanted, Start(self.leases.reached)) as subscription,
+            self._broker.deletions.told_to(self._forget),
+        ):
             self._subscription = subscription
             while True:
                 await self._demand.wait()
@@ -169,37 +172,46 @@ class Group:
                     member.tell(item)
         self._grant()
 
+    def _forget(self, _: object) -> None:
+        """Drop what may have been deleted: it is read again for whoever takes it."""
+        self._entries = {}
+
     def _grant(self) -> None:
         self.leases.grant(trio.current_time())
         if self.leases.has_demand and self.leases.waiting < self._broker.limits.group_backlog:
             self._demand.set()
 
-    async def _load(self, positions: Sequence[int]) -> dict[int, Entry | Gap]:
-        """The oldest of these messages, about a page, and a gap for each that is deleted or damaged."""
-        items: dict[int, Entry | Gap] = {}
+    async def _load(self, positions: Sequence[int]) -> dict[int, Entry | Gap | None]:
+        """The oldest of these messages, about a page: a gap for each that is lost, and None if somebody deleted it."""
+        items: dict[int, Entry | Gap | None] = {}
         found: dict[int, Entry] = {}
         size = reached = 0
-        reason = "retention"
+        reason = ""
         for position in sorted(positions):
             entry = self._entries.get(position)
             if entry is None and position > reached:
                 page, reached = await self._broker.read(self._wanted, after=position - 1)
                 found = {item.position: item for item in page if isinstance(item, Entry)}
-                reason = next((item.reason for item in page if isinstance(item, Gap)), "retention")
+                reason = next((item.reason for item in page if isinstance(item, Gap)), "")
             entry = entry or found.get(position)
-            items[position] = entry or Gap.between(reason, self._broker.log.epoch, position - 1, position)
+            items[position] = entry or self._gap_at(position, reason)
             size += entry.message.size if entry else 0
             if size > self._broker.limits.page_bytes:
                 break
         return items
 
-    def _fetched(self, item: Entry | Gap, redelivered: bool) -> Entry | Gap:
-        # A message that is deleted or damaged counts as acknowledged, and the member is sent a gap in its place.
-        if isinstance(item, Gap):
-            self.leases.ack(item.position)
-            return item
-        self._entries.pop(item.position, None)
-        return Entry(replace(item.message, redelivered=True), item.position, item.cache) if redelivered else item
+    def _gap_at(self, position: int, reason: str) -> Gap | None:
+        if not reason and position <= self._broker.log.lost_up_to(self._wanted):
+            reason = "retention"
+        return Gap.between(reason, self._broker.log.epoch, position - 1, position) if reason else None
+
+    def _fetched(self, position: int, item: Entry | Gap | None, redelivered: bool) -> Sequence[Entry | Gap]:
+        # A message that is lost or deleted counts as acknowledged, and the member is sent a gap in place of a lost one.
+        if not isinstance(item, Entry):
+            self.leases.ack(position)
+            return [item] if item else []
+        self._entries.pop(position, None)
+        return [Entry(replace(item.message, redelivered=True), position, item.cache) if redelivered else item]
 
 
 class Member:

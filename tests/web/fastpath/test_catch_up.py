@@ -43,6 +43,43 @@ async def test_a_subscriber_that_falls_behind_the_window_reads_the_log_and_comes
         assert json.loads(await listener.payload())["body"] == "live again"
 
 
+@pytest.mark.parametrize("window", [10, 10_000], ids=["from the log", "from memory"])
+async def test_a_slow_subscriber_is_not_sent_what_was_deleted_meanwhile_and_told_of_no_gap(window: int) -> None:
+    limits = BrokerLimits(window_messages=window)
+    async with open_fast_path(send_buffer=SMALL, broker_limits=limits) as hub:
+        listener = await hub.listen(subprotocol="hookbot.v1", receive_buffer=SMALL)
+        messages = [await hub.publish("topic", bytes(3000)) for _ in range(300)]
+
+        await hub.broker.delete([message.position for message in messages[200:299]])
+
+        objects = [json.loads(payload) for payload in await listener.payloads(202)]
+        left = [message.id for message in (*messages[:200], messages[299])]
+        assert [one["id"] for one in objects[1:]] == left
+
+
+class DeletingLog(MemoryLog):
+    """Somebody deletes what is told while the log is read."""
+
+    deletes = True
+
+    async def read(self, *args: TopicFilter, **limits: Any) -> Page:
+        page = await super().read(*args, **limits)
+        if self.deletes:
+            self.deletes = False
+            await self.delete([2])
+        return page
+
+
+async def test_what_is_deleted_while_it_is_read_is_not_sent() -> None:
+    async with open_fast_path(log=DeletingLog()) as hub:
+        messages = [await hub.publish() for _ in range(3)]
+        listener = await hub.listen("/sub/topic?since=all", subprotocol="hookbot.v1")
+
+        objects = [json.loads(payload) for payload in await listener.payloads(3)]
+
+        assert [one["id"] for one in objects[1:]] == [messages[0].id, messages[2].id]
+
+
 async def fall_behind_retention(hub: FastPathHub, listener: WebSocket) -> list[str]:
     """Leave a listener behind more than the log keeps; returns the ids that were published."""
     messages = [await hub.publish("topic", b"%d" % n * 10_000) for n in range(100)]

@@ -32,6 +32,7 @@ class CatchUp:
     async def _send_page(self, subscriber: Subscriber, audience: Audience) -> None:
         async with self._reading:
             items, end = await self._broker.read_on(audience.channel.wanted, subscriber.position)
+            deletions = self._broker.deletions.number
             entries: Sequence[Entry] = [item for item in items if isinstance(item, Entry)]
             # A gap can only be the first item: retention deletes the oldest messages.
             if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
@@ -39,6 +40,9 @@ class CatchUp:
                 self._broker.counts.gaps[gap.reason] += 1
                 tell_gap(subscriber, audience, gap)
             for run in runs(entries):
+                # What was deleted meanwhile may be among the rest.
+                if self._broker.deletions.number != deletions:
+                    return
                 await self._send_run(subscriber, audience, run)
             if not entries or subscriber.position == entries[-1].position:
                 subscriber.position = end
