@@ -81,6 +81,29 @@ async def test_a_copy_goes_on_with_ids_keys_and_retention(place: Places, old: st
     assert [message.id for message in after.messages[:4]] == [message.id for message in before.messages]
 
 
+@pytest.mark.parametrize(("old", "new"), DIRECTIONS)
+async def test_what_was_deleted_is_no_hole_in_a_copy(place: Places, old: str, new: str) -> None:
+    source, target = place(old), place(new)
+    async with open_log(source) as log:
+        await log.append([Draft("a"), Draft("/unsafe/a"), Draft("a"), Draft("/unsafe/a"), Draft("a")])
+        await log.delete([2, 3, 5])
+        before = await content_of(log)
+
+    copied = await copy(source, target)
+
+    assert copied.messages == 2
+    async with open_log(target) as log:
+        assert await content_of(log) == before
+        [message] = await log.append([Draft("a")])
+        assert isinstance(message, Message)
+        assert message.position == 6
+        while await log.trim(replace(KEEP_ALL, max_count=1), now_us=0):
+            pass
+        after = await content_of(log)
+    assert [message.position for message in after.messages] == [4, 6]
+    assert after.lost == [1, 0]
+
+
 async def test_holes_in_the_positions_are_no_damage_in_a_file(place: Places) -> None:
     shared, directory, back = place("postgres"), place("sqlite"), place("postgres")
     async with open_log(shared) as log:
@@ -171,6 +194,8 @@ async def test_what_a_hub_does_between_two_attempts_is_in_the_copy(place: Places
             await copy_log(interrupted_after(reading, 1), writing, lambda copied, count: None)
     async with open_log(source) as log:
         await log.append([Draft("a", b"more"), Draft("/unsafe/b", b"more")], cursors={"cursor /sub/a c": None})
+        oldest = (await content_of(log)).messages[0]
+        await log.delete([oldest.position])
         while await log.trim(replace(KEEP_ALL, max_count=1), now_us=0):
             pass
         before = await content_of(log)

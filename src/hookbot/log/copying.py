@@ -62,6 +62,14 @@ class Part(NamedTuple):
     damaged: bool = False
 
 
+class DeletedRow(NamedTuple):
+    """What stays of a message that somebody has deleted."""
+
+    position: int
+    time_us: int
+    topic: str
+
+
 def stored_of(messages: Sequence[Message]) -> list[StoredMessage]:
     """The messages as they are stored, which were read from a log."""
     found = [message for message in messages if isinstance(message, StoredMessage)]
@@ -79,6 +87,9 @@ class Source(Protocol):
 
     async def part(self, after: int) -> Part:
         """The messages after a position, as many as are copied at a time."""
+
+    async def deleted(self, after: int) -> Sequence[DeletedRow]:
+        """What stays of deleted messages after a position, as many as are copied at a time, in order."""
 
     async def keys(self, after: bytes) -> Mapping[bytes, FirstUse]:
         """First uses of keys, as many as are copied at a time, by their digests: in order, those after `after`."""
@@ -106,6 +117,9 @@ class Target(Protocol):
 
     async def add_lost(self, lost: LostRange) -> None:
         """Note that messages are lost, behind those that are there."""
+
+    async def add_deleted(self, deleted: Sequence[DeletedRow]) -> None:
+        """Write what stays of deleted messages, in place of those that an attempt before has written."""
 
     async def forget_keys(self) -> None:
         """Delete the keys of an attempt before."""
@@ -156,6 +170,7 @@ async def copy_log(source: Source, target: Target, note: Note) -> Copied:
         after = part.up_to
         copied.messages += len(kept)
         note(copied.earlier + copied.messages, state.count)
+    await _copy_deleted(source, target)
     await _copy_keys(source, target, copied)
     cursors = await source.cursors()
     copied.cursors = len(cursors)
@@ -186,6 +201,13 @@ async def _require_same(source: Source, target: Target) -> None:
         raise ConfigError(
             f"the unfinished copy in {target.name} has other messages than {source.name}: delete it, and copy again"
         )
+
+
+async def _copy_deleted(source: Source, target: Target) -> None:
+    last = 0
+    while deleted := await source.deleted(last):
+        await target.add_deleted(deleted)
+        last = deleted[-1].position
 
 
 async def _copy_keys(source: Source, target: Target, copied: Copied) -> None:

@@ -16,6 +16,7 @@ from .copying import (
     PART_BYTES,
     PART_KEYS,
     PART_MESSAGES,
+    DeletedRow,
     LogState,
     LostRange,
     Part,
@@ -27,6 +28,7 @@ from .deduplication import FirstUse
 from .postgres_address import PostgresAddress, require_psycopg
 from .postgres_batch import locked
 from .postgres_connection import PostgresConnection
+from .postgres_deletion import load_deleted, replace_deleted
 from .postgres_failovers import load_failovers
 from .postgres_identity import LogIdentity
 from .postgres_retention import load_half
@@ -42,13 +44,14 @@ NAME = "hookbot log copy"
 
 # Both tables are read in order; connections are set to use an index.
 _SCAN_ALL = "SET LOCAL enable_seqscan = on"
-_STATE = """
+_COUNT = "(SELECT count(*) FROM log WHERE size > 0)"
+_STATE = f"""
     SELECT epoch, greatest(pos.last_value, (SELECT max(position) FROM log), (SELECT max(passed) FROM half)),
-        clock.last_value, (SELECT count(*) FROM log), (SELECT count(*) FROM hub WHERE until > clock_timestamp())
+        clock.last_value, {_COUNT}, (SELECT count(*) FROM hub WHERE until > clock_timestamp())
     FROM identity, pos, clock
     """
-_BEGIN = """
-    SELECT epoch, coalesce((SELECT max(position) FROM log), 0), (SELECT count(*) FROM log), pos.last_value,
+_BEGIN = f"""
+    SELECT epoch, coalesce((SELECT max(position) FROM log), 0), {_COUNT}, pos.last_value,
         (SELECT count(*) FROM cursor), (SELECT count(*) FROM hub WHERE until > clock_timestamp())
     FROM identity, pos
     """
@@ -112,6 +115,9 @@ class PostgresSource:
         messages = stored_of(rows.messages)
         return Part(messages, messages[-1].position if messages else self._head)
 
+    async def deleted(self, after: int) -> Sequence[DeletedRow]:
+        return await self._run(partial(load_deleted, after=after, limit=PART_MESSAGES))
+
     async def keys(self, after: bytes) -> Mapping[bytes, FirstUse]:
         return await self._run(partial(queries.load_keys, after=after, limit=PART_KEYS))
 
@@ -170,6 +176,9 @@ class PostgresTarget:
 
     async def add_lost(self, lost: LostRange) -> None:
         await self._store(lambda connection: connection.execute(_INSERT_LOST, lost))
+
+    async def add_deleted(self, deleted: Sequence[DeletedRow]) -> None:
+        await self._store(partial(replace_deleted, deleted=deleted))
 
     async def forget_keys(self) -> None:
         await self._store(lambda connection: connection.execute("TRUNCATE once"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocol.topics import UNSAFE
 from .contract import Deletion
+from .copying import DeletedRow
 from .postgres_batch import BEGIN, DELETED, one_trip
 from .retention import STEP_ROWS
 
@@ -26,6 +27,15 @@ _MARK = f"""
     UPDATE log SET size = 0, topic = CASE WHEN starts_with(topic, '{UNSAFE}') THEN '{UNSAFE}' ELSE '' END
     WHERE position = ANY(%b::bigint[]) AND size > 0
     """
+_LOAD_DELETED = """
+    SELECT position, time_us, topic FROM log WHERE position > %b::bigint AND size = 0
+    ORDER BY position LIMIT %b::bigint
+    """
+_REPLACE_DELETED = """
+    INSERT INTO log (position, time_us, topic, size)
+    SELECT *, 0 FROM unnest(%b::bigint[], %b::bigint[], %b::text[])
+    ON CONFLICT (position) DO UPDATE SET topic = excluded.topic, size = 0
+    """
 _NOTIFY = "SELECT pg_notify(%b::text, %b::text)"
 
 
@@ -39,6 +49,18 @@ def delete_step(connection: "Connection[Any]", positions: Sequence[int], hub: st
         connection.execute(_NOTIFY, (channel, notification(hub, step)))
         connection.execute("COMMIT")
     return Deletion(marked.rowcount, positions[STEP_ROWS:])
+
+
+def load_deleted(connection: "Connection[Any]", *, after: int, limit: int) -> list[DeletedRow]:
+    """What stays of the messages that were deleted after a position, at most `limit`."""
+    return list(map(DeletedRow._make, connection.execute(_LOAD_DELETED, (after, limit), binary=True)))
+
+
+def replace_deleted(connection: "Connection[Any]", *, deleted: Sequence[DeletedRow]) -> None:
+    """Write what stays of messages that were deleted, also in place of them."""
+    positions, times_us, topics = map(list, zip(*deleted, strict=True))
+    connection.execute(_DELETE_BODIES, (positions,))
+    connection.execute(_REPLACE_DELETED, (positions, times_us, topics))
 
 
 def notification(hub: str, positions: Sequence[int]) -> str:

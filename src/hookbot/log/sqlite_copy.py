@@ -24,6 +24,7 @@ from .copying import (
     PART_BYTES,
     PART_KEYS,
     PART_MESSAGES,
+    DeletedRow,
     LogState,
     LostRange,
     Part,
@@ -34,6 +35,7 @@ from .copying import (
 from .deduplication import FirstUse
 from .engine import ScanRange
 from .retention import Deleted, Partition, dense_after
+from .sqlite_deletion import load_deleted, replace_deleted
 from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import FILE, connect_reader, locked, open_log_file
 from .sqlite_rows import insert_rows
@@ -77,6 +79,9 @@ class SqliteSource:
 
     async def part(self, after: int) -> Part:
         return await _run(self._directory, lambda: load_part(self._reader, self._epoch, self._partitions, after))
+
+    async def deleted(self, after: int) -> Sequence[DeletedRow]:
+        return await _run(self._directory, lambda: load_deleted(self._reader, after, PART_MESSAGES))
 
     async def keys(self, after: bytes) -> Mapping[bytes, FirstUse]:
         return await _run(self._directory, lambda: keys.load_keys(self._reader, after, PART_KEYS))
@@ -122,6 +127,9 @@ class SqliteTarget:
     async def add_lost(self, lost: LostRange) -> None:
         # A position without a message is damage here, after `dense`.
         await trio.lowlevel.checkpoint()
+
+    async def add_deleted(self, deleted: Sequence[DeletedRow]) -> None:
+        await self._store(lambda: replace_deleted(self._writer, deleted))
 
     async def forget_keys(self) -> None:
         await self._store(lambda: self._writer.execute("DELETE FROM once"))
@@ -199,7 +207,7 @@ def _load_earlier_keys(connection: sqlite3.Connection) -> int:
 
 
 def _begin(writer: sqlite3.Connection, name: str, source: str, state: LogState) -> tuple[int, int]:
-    [[head, count]] = writer.execute("SELECT (SELECT max(head) FROM half), (SELECT count(*) FROM log)")
+    [[head, count]] = writer.execute("SELECT (SELECT max(head) FROM half), (SELECT count(*) FROM log WHERE size > 0)")
     if copied_from(writer):
         if queries.load_epoch(writer) != state.epoch:
             raise another_copy(name)
@@ -260,9 +268,9 @@ def _find_dense(writer: sqlite3.Connection, state: LogState) -> int:
 
 def _count(writer: sqlite3.Connection, deleted: Deleted, dense: int, *, unsafe: int) -> Partition:
     [[head, head_us, count, size, oldest_us]] = writer.execute(
-        "SELECT max(position), max(time_us), count(*), sum(size), min(time_us) FROM log"
+        "SELECT max(position), max(time_us), count(*) FILTER (WHERE size > 0), sum(size), min(time_us) FROM log"
         f" WHERE {queries.IN_PARTITION[bool(unsafe)]}"
     )
-    if not count:
+    if head is None:
         head, head_us, size, oldest_us = deleted.passed, deleted.lost_us, 0, 0
     return Partition(head, head_us, count, size, *deleted, oldest_us, dense)

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from ..errors import Unavailable
 from ..protocol.topics import UNSAFE, is_unsafe
 from .contract import Deletion
+from .copying import DeletedRow
 from .retention import PARTITIONS, STEP_BYTES, STEP_ROWS, Partition, Row
 from .sqlite_queries import save_partitions, transaction
+from .sqlite_rows import insert_rows
 
 # That of the `sqlite3` module.
 BUSY_S = 5.0
@@ -41,6 +43,19 @@ def delete_step(
         save_partitions(connection, remaining, partitions)
     done = step if len(rows) == len(found) else [position for position in step if position <= rows[-1][0][0]]
     return remaining, Deletion(len(rows), positions[len(done) :])
+
+
+def load_deleted(connection: sqlite3.Connection, after: int, limit: int) -> list[DeletedRow]:
+    """What stays of the messages that were deleted after a position, at most `limit`."""
+    query = "SELECT position, time_us, topic FROM log WHERE position > ? AND size = 0 ORDER BY position LIMIT ?"
+    return list(map(DeletedRow._make, connection.execute(query, (after, limit))))
+
+
+def replace_deleted(connection: sqlite3.Connection, deleted: Sequence[DeletedRow]) -> None:
+    """Write what stays of messages that were deleted, also in place of them."""
+    with _overwriting(connection):
+        connection.execute(f"DELETE FROM body WHERE {_THESE}", (json.dumps([row.position for row in deleted]),))
+    insert_rows(connection, "REPLACE INTO log", [(*row, 0) for row in deleted])
 
 
 def empty_write_ahead_log(connection: sqlite3.Connection, wait_s: float) -> None:
