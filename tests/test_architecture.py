@@ -137,7 +137,7 @@ def test_only_the_client_knows_trio_websocket() -> None:
 
 def test_every_logger_is_named_after_its_package() -> None:
     names = {name for path in SOURCE.rglob("*.py") for name in re.findall(r"getLogger\((.*?)\)", path.read_text())}
-    assert names == {"__package__", '"hookbot"', '"hookbot.audit"'}
+    assert names == {"__package__", '"hookbot"', '"hookbot.audit"', '"hookbot.access_log"'}
 
 
 # -- the map

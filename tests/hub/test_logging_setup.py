@@ -14,7 +14,9 @@ from hookbot.access.audit import audit
 from hookbot.access.tokens import make_token
 from hookbot.hub.logging_setup import MAX_CHARACTERS, JsonFormatter, TextFormatter, logging_to_stderr
 from hookbot.hub.repeats import BURST
+from hookbot.protocol.request import Request
 from hookbot.testing import KEY, open_test_hub
+from hookbot.web.access_log import log_request
 from support import GUARD_S
 from support.commands import kept_logging
 
@@ -178,6 +180,17 @@ def test_what_operators_do_is_written_whatever_the_level_and_however_often(capfd
     ] * 2 * BURST
 
 
+@pytest.mark.parametrize(("asked", "number"), [(False, 0), (True, 2 * BURST)])
+def test_an_access_log_is_written_on_request_whatever_the_level(
+    capfd: pytest.CaptureFixture[str], asked: bool, number: int
+) -> None:
+    with kept_logging(), logging_to_stderr("text", "error", access_log=asked):
+        for _ in range(2 * BURST):
+            log_request(Request("GET", b"/sub/a", ()), 200, 3, None)
+
+    assert capfd.readouterr().err.count("answered method=GET path=/sub/a topic=a status=200 bytes=3") == number
+
+
 def test_a_record_whose_arguments_do_not_fit_its_template_does_not_fail_the_caller(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -227,15 +240,17 @@ async def send(url: str, request: str) -> None:
 
 async def test_a_token_is_in_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "hookbot")
+    caplog.set_level(logging.DEBUG, "hookbot.access_log")
     async with open_test_hub() as hub:
         tokens = [make_token(KEY, "/"), "0123456789abcdef0123456789abcdef01234567"]
         for token in tokens:
             for request in requests(token):
                 await send(hub.url, request)
 
-    formatter = logging.Formatter("%(name)s %(message)s")
+    formatter = TextFormatter("%(name)s %(message)s")
     said = "\n".join(formatter.format(record) for record in caplog.records)
-    assert said
+    assert "hookbot.access refused: " in said
+    assert "hookbot.access_log answered method=" in said
     for token in tokens:
         assert token not in said
         assert b64encode(f"{token}:".encode()).decode() not in said

@@ -18,6 +18,7 @@ import trio
 
 from hookbot.cli.main import main
 from hookbot.client import Timing
+from hookbot.web.access_log import logger as access_logger
 from support import GUARD_S
 
 IMPORTS = "from functools import partial; from hookbot.backoff import Backoff; from hookbot.client import Timing"
@@ -219,3 +220,4 @@ def kept_logging() -> Iterator[None]:
         root.handlers = handlers
         root.setLevel(level)
         logging.getLogger("hookbot").setLevel(logging.NOTSET)
+        access_logger.setLevel(logging.WARNING)

@@ -180,6 +180,7 @@ logger = logging.getLogger(__package__)
     show_default=True,
     help="Least severe log lines to write.",
 )
+@click.option("--access-log", is_flag=True, help="Log each request, with status, bytes and duration.")
 @click.pass_context
 def serve(context: click.Context, /, **options: Any) -> None:
     """Run a hub until SIGTERM or Ctrl-C.
@@ -207,7 +208,7 @@ def _run(context: click.Context, options: dict[str, Any]) -> None:
     from ..hub.shutdown_limit import ShutdownLimit
 
     raise_file_limit()
-    with logging_to_stderr(options["log_format"], options["log_level"]):
+    with logging_to_stderr(options["log_format"], options["log_level"], access_log=options["access_log"]):
         config = find_config(context)
         for sentence in unread_variables(os.environ, serve.variables().values(), config.file.text):
             logger.warning("%s", sentence)

@@ -39,9 +39,9 @@ class Lifetime:
             return
         now_s = monotonic()
         level, why = (logging.ERROR, describe(error)) if error else (logging.INFO, self._signal)
-        took_s = now_s - self._ending_s if self._signal else 0.0
-        took = {"up_s": round(now_s - self._started_s, 3), "stopping_s": round(took_s, 3)}
-        logger.log(level, "the hub has stopped", extra={"why": why, **took})
+        up_s, stopping_s = now_s - self._started_s, now_s - self._ending_s if self._signal else 0.0
+        fields = {"why": why, "up_s": round(up_s, 3), "stopping_s": round(stopping_s, 3)}
+        logger.log(level, "the hub has stopped", extra=fields)
 
 
 def log_start(config: Config, urls: Sequence[str], sources: Sources) -> None:

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any, Literal, TextIO
 
 from ..terminal import escaped
+from ..web.access_log import logger as access_logger
 from .background_output import background_output, drain, loss
 from .repeats import RepeatLimit, formatted
 
@@ -126,8 +127,10 @@ class LimitedHandler(logging.StreamHandler[TextIO]):
 
 
 @contextmanager
-def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[None]:
+def logging_to_stderr(form: Literal["text", "json"], level: str, *, access_log: bool = False) -> Iterator[None]:
     """Logging to standard error: hookbot's records from `level` on, those of libraries from WARNING on.
+
+    What operators do is logged at any level, and each request with an `access_log`.
 
     Within the block, neither logging nor `print` ever waits for a reader (`background_output`), and records that are
     alike are limited (`RepeatLimit`).
@@ -138,6 +141,7 @@ def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[Non
         handler.setFormatter(formatter)
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
         logging.getLogger("hookbot").setLevel(level.upper())
+        access_logger.setLevel(logging.INFO if access_log else logging.WARNING)
         ended = threading.Event()
         threading.Thread(target=_sum_up_until, args=[ended, handler], name="log repeats", daemon=True).start()
         try:
@@ -148,9 +152,8 @@ def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[Non
 
 
 def _as_text(value: str | float) -> str:
-    if isinstance(value, str) and _PLAIN.fullmatch(value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    text = str(value).lower() if isinstance(value, int | float) else value
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _formatter(form: Literal["text", "json"]) -> logging.Formatter:

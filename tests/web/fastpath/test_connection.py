@@ -1,6 +1,7 @@
 """Requests on the fast path: publishes, handshakes, and what is handed over to the app."""
 
 import json
+import logging
 import socket
 import struct
 from typing import Any
@@ -494,6 +495,20 @@ async def test_whoever_publishes_too_often_is_told_so_and_the_connection_goes_on
         assert answers[2].headers["content-type"] == "application/problem+json"
         assert "connection" not in answers[3].headers
         assert len(hub.stored()) == 2
+
+
+async def test_a_refused_publish_is_not_logged_with_the_trace_of_one_before_that_was_like_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hookbot.access")
+    async with open_fast_path(access={"publishes": Rate(1, 60)}) as hub:
+        client = await hub.connect()
+        for number in (1, 2):
+            await client.send(post(PATH, b"hello", f"traceparent: 00-{number:032x}-{number:016x}-01"))
+
+        assert [(await client.answer()).status for _ in range(2)] == [200, 429]
+
+    assert [record.__dict__["trace_id"] for record in caplog.records] == [""]
 
 
 # --- handshakes

@@ -25,6 +25,7 @@ from .extensions import ABORT, AUTHENTICATED, CONTINUE, MESSAGE
 from .http1 import HTTP1
 from .http2 import HTTP2
 from .inbox import Inbox
+from .logged import call_logged
 from .scope import request_of
 from .transport import Transport, close_at_once, peer_of
 
@@ -162,7 +163,7 @@ class AsgiConnection:
 
         with inbox:
             try:
-                await self._app(scope, inbox.receive, send_fairly)
+                await call_logged(self._app, scope, inbox.receive, send_fairly)
             except* Exception:
                 logger.exception("a request failed with a bug in the hub")
             finally:

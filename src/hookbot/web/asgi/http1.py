@@ -16,6 +16,7 @@ from ...errors import HookbotError, RequestTimeout
 from ...protocol.http1 import encode_response
 from ...protocol.request import Request as PlainRequest
 from ...protocol.response import error_response
+from .. import access_log
 from .config import RECEIVE_BYTES, ServingConfig
 from .extensions import MALFORMED
 from .strict_h11 import StrictConnection
@@ -166,8 +167,10 @@ class HTTP1(H11Protocol):
         head = connection.head if connection.their_state is h11.SEND_BODY else None
         sent = (head.request.method, head.request.target, head.request.headers) if head else ("", b"", ())
         peer = self.client[0].removeprefix("::ffff:") if self.client else ""
-        self.config.note(PlainRequest(*sent, peer), str(error), error.status)
+        request = PlainRequest(*sent, peer)
+        self.config.note(request, str(error), error.status)
         response = error_response(error, PlainRequest("", b"", ()))
+        access_log.log_response(request, response, None)
         await self.send(RawData(encode_response(response, version="1.1", close=True)))
 
 

@@ -3,6 +3,7 @@
 import logging
 import socket
 from collections.abc import Sequence
+from http import HTTPStatus
 
 import trio
 
@@ -15,6 +16,7 @@ from ...protocol.message import Draft
 from ...protocol.paths import is_for_app
 from ...protocol.request import Request
 from ...protocol.websocket import accept_handshake, check_handshake, is_handshake
+from .. import access_log
 from ..limits import HALF_CLOSE_S
 from ..publish import publish
 from ..tls import TlsSocket
@@ -93,7 +95,8 @@ class FastPathConnection(HttpConnection):
         self._exchange.body = body = self._context.services.open_body(admitted)
         # One that only had no permit yet is still the usual one.
         is_like = self._usual and self._usual.read(data, access)
-        if not is_like and UsualHead.suits(data, head, admitted):
+        # Of one that is only like another, the access log would not know enough.
+        if not is_like and not self._exchange.began_s and UsualHead.suits(data, head, admitted):
             self._usual = UsualHead(data, self._exchange, body, admitted.request, access.proxies)
         # A client that has begun to send its body needs no invitation (RFC 9110, section 10.1.1).
         if head.expects_continue and head.has_body and not self._buffer:
@@ -198,6 +201,9 @@ class FastPathConnection(HttpConnection):
             self._finish(error)
 
     def _become_subscriber(self, upgrade: bytes, admitted: AdmittedSubscription, start: Start) -> None:
+        if self._exchange and self._exchange.began_s:
+            status, request = HTTPStatus.SWITCHING_PROTOCOLS, self._exchange.head.request
+            access_log.log_request(request, status, 0, self._exchange.began_s)
         sock = self.release()
         self._context.leave(self)
         try:

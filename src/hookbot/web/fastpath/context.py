@@ -10,6 +10,9 @@ import trio
 from ...access.admitted import AdmittedPublish
 from ...errors import Refused
 from ...protocol.http1 import Chunked, Counted, Head
+from ...protocol.message import Duplicate, Message
+from ...protocol.response import Response, stored_response
+from .. import access_log
 from ..bodies import IncomingBody
 from ..limits import ConnectionLimits
 from ..services import Services
@@ -71,10 +74,12 @@ NOTHING = Counted(0)
 class Exchange:
     """A request from its head to its response: the body that was received so far, and the rest that is expected."""
 
-    __slots__ = ("_rest", "admitted", "body", "head", "verifying")
+    __slots__ = ("_rest", "admitted", "began_s", "body", "head", "verifying")
 
     def __init__(self, head: Head) -> None:
         self.head = head
+        self.began_s = access_log.began()
+        """Time at which its head had come, for the access log; None if it is not to be logged."""
         self.admitted: AdmittedPublish | None = None
         """The publish, once it is admitted, whose body is received."""
         self.body: IncomingBody | None = None
@@ -114,6 +119,13 @@ class Exchange:
             return rest.take(buffer, _discard)
         except Refused:
             return False
+
+    def log(self, outcome: Message | Duplicate | Response) -> None:
+        """Log the request and what it is answered with, which is a response or what became of the publish."""
+        request = self.head.request
+        if not isinstance(outcome, Response):
+            outcome = stored_response(outcome, json=request.accepts_json)
+        access_log.log_response(request, outcome, self.began_s)
 
     def close(self) -> None:
         """Give the bytes of the body back to the budget. Then it may be that of another request that came whole."""

@@ -13,6 +13,7 @@ from ...protocol.http1 import BadRequest, encode_response, encode_stored, head_e
 from ...protocol.message import Duplicate, Message
 from ...protocol.request import Request
 from ...protocol.response import Response
+from .. import access_log
 from ..tls import TlsSocket
 from .context import Context, Exchange
 from .epoll import READ, TURN_S, WRITE
@@ -269,7 +270,10 @@ class HttpConnection(NonblockingSocket):
         exchange = self._exchange
         request = exchange.head.request if exchange else Request("", b"", (), self._peer)
         whole = exchange is not None and exchange.skip(self._buffer)
-        self._respond(self._context.services.refuse(error, request), last=last or not whole)
+        response = self._context.services.refuse(error, request)
+        if exchange is None:
+            access_log.log_response(request, response, None)
+        self._respond(response, last=last or not whole)
 
     def _respond(self, response: Message | Duplicate | Response, *, last: bool) -> None:
         """Send a response; after the `last` one, drain and close."""
@@ -280,6 +284,8 @@ class HttpConnection(NonblockingSocket):
             exchange.close()
             head = exchange.head
             version, json, last = head.version, head.request.accepts_json, last or not head.keep_alive
+            if exchange.began_s:
+                exchange.log(response)
         self._last = last = last or self._context.closing or (self._ended_by_client and not self._buffer)
         if isinstance(response, Response):
             self._context.services.broker.counts.count_response(response.status)

@@ -76,6 +76,8 @@ class UsualHead:
         """All that stands behind the last slot; empty until this head is compared with another one."""
         self._stored: list[tuple[str, str]] = []
         request = publish.http
+        # If one of the others is refused, this request stands for it in the log, and each has a trace of its own.
+        request.fields.pop("traceparent", None)
         self._key = key_of(request)
         length = str(exchange.head.length)
         self._values = {PATH: request.target.decode(), TOKEN: request.header(TOKEN), LENGTH: length}
