@@ -1,5 +1,6 @@
 """Active subscriptions, and what ends them."""
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import trio
 from hookbot.access.active_subscriptions import GRANT_ENDED, SWEEP_BATCH, ActiveSubscriptions, sweep_subscriptions
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.errors import TooManyRequests, Unauthorized
+from hookbot.hub.logging_setup import fields_of
 from support import KEY
 from support.subscriptions import Unconnected
 
@@ -215,3 +217,14 @@ async def test_a_sweep_of_very_many_subscriptions_lets_others_run_meanwhile() ->
         nursery.cancel_scope.cancel()
 
     assert ended_in_turn[0] < ended_in_turn[-1]
+
+
+def test_who_begins_and_ends_is_logged_for_who_looks_closely(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "hookbot.access")
+    active = make_active()
+    with active.hold(Unconnected(PLAIN)):
+        pass
+
+    assert caplog.messages == ["a subscription began", "a subscription ended"]
+    of_it = {"client": "192.0.2.1", "path": "/sub/topic", "format": "raw"}
+    assert [fields_of(record) for record in caplog.records] == [of_it, of_it]

@@ -3,6 +3,7 @@
 import pytest
 
 from hookbot.access.near_misses import COMPARISONS, MAX_TOPICS, NearMisses, is_near
+from hookbot.hub.logging_setup import fields_of
 
 GITHUB = "/unsafe/github.com/"
 
@@ -68,9 +69,11 @@ def test_a_near_miss_is_logged_once_for_each_topic(caplog: pytest.LogCaptureFixt
         misses.note("/unsafe/GitHub.com/x", "192.0.2.1", now_s=0)
         misses.note("/unsafe/github.com", "192.0.2.2", now_s=0)
         misses.note("/unsafe/other", "192.0.2.2", now_s=0)
-    assert caplog.messages == [
-        "no source or router has the topic '/unsafe/GitHub.com/x' from 192.0.2.1: is '/unsafe/github.com/' meant?",
-        "no source or router has the topic '/unsafe/github.com' from 192.0.2.2: is '/unsafe/github.com/' meant?",
+    says = "no source or router has the topic of a publish: is /unsafe/github.com/ meant?"
+    assert caplog.messages == [says, says]
+    assert [fields_of(record) for record in caplog.records] == [
+        {"topic": "/unsafe/GitHub.com/x", "client": "192.0.2.1"},
+        {"topic": "/unsafe/github.com", "client": "192.0.2.2"},
     ]
 
 
@@ -100,7 +103,7 @@ def test_a_flood_of_topics_is_compared_slowly_and_forgotten(caplog: pytest.LogCa
     assert len(caplog.messages) == COMPARISONS.count
     # What was not compared is told when the flood is over.
     misses.note("/unsafe/GitHub.com/acme", "192.0.2.2", now_s=1)
-    assert "acme" in caplog.messages[-1]
+    assert "acme" in caplog.records[-1].__dict__["topic"]
 
     for number in range(2 * MAX_TOPICS):
         misses.note(f"/unsafe/{number}", "192.0.2.1", now_s=2 + number)

@@ -528,8 +528,5 @@ async def test_a_publish_that_just_misses_a_source_or_a_router_is_told_of_both_w
             for _ in range(2):
                 assert (await hub.post(path)).status_code == status
         assert (await hub.post("/pub/deploy/x", token=make_token(KEY, "/"))).status_code == 200
-    assert [line.partition(" from ")[0] for line in caplog.messages if line.endswith("meant?")] == [
-        "no source or router has the topic '/unsafe/Stripe'",
-        "no source or router has the topic '/unsafe/stripe'",
-        "no source or router has the topic 'deploy/x'",
-    ]
+    told = [record.__dict__["topic"] for record in caplog.records if record.getMessage().endswith("meant?")]
+    assert told == ["/unsafe/Stripe", "/unsafe/stripe", "deploy/x"]

@@ -1,7 +1,8 @@
 """Active subscriptions: limited in number, ended when their token expires or is revoked."""
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from math import inf
@@ -11,6 +12,7 @@ from typing import Literal, Protocol, get_args
 import trio
 
 from ..errors import Ended, TooManyRequests, Unauthorized
+from ..protocol.paths import LIVE, path_of
 from ..protocol.subscribe import Format
 from ..protocol.topics import TopicFilter
 from ..protocol.websocket import POLICY_VIOLATION
@@ -22,6 +24,8 @@ RETRY_AFTER_S = 30
 SWEEP_INTERVAL_S = 1.0
 # Sending a close frame takes about ten microseconds, so the event loop is held up for five milliseconds at most.
 SWEEP_BATCH = 500
+
+logger = logging.getLogger(__package__)
 
 GRANT_ENDED = Ended(POLICY_VIOLATION, "the token is no longer valid")
 
@@ -127,6 +131,7 @@ class ActiveSubscriptions:
         self._held[grant.holder] += 1
         self.by_format[subscription.request.format] += 1
         self._count += 1
+        _log("a subscription began", subscription)
 
     def remove(self, subscription: ActiveSubscription) -> None:
         """Remove a subscription that has ended."""
@@ -142,6 +147,7 @@ class ActiveSubscriptions:
             del self._held[grant.holder]
         self.by_format[subscription.request.format] -= 1
         self._count -= 1
+        _log("a subscription ended", subscription)
 
     @contextmanager
     def hold(self, subscription: ActiveSubscription) -> Iterator[None]:
@@ -189,6 +195,20 @@ class ActiveSubscriptions:
         # Most tokens never expire, and asking for the time would cost more than all the rest.
         now_s = self._clock_us() / 1e6 if grant.expires_s < inf else 0.0
         return self.authorizer.is_valid(grant, now_s=now_s)
+
+
+def subscription_fields(subscription: ActiveSubscription) -> Mapping[str, str]:
+    """The fields of a subscription in a line of the log."""
+    request = subscription.request
+    path = LIVE if request.format == "live" else path_of(request.wanted)
+    names = {"cursor": request.cursor, "group": request.group}
+    return {"client": subscription.client, "path": path, "format": request.format, **names}
+
+
+def _log(what: str, subscription: ActiveSubscription) -> None:
+    # Thousands may begin at once.
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(what, extra=subscription_fields(subscription))
 
 
 async def sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) -> None:

@@ -58,7 +58,8 @@ class NearMisses:
         if len(self._known) > MAX_TOPICS:
             self._known.popitem(last=False)
         if meant := self._meant(topic):
-            logger.warning("no source or router has the topic %.200r from %s: is %.200r meant?", topic, client, meant)
+            asked = {"topic": topic[:200], "client": client}
+            logger.warning("no source or router has the topic of a publish: is %.200s meant?", meant, extra=asked)
 
     def _meant(self, topic: str) -> str | None:
         """The topic of a source or a router that is nearly this one; None if there is none, or one has this topic."""

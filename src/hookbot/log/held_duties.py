@@ -52,7 +52,7 @@ class HeldDuties:
             if held.name in kept:
                 held.ends = asked_at + TERM_S
             elif self.remove(held):
-                logger.info("another hub has taken over the duty %r", held.name)
+                logger.info("another hub has taken over the duty %s", held.name)
 
     async def expire(self) -> None:
         """Remove each duty whose time is over, until cancelled."""
@@ -63,4 +63,4 @@ class HeldDuties:
             for held in self.all():
                 if held.ends <= trio.current_time():
                     self.remove(held)
-                    logger.warning("the duty %r is lost: it could not be renewed within %d s", held.name, TERM_S)
+                    logger.warning("the duty %s is lost: it could not be renewed within %d s", held.name, TERM_S)

@@ -166,7 +166,11 @@ class RetryPolicy:
         # One warning is enough, and none if the attempts are over at once: giving up is logged in any case.
         over = self._failures > 1 or isinstance(error, UNEXPECTED) or self._is_exhausted()
         level = logging.DEBUG if over else logging.WARNING
-        logger.log(level, "router %s failed on %s, trying again: %s", self.name, message.id, describe(error))
+        what = self.name, message.id, describe(error)
+        logger.log(level, "router %s failed on %s, trying again: %s", *what, extra=self._fields(message))
+
+    def _fields(self, message: Message) -> Mapping[str, str]:
+        return {"router": self.name, "message_id": message.id, "topic": message.topic}
 
     def _note_threads(self, number: int) -> None:
         self._stats.abandoned += number
@@ -184,6 +188,7 @@ class RetryPolicy:
             tried,
             describe(self._failure),
             exc_info=_unless_explained(self._failure),
+            extra=self._fields(message),
         )
         # A failed message is stored already, and two routers must not pass their failures back and forth.
         if failed_in(message.topic):

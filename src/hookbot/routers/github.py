@@ -99,7 +99,7 @@ class GitHubRouter(ComputingRouter):
             self._verify(message)
         except BadSignature as error:
             delivery = message.header("x-github-delivery")
-            logger.warning("dropped delivery %.80r (message %s): %s", delivery, message.id, error)
+            logger.warning("dropped delivery %.80s (message %s): %s", delivery, message.id, error)
             return []
         event = message.header("x-github-event") or ""
         if self._events and event not in self._events:

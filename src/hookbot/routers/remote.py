@@ -180,7 +180,7 @@ class RemoteRunner:
             try:
                 await publisher.publish(draft.body, headers=draft.headers, idempotency_key=key, hops=draft.hops)
             except PASSING as error:
-                logger.warning("router %s: %r is not published yet: %s", self._name, draft.topic, error)
+                logger.warning("router %s: %s is not published yet: %s", self._name, draft.topic, error)
             else:
                 return
 

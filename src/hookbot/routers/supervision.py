@@ -210,7 +210,12 @@ class Runs:
             delay_s = backoff.next_s(lasted_s=trio.current_time() - started)
             self._stats.state, self._stats.error = "waiting for restart", describe(crash)
             logger.error(
-                "router %s crashed, restarting in %.1f s: %s", self._name, delay_s, self._stats.error, exc_info=crash
+                "router %s crashed, restarting in %.1f s: %s",
+                self._name,
+                delay_s,
+                self._stats.error,
+                exc_info=crash,
+                extra={"router": self._name},
             )
             await trio.sleep(delay_s)
             while self.hanging >= MAX_HANGING:

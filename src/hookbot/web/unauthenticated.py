@@ -167,6 +167,7 @@ class UnauthenticatedConnections:
 
     def add(self, connection: UnauthenticatedConnection, peer: str, size: int) -> None:
         """Count a connection of about `size` bytes."""
+        logger.debug("a connection began", extra={"client": peer})
         address = self._address(peer)
         self._held[connection] = _Held(address, size)
         self._bytes += size

@@ -45,7 +45,7 @@ async def test_a_bug_in_a_library_that_a_client_finds_ends_only_its_connection(
 
         await other.send(GET)
         assert b"200" in await other.until(b"hello")
-    assert "RuntimeError('a bug')" in caplog.text
+    assert "RuntimeError: a bug" in caplog.text
 
 
 async def test_an_app_that_fails_beneath_the_framework_is_answered_by_500_and_logged(

@@ -14,6 +14,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from ...access.senders import Standing
+from ...errors import describe
 from ..limits import HALF_CLOSE_S
 from ..progress import UploadProgress
 from ..tls import HTTP_2, TlsSocket
@@ -98,7 +99,7 @@ class AsgiConnection:
 
     def end(self, reason: str) -> None:
         """Close the socket now; the reason is for the log."""
-        logger.debug("a connection ended: %s", reason)
+        logger.debug("a connection ended: %s", reason, extra={"client": peer_of(self._stream)})
         close_at_once(self._stream)
         self._nursery.cancel_scope.cancel()
 
@@ -118,7 +119,7 @@ class AsgiConnection:
         # An untrusted client may find a bug in a library: an upgrade with a subprotocol that is not ASCII is one. In
         # Hypercorn that ends the whole server.
         except* Exception as failures:
-            logger.warning("a connection failed: %r", failures.exceptions, exc_info=logger.isEnabledFor(logging.DEBUG))
+            logger.warning("a connection failed: %s", describe(failures), exc_info=logger.isEnabledFor(logging.DEBUG))
         finally:
             self._unauthenticated.remove(self)
 

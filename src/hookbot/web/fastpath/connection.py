@@ -9,7 +9,7 @@ import trio
 
 from ...access.admitted import AdmittedPublish, AdmittedSubscription
 from ...broker.broker import Start
-from ...errors import Unavailable
+from ...errors import Unavailable, describe
 from ...log.deduplication import Outcome
 from ...protocol.http1 import MAX_HEAD_BYTES, Head
 from ...protocol.message import Draft
@@ -210,5 +210,6 @@ class FastPathConnection(HttpConnection):
             self._context.fanout.adopt(sock, admitted, start, upgrade=upgrade, early=bytes(self._buffer))
         # The connection can no longer answer: it has given up its socket.
         except Exception as error:
-            logger.error("a websocket could not become a subscriber and is cut: %r", error, exc_info=error)
+            why = describe(error)
+            logger.error("a websocket could not become a subscriber and is cut: %s", why, exc_info=error)
             sock.close()

@@ -14,9 +14,10 @@ from typing import NoReturn
 
 import trio
 
+from ...access.active_subscriptions import subscription_fields
 from ...access.admitted import AdmittedSubscription
 from ...broker.broker import Start
-from ...errors import Unavailable
+from ...errors import Unavailable, describe
 from ...protocol.frames import HookbotV1, hello
 from ...protocol.message import format_id
 from ...protocol.websocket import INTERNAL_ERROR, TRY_AGAIN_LATER
@@ -147,7 +148,7 @@ class Fanout:
         audience = self._subscribers.pop(subscriber)
         self._held.release(subscriber)
         self._active.remove(subscriber)
-        logger.debug("a subscriber of %s left: %s", audience.wanted, reason)
+        logger.debug("a subscriber left: %s", reason, extra={"client": subscriber.client})
         self._audiences.leave(audience, subscriber)
         if not self._subscribers:
             self._empty.set()
@@ -280,7 +281,7 @@ class Fanout:
     def _look_after(self, subscriber: Subscriber, audience: Audience, now: float) -> None:
         if reason := subscriber.overdue(now):
             if subscriber.stalled and subscriber.closing_since is None:
-                logger.info("a subscriber of %s is cut off: it %s", audience.wanted, reason)
+                logger.info("a subscriber is cut off: it %s", reason, extra=subscription_fields(subscriber))
             subscriber.end(reason)
         elif subscriber.takes:
             if now - subscriber.pinged_at > self.limits.ping_s:
@@ -302,7 +303,7 @@ class Fanout:
 
     def _fail(self, audience: Audience, error: Exception, *subscribers: Subscriber) -> None:
         """Close subscribers of an audience because of a bug in the hub."""
-        wanted = audience.wanted
-        logger.error("subscribers of %s cannot be served; they are closed with 1011: %r", wanted, error, exc_info=error)
+        why = audience.wanted, describe(error)
+        logger.error("subscribers of %s cannot be served; they are closed with 1011: %s", *why, exc_info=error)
         for subscriber in subscribers:
             subscriber.close(INTERNAL_ERROR, "the hub failed")

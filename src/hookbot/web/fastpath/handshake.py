@@ -89,7 +89,7 @@ class Handshake:
     def end(self, reason: str) -> None:
         """Close the socket now; does nothing if the handshake is over."""
         if self in self._context.connections:
-            logger.debug("a connection ended: %s", reason)
+            logger.debug("a connection ended: %s", reason, extra={"client": self._peer})
             self._leave()
             self._sock.close()
 

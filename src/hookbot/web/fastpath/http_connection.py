@@ -8,7 +8,7 @@ from time import perf_counter
 
 import trio
 
-from ...errors import HookbotError, RequestTimeout
+from ...errors import HookbotError, RequestTimeout, describe
 from ...protocol.http1 import BadRequest, encode_response, encode_stored, head_end, skip_empty_lines
 from ...protocol.message import Duplicate, Message
 from ...protocol.request import Request
@@ -154,7 +154,7 @@ class HttpConnection(NonblockingSocket):
 
     def gone(self, reason: str) -> None:
         """Release what the connection holds, after its socket was closed."""
-        logger.debug("a connection ended: %s", reason)
+        logger.debug("a connection ended: %s", reason, extra={"client": self._peer})
         # The body of a request that waits for its outcome is still in use; `_finish` closes it.
         if self._exchange and not self._waiting:
             self._exchange.close()
@@ -262,7 +262,8 @@ class HttpConnection(NonblockingSocket):
         if isinstance(error, HookbotError):
             self._refuse(error, last=isinstance(error, BadRequest))
         else:
-            logger.error("a request failed with a bug in the hub and was answered with 500: %r", error, exc_info=error)
+            why = describe(error)
+            logger.error("a request failed with a bug in the hub and was answered with 500: %s", why, exc_info=error)
             self._refuse(HookbotError("the hub failed"), last=True)
 
     def _refuse(self, error: HookbotError, *, last: bool) -> None:
