@@ -1,6 +1,7 @@
 """docs/operations.md: root can paste each step into an empty machine. Its systemd is a script that runs the unit.
 
-So can root with what docs/cluster.md says of the machines of a family.
+A real one does what that cannot (test_systemd.py). So can root with what docs/cluster.md says of the machines of a
+family.
 """
 
 import re
@@ -25,6 +26,7 @@ ln -s /bin/true $3/bin/pip
 """
 SYSTEMD = """
 unit={root}/etc/systemd/system/hookbot.service
+address={root}/etc/systemd/system/hookbot.socket
 stop() {{ kill "$(cat {root}/pid)"; while kill -0 "$(cat {root}/pid)"; do sleep 0.1; done; }} 2> /dev/null
 start() {{
     umask 077
@@ -33,13 +35,14 @@ start() {{
         cp "${{credential#*:}}" "{root}/run/credentials/hookbot.service/${{credential%%:*}}"
     done
     export $(cat "$unit" "$unit".d/*.conf 2> /dev/null | sed -n s/^Environment=//p)
+    export HOOKBOT_BIND=$(sed -n s/^ListenStream=//p "$address")
     setsid $(sed -n s/^ExecStart=//p "$unit") > {root}/journal 2>&1 < /dev/null &
     echo $! > {root}/pid
 }}
 case "$*" in
     "enable --now hookbot" | "start hookbot") start ;;
     "restart hookbot") stop; start ;;
-    "stop hookbot") stop ;;
+    "stop hookbot" | "stop hookbot.socket hookbot") stop ;;
     daemon-reload) ;;
     *) echo "unknown: $*" ;;
 esac
@@ -56,7 +59,9 @@ class Machine:
             (root / directory).mkdir(parents=True)
         (terminal.checkout / "deploy").unlink()
         (terminal.checkout / "deploy").mkdir()
-        (terminal.checkout / "deploy" / "hookbot.service").write_text(self._here(page("deploy/hookbot.service")))
+        for unit in ("hookbot.service", "hookbot.socket"):
+            text = self._here(page(f"deploy/{unit}")).replace(":8080", f":{terminal.ports[8080]}")
+            (terminal.checkout / "deploy" / unit).write_text(text)
         terminal.program("systemctl", SYSTEMD.format(root=root))
         terminal.program("python3", VENV.format(hookbot=Path(sys.executable).with_name("hookbot")))
 
@@ -81,10 +86,13 @@ def test_the_page_can_be_pasted_from_its_first_line_to_its_last(machine: Machine
     one_hub = PAGE
     for title in ("Several hubs with one log", "Run it in a container", "Run it in Kubernetes"):
         one_hub = one_hub.replace(section(PAGE, title), "")
-    install, settings, make_secret, add_secret, back_up, restore, save, metrics = blocks(one_hub)
+    install, settings, restart, stop, _, make_secret, add_secret, _, *rest = blocks(one_hub)
+    back_up, restore, save, metrics = rest
 
     installed = machine.paste(install + settings)
     assert lines_shown(section(PAGE, "Install it as a service")) - lines_printed(installed) == set(), installed
+
+    machine.paste(restart + stop)
 
     machine.paste(make_secret)
     (machine.root / "etc/hookbot/stripe.secret").write_text("whsec_secret")
@@ -125,9 +133,7 @@ def test_a_hub_of_a_family_has_its_key_and_its_password_from_systemd(machine: Ma
             "/etc/hookbot/key": "a key that is long enough for anybody",
             "/etc/hookbot/pgpass": f"*:*:*:hookbot:{password}",
         }
-        machine.paste(
-            install.partition("echo ")[0] + "mkdir /etc/hookbot; cp deploy/hookbot.service /etc/systemd/system\n"
-        )
+        machine.paste(install.partition("echo ")[0] + "mkdir /etc/hookbot; cp deploy/hookbot.s* /etc/systemd/system\n")
         machine.paste("".join(f"cat > {name} <<'END'\n{text}\nEND\n" for name, text in files.items()))
 
         machine.paste(pass_on)
