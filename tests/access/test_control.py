@@ -452,10 +452,12 @@ def test_a_client_is_known_by_the_address_that_a_trusted_proxy_saw() -> None:
 @pytest.mark.parametrize(
     ("proxies", "peer", "forwarded", "doubt"),
     [
-        ("1", "10.0.0.1", "", "the trusted proxy 10.0.0.1 sends no X-Forwarded-For"),
-        ("10.0.0.0/8", "10.0.0.1", "", "the trusted proxy 10.0.0.1 sends no X-Forwarded-For"),
+        ("1", "10.0.0.1", "", "the trusted proxy at 10.0.0.1 sends no X-Forwarded-For"),
+        ("10.0.0.0/8", "10.0.0.1", "", "the trusted proxy at 10.0.0.1 sends no X-Forwarded-For"),
         ("0", "127.0.0.1", "203.0.113.9", "a proxy at 127.0.0.1 sends X-Forwarded-For, which is ignored"),
         ("10.0.0.0/8", "::1", "203.0.113.9", "a proxy at ::1 sends X-Forwarded-For, which is ignored"),
+        ("0", "", "203.0.113.9", "a proxy at a Unix socket sends X-Forwarded-For, which is ignored"),
+        ("1", "", "", "the trusted proxy at a Unix socket sends no X-Forwarded-For"),
         ("1", "10.0.0.1", "203.0.113.9", None),
         ("10.0.0.0/8", "192.0.2.1", "", None),
         ("0", "192.0.2.1", "203.0.113.9", None),

@@ -105,6 +105,7 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
             "bind = 'hub' # wrong",
             "bind: an address to listen on must be like :8080 (every address), 127.0.0.1:8080, [::1]:8080 or unix:/run",
         ),
+        ("bind = 'https://:8443' # wrong", "bind: 'https://:8443' needs a certificate: sslcrt and sslkey"),
         ("keep = 'long' # wrong", "keep: not a duration such as 90s, 10m, 2h or 7d: 'long'"),
         ("keep = 7 # wrong", "keep: a duration has a unit, as in 90s, 10m, 2h or 7d, and '7' has none"),
         ("keep = '7' # wrong", "keep: a duration has a unit, as in 90s, 10m, 2h or 7d, and '7' has none"),

@@ -41,6 +41,12 @@ def test_on_a_terminal_everything_is_ready_to_paste(tmp_path: Path) -> None:
     assert shlex.split(lines["Try it"]) == ["curl", "-d", "hello, world", publish]
 
 
+def test_all_addresses_are_told(tmp_path: Path) -> None:
+    text = welcome(config_in(tmp_path), URL, (URL, "unix:/run/hub"), secrets=False)
+
+    assert text.startswith(f"hookbot listens on {URL}, unix:/run/hub\n")
+
+
 def test_the_console_is_shown_with_what_opens_it(tmp_path: Path) -> None:
     shown = lines_of(welcome(config_in(tmp_path), URL, secrets=True))
     behind_proxy = lines_of(welcome(config_in(tmp_path, public_url="https://example.com/hooks"), URL, secrets=False))

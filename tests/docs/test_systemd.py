@@ -25,6 +25,18 @@ class Blocking:
         time.sleep(1000)
 """
 
+SHELL = "export HOOKBOT_DATA_DIR=/var/lib/hookbot PATH=/opt/hookbot/bin:$PATH\n"
+# Answers one request.
+SERVER = """
+import http.server
+class Jenkins(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.path, self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(204)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8081), Jenkins).handle_request()
+"""
+
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
@@ -78,12 +90,9 @@ def test_a_hub_that_is_stopped_with_its_address_stays_stopped(machine: Machine) 
 
 def test_a_reload_is_told(machine: Machine) -> None:
     machine.paste("echo 'kep = 5' > /etc/hookbot.toml; systemctl reload hookbot")
-    while "reload failed" not in shown(machine, "StatusText"):
-        """The command that sends the signal does not wait."""
-
+    machine.until("systemctl status hookbot | grep 'Status: \"reload failed, the hub keeps its configuration'")
     machine.paste("echo 'keep = \"5d\"' > /etc/hookbot.toml; systemctl reload hookbot")
-    while "listening" not in shown(machine, "StatusText"):
-        """As before."""
+    machine.until("systemctl status hookbot | grep 'Status: \"listening on '")
 
     assert shown(machine, "ActiveState") == "active"
 
@@ -142,8 +151,7 @@ def test_a_hub_whose_event_loop_is_blocked_is_restarted_and_says_where(machine: 
         """
     )
 
-    while shown(machine, "NRestarts") == "0":
-        """It takes the time of the watchdog."""
+    machine.until("systemctl show hookbot -p NRestarts | grep -v =0")
 
     assert "/opt/blocking.py" in machine.paste("journalctl -u hookbot --no-pager")
 
@@ -153,6 +161,50 @@ def test_a_hub_with_a_wrong_configuration_is_not_restarted(machine: Machine) -> 
 
     assert shown(machine, "ActiveState") == "failed"
     assert shown(machine, "ExecMainStatus") == "2"
+
+
+def test_a_listener_posts_messages_to_a_server_of_this_machine(machine: Machine) -> None:
+    [service] = blocks(section(page("docs/how-to.md"), "Run a listener as a service"))
+    service = service.partition("journalctl")[0].replace("https://hub.example.com", "http://127.0.0.1:8080")
+    machine.paste(SHELL + service)
+
+    # It hears what is published once it listens.
+    received = machine.paste(
+        f"""{SHELL}
+        python3 -c '{SERVER}' > /tmp/received 2> /dev/null &
+        until test -s /tmp/received; do
+            curl -sS -d 'a push' "$(hookbot make-tokens -U http://127.0.0.1:8080 /pub/jenkins/app)" > /dev/null
+        done
+        cat /tmp/received
+        """
+    )
+    machine.paste("systemctl disable --now hookbot-forward 2>&1")
+
+    assert received == "/ a push\n"
+    assert machine.run("systemctl", "is-failed", "hookbot-forward", check=False) == "inactive\n"
+
+
+def test_a_listener_runs_a_command_for_each_message(machine: Machine) -> None:
+    machine.paste(
+        f"""{SHELL}
+        useradd --system deploy
+        install -D -m 755 /dev/stdin /srv/app/deploy.sh <<'END'
+#!/bin/sh
+echo "deploys as $(id -un): $(cat)"
+END
+        hookbot make-tokens --bare /sub/app | install -D -m 600 /dev/stdin /etc/hookbot/exec.token
+        echo HOOKBOT_URL=http://127.0.0.1:8080/sub/app > /etc/hookbot/exec.env
+        cp deploy/hookbot-exec.service /etc/systemd/system
+        systemctl daemon-reload
+        systemctl start hookbot-exec
+        until journalctl -u hookbot-exec --no-pager | grep -q 'deploys as deploy: a push'; do
+            curl -sS -d 'a push' "$(hookbot make-tokens -U http://127.0.0.1:8080 /pub/app)" > /dev/null
+        done
+        systemctl stop hookbot-exec
+        """
+    )
+
+    assert machine.run("systemctl", "is-failed", "hookbot-exec", check=False) == "inactive\n"
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -15,9 +15,11 @@ import trustme
 from hookbot.errors import ConfigError
 from hookbot.hub.listening import listening
 from hookbot.hub.systemd import InheritedSocket
+from hookbot.web.tls import Tls
 from support import GUARD_S
 from support.clients import basic
 from support.hubs import configured, open_whole_hub
+from support.tls import hub_context
 
 HERE = "127.0.0.1:0"
 
@@ -120,9 +122,6 @@ async def test_what_systemd_hands_over_takes_the_place_of_the_default(tmp_path: 
 
 
 async def test_of_what_systemd_hands_over_all_but_unix_sockets_and_http_is_encrypted(tmp_path: Path) -> None:
-    from hookbot.web.tls import Tls  # noqa: PLC0415
-    from support.tls import hub_context  # noqa: PLC0415
-
     unix = socket.socket(socket.AF_UNIX)
     unix.bind(str(tmp_path / "hub"))
     unix.listen()
@@ -137,9 +136,3 @@ async def test_a_socket_of_systemd_that_accepts_no_connections_is_refused(tmp_pa
         with pytest.raises(ConfigError, match="the socket 'odd' of systemd accepts no connections"):
             async with listening(configured(tmp_path), None, [InheritedSocket(socket.socket(type=kind), "odd")]):
                 pass
-
-
-async def test_https_needs_a_certificate(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^--bind: 'https://:443' needs a certificate: --sslcrt and --sslkey"):
-        async with listening(configured(tmp_path, bind=("https://:443",)), None):
-            pass

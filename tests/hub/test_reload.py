@@ -294,6 +294,12 @@ async def test_whose_certificates_are_accepted_is_replaced(tmp_path: Path, pair:
             await trio.to_thread.run_sync(deliver, hub.running.url)
 
 
+async def test_an_address_that_is_encrypted_needs_a_certificate(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--bind: 'https://127.0.0.1:0' needs a certificate: sslcrt and sslkey$"):
+        async with open_whole_hub(tmp_path, bind=("https://127.0.0.1:0",)):
+            pass
+
+
 @pytest.mark.parametrize("began_with_tls", [True, False])
 async def test_whether_it_speaks_tls_is_decided_when_a_hub_starts(
     tmp_path: Path, pair: Pair, began_with_tls: bool

@@ -35,10 +35,16 @@ class Machine:
         """Output of lines that root types in a checkout."""
         return self.run("bash", "-ec", f"cd /{CHECKOUT}\n{text}")
 
+    def until(self, test: str) -> None:
+        """Wait until a command succeeds."""
+        self.paste(f"until {test} > /dev/null; do sleep 0.1; done")
+
     def run(self, *command: str, check: bool = True) -> str:
         """Output of a command on this machine."""
         entered = ["nsenter", "-t", self._leader, "-a", *command]
-        done = subprocess.run(entered, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            entered, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=2 * GUARD_S
+        )
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 

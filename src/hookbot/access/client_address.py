@@ -13,6 +13,8 @@ DEFAULT_CONNECTIONS_PER_ADDRESS = 4096
 
 Network = IPv4Network | IPv6Network
 
+_LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
 _ADDRESS = re.compile(r"([0-9.]+):[0-9]+|\[(.+)\](?::[0-9]+)?|(.+)")
 """Address as proxies write it: some append the port, and then put an IPv6 address in brackets."""
 
@@ -45,14 +47,15 @@ class TrustedProxies:
     def doubt(self, peer: str, forwarded_for: str) -> str:
         """Reason to doubt that the operator's proxy and configuration agree, judged by one request; "" without one."""
         is_trusted = self.trusts(peer)
+        at = f"at {peer}" if peer else "at a Unix socket"
         if is_trusted and not forwarded_for:
             return (
-                f"the trusted proxy {peer} sends no X-Forwarded-For, so that all of its clients are taken for one: "
+                f"the trusted proxy {at} sends no X-Forwarded-For, so that all of its clients are taken for one: "
                 "make it add the address of the client"
             )
-        if forwarded_for and not is_trusted and (address := read_address(peer)) and address.is_loopback:
+        if forwarded_for and not is_trusted and (not peer or is_within(peer, _LOOPBACK)):
             return (
-                f"a proxy at {peer} sends X-Forwarded-For, which is ignored, so that all of its clients are taken for "
+                f"a proxy {at} sends X-Forwarded-For, which is ignored, so that all of its clients are taken for "
                 "one: set --trust-proxy"
             )
         return ""

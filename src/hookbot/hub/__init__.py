@@ -2,8 +2,9 @@
 
 `Config` (config) holds everything that a hub is started with: options, secrets (secret_store), and the `ConfigFile`
 (config_file), whose sections become sources and routers (sections). `open_hub` (hub) opens log, broker, routers, app
-and fast path, each around the next. `run_hub` keeps it open until SIGTERM or SIGINT starts the shutdown, which is
-graceful within `grace_s`; SIGHUP rebuilds access control and TLS from the configuration (reload).
+and fast path, each around the next, behind the sockets of `listening`. `run_hub` keeps it open until SIGTERM or SIGINT
+starts the shutdown, which is graceful within `grace_s`; SIGHUP rebuilds access control and TLS from the configuration
+(reload). systemd is told of all this, and may hand over the sockets (systemd).
 
 ``hookbot serve`` and `hookbot.testing` call it; no package below imports `Config`.
 """

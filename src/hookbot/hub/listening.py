@@ -37,8 +37,6 @@ async def listening(
         for text in config.bind or (() if inherited else (DEFAULT,)):
             try:
                 address = BindAddress.parse(text)
-                if address.scheme == "https" and not tls:
-                    raise ConfigError(f"{text!r} needs a certificate: --sslcrt and --sslkey")
                 sock = opened.enter_context(_bound(address, text))
             except ConfigError as error:
                 raise config.error("bind", str(error)) from None

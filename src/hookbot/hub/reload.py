@@ -14,6 +14,7 @@ from ..log.duties import Duties
 from ..protocol.message import wall_clock_us
 from ..routers.threads import START_LIMIT_S, run_within_limit
 from ..web.tls import Tls, make_context
+from .bind_address import BindAddress
 from .config import Config
 from .digests import configuration_digests
 from .ineffective import ineffective
@@ -74,13 +75,19 @@ def make_authorizer(config: Config) -> Authorizer:
 
 
 def make_tls(config: Config) -> Tls | None:
-    """TLS for connections, or None without a certificate. Raises `ConfigError`."""
+    """TLS for connections, or None without a certificate. Raises `ConfigError`, also if `bind` needs one."""
     files = {"sslcrt": config.tls_certificate, "sslkey": config.tls_key, "sslca": config.tls_client_authorities}
+    tls = None
     try:
         context = make_context(*files.values())
-        return Tls(context, config.tls_certificate.read_bytes()) if context and config.tls_certificate else None
+        if context and config.tls_certificate:
+            tls = Tls(context, config.tls_certificate.read_bytes())
     except (ConfigError, OSError) as error:
         raise config.error(next(name for name, file in files.items() if file), str(error)) from None
+    for address in config.bind:
+        if not tls and BindAddress.parse(address).scheme == "https":
+            raise config.error("bind", f"{address!r} needs a certificate: sslcrt and sslkey")
+    return tls
 
 
 @dataclass(slots=True)
