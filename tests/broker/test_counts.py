@@ -12,13 +12,13 @@ def test_what_is_stored_and_what_is_a_repeat_are_counted() -> None:
 
 def test_a_commit_is_counted_with_what_it_stored_and_the_seconds_that_it_took() -> None:
     counts = Counts()
-    counts.count_commit([[Message("a", b"12"), Duplicate("x")], Superseded("gone"), []], [0.5], 0.25)
-    counts.count_commit([[Message("b", b"3"), Message("c", b"")]], [0.5, 1.5], 0.5)
+    counts.count_commit([[Message("a", b"12"), Duplicate("x")], Superseded("gone"), []], waited_s=0.5, took_s=0.25)
+    counts.count_commit([[Message("b", b"3"), Message("c", b"")]], waited_s=1.5, took_s=0.5)
 
     assert (counts.published, counts.published_bytes, counts.duplicates) == (3, 3, 1)
     assert (counts.commit_times.count, counts.commit_times.sum) == (2, 0.75)
-    assert (counts.store_times.count, counts.store_times.sum) == (3, 2.5)
-    assert (counts.batch_messages.sum, counts.batch_bytes.sum) == (3, 3)
+    assert (counts.store_times.count, counts.store_times.sum) == (4, 4.0)
+    assert (counts.batch_messages.count, counts.batch_messages.sum) == (2, 3)
 
 
 def test_what_was_delivered_is_the_sum_of_all_formats() -> None:

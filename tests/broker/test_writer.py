@@ -141,7 +141,6 @@ async def test_commits_are_counted_with_their_time_except_those_that_fail(line: 
     counts = line.counts
     assert (counts.commit_times.count, counts.published) == (1, 2)
     assert counts.commit_times.sum > 0
-    # A publish that is not stored has waited all the same, but for nothing.
     assert (counts.store_times.count, counts.batch_messages.sum, counts.line_lengths.count) == (2, 2, 2)
 
 

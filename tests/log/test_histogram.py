@@ -1,8 +1,5 @@
 """Histograms: how many values were how large."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from hookbot.log.histogram import Histogram
 
 
@@ -21,13 +18,3 @@ def test_a_value_may_be_added_many_times_at_once() -> None:
     histogram.add(2, 0)
 
     assert (histogram.buckets(), histogram.sum) == ([("1", 3), ("+Inf", 3)], 1.5)
-
-
-@given(st.lists(st.integers(0, 20)))
-def test_values_added_together_count_as_if_each_was_added(values: list[float]) -> None:
-    together, apart = Histogram((5, 10)), Histogram((5, 10))
-    together.add_all(values)
-    for value in values:
-        apart.add(value)
-
-    assert (together.buckets(), together.sum) == (apart.buckets(), apart.sum)

@@ -12,7 +12,7 @@ from typing import get_args
 from ..errors import HookbotError, Superseded
 from ..log.contract import Result
 from ..log.deduplication import Outcome
-from ..log.histogram import BYTES, COUNTS, SECONDS, Histogram
+from ..log.histogram import COUNTS, SECONDS, Histogram
 from ..protocol.message import GAP_REASONS, Duplicate, Message
 from ..protocol.subscribe import Format
 
@@ -51,13 +51,12 @@ class Counts:
     commit_times: Histogram = field(default_factory=partial(Histogram, SECONDS))
     """Seconds that the log took for each commit."""
     store_times: Histogram = field(default_factory=partial(Histogram, SECONDS))
-    """Seconds from each publish to the end of its commit."""
+    """Seconds from the first publish of each commit to its end, once for each of its publishes."""
     tell_times: Histogram = field(default_factory=partial(Histogram, SECONDS))
-    """Seconds from each publish until a subscriber that waited for it was sent it, once for each of them."""
+    """Seconds from the first publish of a commit until what it stored was sent to a subscriber that waited for it, once
+    for each message and subscriber."""
     batch_messages: Histogram = field(default_factory=partial(Histogram, COUNTS))
     """Messages that each commit stored."""
-    batch_bytes: Histogram = field(default_factory=partial(Histogram, BYTES))
-    """Bytes of their bodies."""
     line_lengths: Histogram = field(default_factory=partial(Histogram, COUNTS))
     """Submissions that waited when each commit began, its own included."""
     gaps: Counter[str] = field(default_factory=partial(Counter, dict.fromkeys(GAP_REASONS, 0)))
@@ -74,16 +73,16 @@ class Counts:
         """Messages sent to subscribers, once for each of them."""
         return sum(delivered.messages for delivered in self.delivered_in.values())
 
-    def count_commit(self, results: Sequence[Result], waited_s: Sequence[float], took_s: float) -> None:
-        """Count what has become of units of this hub, each publish of which has waited, in a commit that took long."""
-        messages, size = self.published, self.published_bytes
+    def count_commit(self, results: Sequence[Result], *, waited_s: float, took_s: float) -> None:
+        """Count what has become of units of this hub in a commit. The first of them has `waited_s` until its end."""
+        published, duplicates = self.published, self.duplicates
         for outcomes in results:
             if not isinstance(outcomes, Superseded):
                 self.count_outcomes(outcomes)
-        self.store_times.add_all(waited_s)
+        stored = self.published - published
         self.commit_times.add(took_s)
-        self.batch_messages.add(self.published - messages)
-        self.batch_bytes.add(self.published_bytes - size)
+        self.batch_messages.add(stored)
+        self.store_times.add(waited_s, stored + self.duplicates - duplicates)
 
     def count_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Count what has become of drafts of this hub."""

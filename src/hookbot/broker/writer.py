@@ -189,7 +189,7 @@ class Writer:
         """Take a batch of one queue, and then of the other: in a commit of both, each would wait for both."""
         other = self._unverified if self._next is self._queue else self._queue
         taken, self._next = (self._next, other) if self._next.waiting else (other, self._next)
-        self._counts.line_lengths.add(self.waiting[0])
+        self._counts.line_lengths.add(len(self._queue.waiting) + len(self._unverified.waiting))
         self._batch.extend(taken.take())
         self._parts = [len(self._batch)]
 
@@ -223,13 +223,10 @@ class Writer:
                 self._news.set()
 
     def _answer(self, results: Sequence[Result]) -> None:
-        now, waited_s = perf_counter(), []
+        now, began = perf_counter(), self._batch[0].unit.began
         for result in results:
-            waiting = self._batch.popleft()
-            waiting.done(result)
-            if waiting.unit.drafts:
-                waited_s.append(now - waiting.unit.began)
-        self._counts.count_commit(results, waited_s, now - self._part_began)
+            self._batch.popleft().done(result)
+        self._counts.count_commit(results, waited_s=now - began, took_s=now - self._part_began)
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Do a step of storing a batch. An error that nobody expected ends the writer's task, not the caller."""

@@ -9,7 +9,6 @@ from itertools import accumulate
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 COUNTS = tuple(1 << power for power in range(0, 13, 2))
-BYTES = tuple(1 << power for power in range(8, 27, 2))
 
 
 class Histogram:
@@ -31,18 +30,6 @@ class Histogram:
         """Add a value that often."""
         self._numbers[bisect_left(self._bounds, value)] += times
         self.sum += value * times
-
-    def add_all(self, values: Sequence[float]) -> None:
-        """Add values. Mostly they have one bucket, and are counted together."""
-        if not values:
-            return
-        lowest, highest = bisect_left(self._bounds, min(values)), bisect_left(self._bounds, max(values))
-        if lowest == highest:
-            self._numbers[lowest] += len(values)
-        else:
-            for value in values:
-                self._numbers[bisect_left(self._bounds, value)] += 1
-        self.sum += sum(values)
 
     def buckets(self) -> Sequence[tuple[str, float]]:
         """Each bound, the last one ``+Inf``, with the number of values up to it, as Prometheus shows them."""

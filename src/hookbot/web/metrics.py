@@ -131,7 +131,6 @@ def _add_commits(metrics: Metrics, broker: Broker) -> None:
         ("commit_duration_seconds", "Seconds that a commit took.", counts.commit_times),
         ("sync_duration_seconds", "Seconds of a commit that the disk took.", broker.log.sync_times),
         ("batch_messages", "Messages that a commit stored.", counts.batch_messages),
-        ("batch_bytes", "Bytes of the bodies that a commit stored.", counts.batch_bytes),
         ("line_length", "Submissions that waited when a commit began, its own included.", counts.line_lengths),
     ):
         metrics.add("histogram", name, help, partial(_same, histogram))

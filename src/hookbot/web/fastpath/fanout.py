@@ -205,7 +205,7 @@ class Fanout:
             except Exception as error:  # noqa: BLE001
                 self._fail(audience, error, subscriber)
         counts = self._broker.counts
-        counts.delivered_in[audience.format].add(sent * messages, sent * send.size)
+        counts.delivered_in[audience.format].add(sent * messages, sent * (len(data) + len(header)))
         if began:
             counts.tell_times.add(perf_counter() - began, sent * messages)
         return len(part) * cost
