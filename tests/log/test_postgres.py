@@ -22,6 +22,7 @@ from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_batch import NEWS, finish_batch
 from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.postgres_failovers import JUMP
+from hookbot.log.postgres_follower import Follower
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
@@ -473,7 +474,7 @@ async def test_a_hub_that_is_late_at_failovers_tells_each_message(
     lone_family: Family, monkeypatch: pytest.MonkeyPatch, storing: int, open_at_first: bool
 ) -> None:
     # Each looks only when it is asked to, and waits for nobody's word.
-    monkeypatch.setattr(PostgresLog, "_follow", lambda log: trio.sleep_forever())
+    monkeypatch.setattr(Follower, "keep_up", lambda follower: trio.sleep_forever())
     monkeypatch.setattr("hookbot.log.postgres_failovers.REPORT_S", 0)
     async with lone_family.hubs(2) as hubs:
         early, late = hubs

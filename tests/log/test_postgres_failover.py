@@ -167,7 +167,7 @@ async def test_a_hub_that_has_not_heard_of_what_is_lost_waits_for_those_that_hav
 ) -> None:
     # One that lags: it hears of nothing before the failover.
     monkeypatch.setattr("hookbot.log.postgres_batch._NOTIFY", "SELECT %b::text, %b::text")
-    monkeypatch.setattr("hookbot.log.postgres.POLL_S", 3600)
+    monkeypatch.setattr("hookbot.log.postgres_follower.POLL_S", 3600)
     async with pair.hubs(2) as (one, other), open_broker(other.log) as broker:
         kept = await one.store(*["a"] * 3)
         await other.log.refresh()
@@ -175,7 +175,7 @@ async def test_a_hub_that_has_not_heard_of_what_is_lost_waits_for_those_that_hav
         lost = await one.store(*["a"] * 3)
         with broker.subscribe(A) as live:
             await pair.fail_over()
-            monkeypatch.setattr("hookbot.log.postgres.POLL_S", 0.05)
+            monkeypatch.setattr("hookbot.log.postgres_follower.POLL_S", 0.05)
             # Of the hub that knows nothing.
             [new] = await store_at_last(other)
             assert await taken(live, new) == [failover_gap(one, kept[-1], new), new]

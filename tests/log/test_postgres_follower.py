@@ -162,3 +162,14 @@ async def test_own_batches_that_follow_a_position_that_is_lost_are_forgotten() -
     await server.follower.catch_up()
 
     assert server.positions == [1, 8]
+
+
+async def test_what_was_deleted_before_it_is_told_is_left_out() -> None:
+    server = Server([1, 2, 3, 4, 5])
+    server.meanwhile = [server.store(5, 6, 7)]
+    server.follower.forget_deleted([2, 6])
+
+    await server.follower.catch_up()
+
+    assert server.positions == [1, 3, 4, 5, 7]
+    assert server.follower.told == 7

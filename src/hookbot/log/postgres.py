@@ -3,7 +3,6 @@
 psycopg works in threads, so nothing here blocks the event loop.
 """
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -26,7 +25,6 @@ from .postgres_connections import Connections, PostgresReaders
 from .postgres_deletion import delete_step
 from .postgres_duties import PostgresDuties
 from .postgres_duty_queries import NOTICE, OwnHub
-from .postgres_errors import reason
 from .postgres_failovers import UNDECIDED, Failovers, load_failovers
 from .postgres_follower import Follower
 from .postgres_identity import LogIdentity
@@ -44,13 +42,9 @@ PRIMED = 10_000
 # What is read at a time of what other hubs have stored.
 FOLLOWED_MESSAGES = 1000
 FOLLOWED_BYTES = 8 << 20
-# A notification may be lost: this often, the log is looked at without one.
-POLL_S = 1.0
 RETRY_S = 1.0
 # So long after it was last heard of, the log is taken to be ahead.
 BEHIND_S = 10.0
-
-logger = logging.getLogger(__package__)
 
 
 @asynccontextmanager
@@ -120,7 +114,6 @@ class PostgresLog(Engine):
         self._failovers = Failovers()
         self._failovers_after = 0
         """Number of connections that had been checked when they were read."""
-        self._caught_up_at = trio.current_time()
         self._answered = trio.Event()
         """Set when the batch that is being stored is answered."""
         address = identity.address
@@ -210,32 +203,16 @@ class PostgresLog(Engine):
 
     async def probe(self) -> None:
         await self._writer.do(queries.probe)
-        behind_s = trio.current_time() - self._caught_up_at
+        behind_s = trio.current_time() - self._follower.caught_up_at
         if behind_s > BEHIND_S:
             raise Unavailable(f"the hub has not heard of its log for {behind_s:.0f} s")
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow)
+            nursery.start_soon(self._follower.keep_up)
             nursery.start_soon(self._listen)
             nursery.start_soon(self._identity.keep_looking)
-
-    async def _follow(self) -> None:
-        failing = ""
-        while True:
-            try:
-                await self._follower.catch_up()
-            except Unavailable as error:
-                # Not at each attempt. This is where the operator learns why the server cannot be reached.
-                if (why := reason(error)) != failing:
-                    failing = why
-                    logger.error("following the log fails: %s", why)
-            else:
-                if failing:
-                    logger.info("following the log works again")
-                failing, self._caught_up_at = "", trio.current_time()
-            await self._follower.wanted(POLL_S)
 
     async def _listen(self) -> None:
         listener = self._connections.listener
@@ -271,6 +248,7 @@ class PostgresLog(Engine):
 
     def _forget_deleted(self, positions: Sequence[int] | None) -> None:
         self._trimmer.recount()
+        self._follower.forget_deleted(positions or ())
         self._forget(positions)
 
     async def _load_news(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int, int]:

@@ -4,16 +4,23 @@ What this hub has stored is told as it was stored, when everything before it has
 stored is read.
 """
 
+import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import trio
 
+from ..errors import Unavailable
 from ..protocol.message import Message
 from .contract import News, Tell
+from .postgres_errors import reason
 
 # Further behind than this, subscribers read what they want themselves, each at its own pace.
 FAR = 20_000
+# A notification may be lost: this often, the log is looked at without one.
+POLL_S = 1.0
+
+logger = logging.getLogger(__package__)
 
 Load = Callable[[int, int | None], Awaitable[tuple[Sequence[Message], int, int]]]
 """Reads messages after a position, up to one if it is given: the oldest of those before a failover, where all of these
@@ -30,6 +37,9 @@ class Follower:
         self._own: deque[News] = deque()
         """Batches of this hub before which something was not told yet."""
         self._wanted = trio.Event()
+        self._deleted: set[int] = set()
+        """Positions of messages that were deleted before they were told."""
+        self.caught_up_at = trio.current_time()
 
     def stored(self, news: News) -> None:
         """Tell a batch of this hub: at once, unless another hub has stored something before it."""
@@ -47,6 +57,10 @@ class Follower:
         """Forget the batches of this hub that were not told yet and follow a position that is lost."""
         self._own = deque(news for news in self._own if not is_lost(news.after))
 
+    def forget_deleted(self, positions: Collection[int]) -> None:
+        """Do not tell messages that are deleted by now, also if they were loaded or stored before."""
+        self._deleted.update(position for position in positions if position > self.told)
+
     def wake(self) -> None:
         """End the wait of `wanted`."""
         self._wanted.set()
@@ -56,6 +70,23 @@ class Follower:
         with trio.move_on_after(within_s):
             await self._wanted.wait()
         self._wanted = trio.Event()
+
+    async def keep_up(self) -> None:
+        """Tell what is stored, as soon as there is a reason to look, until cancelled."""
+        failing = ""
+        while True:
+            try:
+                await self.catch_up()
+            except Unavailable as error:
+                # Not at each attempt. This is where the operator learns why the server cannot be reached.
+                if (why := reason(error)) != failing:
+                    failing = why
+                    logger.error("following the log fails: %s", why)
+            else:
+                if failing:
+                    logger.info("following the log works again")
+                failing, self.caught_up_at = "", trio.current_time()
+            await self.wanted(POLL_S)
 
     async def catch_up(self) -> None:
         """Tell everything that anybody has stored until now. Raises `Unavailable`."""
@@ -80,6 +111,9 @@ class Follower:
         """Tell messages, without those that were told while they were loaded or stored."""
         if end > self.told:
             untold = [message for message in messages if message.position > self.told]
+            if self._deleted:
+                untold = [message for message in untold if message.position not in self._deleted]
+                self._deleted = {position for position in self._deleted if position > end}
             self._tell(News(self.told, untold, end, began))
 
     def _tell(self, news: News) -> None:
