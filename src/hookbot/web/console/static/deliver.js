@@ -156,7 +156,8 @@ async function deliverWithProgress(range) {
   await run(undefined, 0);
 }
 
-async function attempt(act) {
+/** Do something; if it fails, say why. */
+export async function attempt(act) {
   try {
     await act();
   } catch (error) {

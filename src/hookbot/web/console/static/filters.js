@@ -76,4 +76,5 @@ function update() {
   const any = NAMES.some((name) => now[name]);
   byId("clear").hidden = !any;
   byId("deliver-all").hidden = !any || now.show === "refused";
+  byId("delete-all").hidden = !now.topic || now.show === "refused";
 }

@@ -2,6 +2,7 @@
 
 import { lines, pause, Refused, root, tell } from "./api.js";
 import { empty, failure } from "./components.js";
+import { DELETED, deleteAll } from "./delete.js";
 import { deliverAgainById, deliverAll } from "./deliver.js";
 import { byId, fill, h } from "./dom.js";
 import { Feed } from "./feed.js";
@@ -151,6 +152,11 @@ byId("rows").addEventListener("click", openBeside);
 pane.addEventListener("click", openBeside);
 older.addEventListener("click", loadOlder);
 byId("deliver-all").addEventListener("click", () => deliverAll(filters()));
+byId("delete-all").addEventListener("click", () => deleteAll(filters()));
+document.addEventListener(DELETED, () => {
+  open(null);
+  follow();
+});
 onKey("j", () => move(1));
 onKey("k", () => move(-1));
 onKey("/", () => document.querySelector("#filters [name=text]").select());

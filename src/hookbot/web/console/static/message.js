@@ -2,7 +2,8 @@
 
 import { get, messagePath, page, root } from "./api.js";
 import { bodyOf, fetchBody, SHOWN_BYTES } from "./body.js";
-import { agoOf, badge, copy, facts, failure, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
+import { agoOf, badge, copy, empty, facts, failure, messageLink, timeOf, topicOf, verdictOf } from "./components.js";
+import { DELETED, deleteMessage } from "./delete.js";
 import { deliverAgain, deliverAgainById, giveToCursor } from "./deliver.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { counted, duration, fullTime, size } from "./format.js";
@@ -59,6 +60,7 @@ function head(message, bytes, close) {
       h("button", { type: "button", class: "primary", title: "r", onclick: () => deliverAgain(message) },
         message.failed ? "Send back" : "Deliver again"),
       h("button", { type: "button", onclick: () => giveToCursor(message) }, "Give to a cursor…"),
+      h("button", { type: "button", onclick: () => deleteMessage(message) }, "Delete…"),
       menu("Copy as", {
         "curl command": snippet(curl),
         "hookbot command": snippet(hookbotPublish),
@@ -175,6 +177,7 @@ if (page === "message") {
   document.title = `${id} · hookbot`;
   fill(byId("message"), view.element);
   onKey("r", () => deliverAgainById(id));
+  document.addEventListener(DELETED, () => fill(byId("message"), empty("Deleted", "The message is gone.")));
   // Back to the list with its filters, if the reader came from there.
   onKey("Escape", () => (window.navigation?.canGoBack ? history.back() : location.assign(root)));
 }
