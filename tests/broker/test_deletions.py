@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 import trio
 
 from hookbot.broker.broker import Start, open_broker
@@ -77,3 +78,21 @@ async def test_publishes_are_stored_between_the_steps_of_a_deletion(log: Log) ->
             while len(found) < 3:
                 found += positions_of(await subscription.take())
         assert found == [3 * STEP_ROWS + 1, 3 * STEP_ROWS + 2, 3 * STEP_ROWS + 3]
+
+
+async def test_what_is_taken_out_in_several_parts_is_erased_once(
+    hub: ConsumerHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deletions, erased = hub.broker.deletions, []
+    await hub.broker.commit([Draft("a")] * 4)
+
+    async def erase() -> bool:
+        erased.append([entry.position for entry in (await hub.broker.read(A, after=0))[0]])
+        return len(erased) < 2
+
+    monkeypatch.setattr(hub.broker.log, "erase", erase)
+    numbers = [await deletions.take_out(positions) for positions in ([3, 4], [2, 3])]
+    assert (numbers, erased) == ([2, 1], [])
+    await deletions.erase()
+
+    assert erased == [[1], [1]]

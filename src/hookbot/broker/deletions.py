@@ -24,15 +24,24 @@ class Deletions:
         Then nothing is left of their bytes in this hub's files. If it fails or is cancelled, the steps before stay
         done, and what is left is erased later. Raises `Unavailable`.
         """
+        number = await self.take_out(positions)
+        await self.erase()
+        return number
+
+    async def take_out(self, positions: Collection[int]) -> int:
+        """Delete messages as `delete`, but leave their bytes for `erase`, for who deletes more."""
         number, rest = 0, sorted(positions)
         while rest:
             async with self._writer.between_batches():
                 step = await self._log.delete(rest)
             self._writer.flush()
             number, rest = number + step.number, [*step.rest]
-        while await self._erase():
-            self._writer.flush()
         return number
+
+    async def erase(self) -> None:
+        """Leave nothing in this hub's files of what was taken out. Raises `Unavailable` if something prevents it."""
+        while await self._erase_step():
+            self._writer.flush()
 
     @contextmanager
     def told_to(self, forget: Forget) -> Iterator[None]:
@@ -43,7 +52,7 @@ class Deletions:
         finally:
             del self._holders[forget]
 
-    async def _erase(self) -> bool:
+    async def _erase_step(self) -> bool:
         async with self._writer.between_batches():
             return await self._log.erase()
 
