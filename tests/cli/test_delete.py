@@ -98,3 +98,14 @@ def test_that_it_ended_early_is_an_error(thread: ThreadHub, call: Caller, monkey
 
     assert code == 4
     assert "deleted 7 messages, and then it ended: the disk is full (the same command deletes the rest)" in err
+
+
+def test_bytes_that_cannot_be_erased_yet_are_told(
+    thread: ThreadHub, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(self: Any, take: Any, *_: Any, **__: Any) -> None:
+        take({"type": "done", "done": 1, "found": 1, "copies": 0, "left": 0, "topics": [], "detail": "it is read"})
+
+    monkeypatch.setattr("hookbot.cli.hub_api.Ask.lines", late)
+
+    assert call("delete", "--url", thread.url_for("/"), "x", "--yes") == (0, b"deleted 1 message\n", "it is read\n")

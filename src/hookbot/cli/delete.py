@@ -58,6 +58,8 @@ def delete(
         query |= {} if id else {"until": counted["until"]}
     deleted = _run(ask, "Deleting", path, query)
     click.echo(f"deleted {_what(deleted, deleted['done'])}")
+    if "detail" in deleted:
+        click.echo(one_line(deleted["detail"]), err=True)
 
 
 def _run(ask: Ask, label: str, path: str, query: Mapping[str, str]) -> Mapping[str, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from hookbot.broker.broker import Broker
+from hookbot.broker.deletions import Deletions
 from support.api import narrowed, open_api, publish
 from support.hubs import WholeHub
 
@@ -61,14 +63,14 @@ async def test_it_ends_with_its_token(tmp_path: Path, monkeypatch: pytest.Monkey
             await publish(hub, "a", n)
         for module in ("redelivery", "deletion"):
             monkeypatch.setattr(f"hookbot.web.api.{module}._AT_ONCE", 1)
-        for step in ("commit", "delete"):
-            whole = getattr(type(hub.running.broker), step)
+        for kind, step in ((Broker, "commit"), (Deletions, "take_out")):
+            whole = getattr(kind, step)
 
             async def expire(*arguments: Any, whole: Any = whole, **options: Any) -> Any:
                 now_us[0] += 200_000_000
                 return await whole(*arguments, **options)
 
-            monkeypatch.setattr(type(hub.running.broker), step, expire)
+            monkeypatch.setattr(kind, step, expire)
         line = await last_line(hub, method, path, token)
 
     assert (line["type"], line["done"]) == ("error", 1)

@@ -1,18 +1,20 @@
 import pytest
 
-from hookbot.access.scope import Scope
+from hookbot.access.authorizer import Grant
+from hookbot.access.scope import Held, Scope
 from hookbot.errors import Refused
 from hookbot.log.memory import MemoryLog
+from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Draft, format_id
-from hookbot.protocol.topics import EVERYTHING
+from hookbot.protocol.topics import EVERYTHING, TopicFilter
 from hookbot.web.api.copies import Lineage, Positions
 from hookbot.web.page_turns import PageTurns
 
 OPERATOR = Scope(EVERYTHING, True, lambda action, path: None, (), ())
 
 
-async def lineage_in(log: MemoryLog, *selected: int) -> Lineage:
-    lineage = Lineage(log, PageTurns(lambda: 0), OPERATOR, keep_copies=False)
+async def lineage_in(log: MemoryLog, *selected: int, scope: Scope = OPERATOR) -> Lineage:
+    lineage = Lineage(log, PageTurns(lambda: 0), scope, keep_copies=False)
     lineage.select(selected)
     while lineage.searched_to < log.head:
         await lineage.look_on()
@@ -27,6 +29,29 @@ def test_positions_are_a_set_in_order() -> None:
     assert [position in positions for position in range(2, 10)] == [False, True, False, True, False, False, True, False]
     assert (len(positions), [*positions.newest_first()], [*positions.newest_first(without=1)]) == (3, [8, 5, 3], [8, 5])
     assert 1 not in Positions()
+
+
+async def test_a_scope_takes_the_copies_on_topics_that_it_manages_and_failures_there() -> None:
+    log = MemoryLog()
+    first = format_id(log.epoch, 1)
+    own, foreign = (Failure("r", first, topic, "no") for topic in ("acme/a", "other/a"))
+    await log.append(
+        [
+            Draft("acme/a"),
+            Draft("acme/b", routed_from=first),
+            Draft("other/b", routed_from=first),
+            Draft(own.failed_topic, headers=own.headers, routed_from=first),
+            Draft(foreign.failed_topic, headers=foreign.headers, routed_from=first),
+        ]
+    )
+    held = Held("token", Grant())
+    acme = Scope(TopicFilter(("acme/",)), False, lambda _, path: held if "acme" in path else None, (), ())
+
+    lineage = await lineage_in(log, 1, scope=acme)
+
+    assert [*lineage.copies.newest_first()] == [4, 2]
+    assert [*lineage.left.newest_first()] == [5, 3]
+    assert lineage.left_on == {}
 
 
 async def test_what_is_selected_is_no_copy() -> None:

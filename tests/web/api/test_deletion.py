@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from hookbot.access.tokens import make_token
+from hookbot.broker.deletions import Deletions
 from hookbot.errors import Unavailable
 from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Message, Once
@@ -31,6 +32,10 @@ async def deleted(hub: WholeHub, id: str = "", headers: Any = None, **query: str
 
 async def topics(hub: WholeHub) -> list[str]:
     return [message.topic for message in await hub.stored()]
+
+
+def files_with(data: bytes, directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file() and data in path.read_bytes()]
 
 
 async def publish_copies(hub: WholeHub) -> tuple[Message, Message]:
@@ -132,8 +137,7 @@ async def test_only_counting_deletes_nothing(tmp_path: Path) -> None:
 async def test_copies_that_are_made_meanwhile_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_api(tmp_path) as hub:
         first = await publish(hub, "a", 1)
-        broker = hub.running.broker
-        whole = type(broker).delete
+        whole = Deletions.take_out
 
         async def delete_late(self: Any, positions: Any) -> int:
             # A router that had read it before.
@@ -141,7 +145,7 @@ async def test_copies_that_are_made_meanwhile_are_deleted(tmp_path: Path, monkey
                 await publish(hub, "routed", 1, routed_from=first.id)
             return await whole(self, positions)
 
-        monkeypatch.setattr(type(broker), "delete", delete_late)
+        monkeypatch.setattr(Deletions, "take_out", delete_late)
         line = await deleted(hub, first.id)
 
         assert (line["done"], line["copies"]) == (2, 1)
@@ -155,14 +159,13 @@ async def test_a_copy_is_deleted_before_what_it_was_made_of(tmp_path: Path, monk
         for _ in range(2):
             first = await publish(hub, "a", 1)
             await publish(hub, "b", 1, routed_from=first.id)
-        broker = hub.running.broker
-        whole = type(broker).delete
+        whole = Deletions.take_out
 
         async def noted(self: Any, positions: Any) -> int:
             steps.extend(positions)
             return await whole(self, positions)
 
-        monkeypatch.setattr(type(broker), "delete", noted)
+        monkeypatch.setattr(Deletions, "take_out", noted)
         await deleted(hub, topic="a")
 
     assert steps == [4, 3, 2, 1]
@@ -259,15 +262,44 @@ async def test_what_is_done_before_the_log_fails_is_told_and_audited(
     async with open_api(tmp_path) as hub:
         for _ in range(2):
             await publish(hub, "a", 1)
-        whole = type(hub.running.broker).delete
+        whole = Deletions.take_out
 
         async def fail_at_the_oldest(self: Any, positions: Any) -> int:
             if 1 in positions:
                 raise Unavailable("the disk is full")
             return await whole(self, positions)
 
-        monkeypatch.setattr(type(hub.running.broker), "delete", fail_at_the_oldest)
+        monkeypatch.setattr(Deletions, "take_out", fail_at_the_oldest)
         line = await deleted(hub, topic="a")
 
     assert line == {"type": "error", "found": 2, "done": 1, "detail": "the disk is full"}
     assert [fields["number"] for _, fields in audited(caplog)] == [1]
+
+
+async def test_bytes_that_cannot_be_erased_yet_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_api(tmp_path) as hub:
+        message = await publish(hub, "a", 1)
+
+        async def read_by_another(self: Any) -> None:
+            raise Unavailable("another process reads the log")
+
+        monkeypatch.setattr(Deletions, "erase", read_by_another)
+        line = await deleted(hub, message.id)
+
+    assert (line["type"], line["done"], line["detail"]) == ("done", 1, "another process reads the log")
+
+
+async def test_nothing_is_left_of_what_a_router_has_passed_on(tmp_path: Path) -> None:
+    secret = b"correct-horse-battery-staple"
+    text = '[routers.copy]\nrouter = "filter"\nreads = ["in"]\ntopic = "out"\n'
+    async with open_api(tmp_path, text=text, routers=("copy",), store="sqlite:") as hub:
+        message = await publish(hub, "in", b"password=" + secret, headers=(("X-Secret", secret.decode()),))
+        async with hub.listen("/sub/out?since=all", "jsonl") as listener:
+            await listener.take()
+        assert files_with(secret, tmp_path)
+
+        line = await deleted(hub, message.id)
+
+        assert line["done"] == 2
+        assert files_with(secret, tmp_path) == []
+    assert files_with(secret, tmp_path) == []

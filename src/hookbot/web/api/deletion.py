@@ -8,7 +8,7 @@ from typing import Literal, TypedDict
 import trio
 from quart import Response
 
-from ...errors import HookbotError
+from ...errors import HookbotError, Unavailable
 from ...protocol.envelope import encode_line
 from ...protocol.message import Message
 from ...protocol.paths import MESSAGES
@@ -40,7 +40,7 @@ class Deleted(TypedDict, total=False):
     """Number of the messages that were found, copies among them, and of those that are deleted.
 
     At the end: how many of those found are `copies`, how many others are `left`, on which `topics`, and where it ended
-    as `until`.
+    as `until`; and why bytes are still to be erased from files, if they are.
     """
 
     type: Literal["progress", "done", "error"]
@@ -114,7 +114,7 @@ class Deletion:
         except HookbotError as error:
             yield encode_line({**self._progress("error"), "detail": str(error)})
         else:
-            yield encode_line(self._summary(until))
+            yield encode_line({**self._summary(until), **await self._erase()})
         finally:
             # Also if the client has left.
             if self._done:
@@ -147,7 +147,16 @@ class Deletion:
         async with self._deleting.of(scope.holder), step_of(self._services, scope):
             # Whole: the oldest are deleted first, and these may be what the others were made of.
             with trio.CancelScope(shield=True):
-                self._done += await self._services.broker.delete(positions)
+                self._done += await self._services.broker.deletions.take_out(positions)
+
+    async def _erase(self) -> Deleted:
+        """Leave no bytes of what is deleted; if that has to wait, why."""
+        try:
+            if self._done:
+                await self._services.broker.deletions.erase()
+        except Unavailable as error:
+            return {"detail": str(error)}
+        return {}
 
     def _progress(self, kind: Literal["progress", "done", "error"]) -> Deleted:
         return {"type": kind, "found": len(self.lineage), "done": self._done}

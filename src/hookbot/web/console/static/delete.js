@@ -81,7 +81,7 @@ async function deleteWithProgress(path, parameters) {
 
   try {
     const last = await lastOf(path, parameters, take, { signal: abort.signal });
-    toast([`Deleted ${counted(done, "message")}`, last.left > 0 && [". ", leftOf(last)]]);
+    toast([`Deleted ${counted(done, "message")}`, last.left > 0 && [". ", leftOf(last)], last.detail && `. ${last.detail}`]);
   } catch (error) {
     toast(`Stopped after ${counted(done, "message")}${error.name === "AbortError" ? "" : `: ${error.message}`}`, "bad");
   }
