@@ -165,3 +165,10 @@ def test_a_failure_that_somebody_invents_shows_nothing() -> None:
 @pytest.mark.parametrize("token", ["", "x", "a" * 40])
 def test_only_a_narrowed_token_tells_what_it_opens(token: str) -> None:
     assert opened_by(token, "subscribe") == ()
+
+
+def test_who_has_its_tokens_is_told_by_their_names_or_paths() -> None:
+    named = narrowed("/sub/", "name=ann", "path=/sub/acme/")
+    assert scope_of(named, plain("/hookbot/v1/")).by == "/hookbot/v1/"
+    assert scope_of(named, narrowed("/pub/")).by == "/pub/,ann"
+    assert scope_of(narrowed("/", "name=ann", "name=laptop")).by == "ann,laptop"

@@ -10,7 +10,8 @@ those whose token expires or is revoked (active_subscriptions). `Fetches` downlo
 URLs that signed requests refer to (fetching). A `RangeList` holds the networks that a sender publishes, for
 `allow_from` (ip_ranges). Hubs tell each other the address of a client in a signed header (relayed). A request to the
 API has a `Scope` (scope), by its tokens or by those of the session of a browser (session). `Refusals` holds what was
-refused lately, and no secret of it (refusals, masking); a `SourceActivity` counts what a source accepted and refused
-(source_activity), and sample deliveries test it (sample_deliveries). `hookbot.web` calls access control for each
-request; `hookbot.hub` builds it from the configuration.
+refused lately, and no secret of it (refusals, request_fields, masking), and what operators do is logged (audit); a
+`SourceActivity` counts what a source accepted and refused (source_activity), and sample deliveries test it
+(sample_deliveries). `hookbot.web` calls access control for each request; `hookbot.hub` builds it from the
+configuration.
 """
