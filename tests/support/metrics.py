@@ -21,6 +21,7 @@ class Shown(Mapping[str, float]):
     """The samples of one scrape, by name and labels as in ``hookbot_refused_total{status="401"}``."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self.families = {family.name: family.type for family in text_string_to_metric_families(text)}
         self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         self._values = {_name(sample): sample.value for sample in self.samples}
