@@ -57,7 +57,7 @@ class ConnectionLimits:
     this is more than twice the default `--max-body`."""
     close_s: float = 5
     """Time for the client's half of a websocket's closing handshake, on the fast path: some round trips, and what is in
-    its buffers. In the app it is `linger_s`."""
+    its buffers. In the app, and at a shutdown, it is `linger_s`."""
     sweep_s: float = 1
     """Interval at which the fast path looks for connections beyond their limits; a timer for each would cost more."""
     sweep_step: int = 1000

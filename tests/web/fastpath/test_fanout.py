@@ -451,6 +451,16 @@ async def test_when_the_hub_ends_nobody_is_waited_for_longer_than_the_deadline()
                 await listener.client.rest()
 
 
+async def test_when_the_hub_ends_who_is_gone_is_not_waited_for() -> None:
+    async with open_fast_path(linger_s=0.05, close_s=2 * GUARD_S) as hub:
+        gone = await hub.listen()
+
+        await hub.fanout.close(trio.current_time() + 2 * GUARD_S)
+
+        assert len(hub.fanout) == 0
+        assert await gone.client.until((1001).to_bytes(2, "big"))
+
+
 async def test_who_comes_when_the_hub_is_ending_is_told_so() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()

@@ -111,11 +111,12 @@ class Fanout:
             subscriber.received(early)
 
     async def close(self, deadline: float) -> None:
-        """Send a close frame (1001) to all subscribers; cut those that have not left at `deadline`."""
+        """Send a close frame (1001) to all; cut those that have not left in `linger_s`, or at `deadline`."""
         self._closing = True
         for subscriber in tuple(self._subscribers):
             subscriber.dismiss(SHUTTING_DOWN)
-        with trio.move_on_at(deadline):
+        # Not `close_s`: who wants to publish waits for the next hub, and among many subscribers some are always gone.
+        with trio.move_on_at(min(deadline, trio.current_time() + self.limits.linger_s)):
             while self._subscribers:
                 self._empty = trio.Event()
                 await self._empty.wait()
