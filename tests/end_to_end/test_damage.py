@@ -69,7 +69,7 @@ async def test_who_asks_for_everything_gets_what_can_be_read_and_is_told_of_the_
         assert COUNT - 100 < len(frames) - 1 < COUNT
 
 
-PAGES = {"log": 0, "body": 3, "half": 0, "identity": 0, "once": 0, "cursor": 0, "sqlite_autoindex_once_1": 0}
+PAGES = {"log": 0, "body": 3, "budget": 0, "identity": 0, "once": 0, "cursor": 0, "sqlite_autoindex_once_1": 0}
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)

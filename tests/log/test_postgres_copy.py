@@ -9,6 +9,7 @@ from hookbot.errors import ConfigError, Unavailable
 from hookbot.log.copying import LogState, Target
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_copy import open_postgres_source, open_postgres_target
+from hookbot.log.retention import Deleted
 from hookbot.log.stored_message import StoredMessage
 from support.copies import copy, filled, open_log, schema_in, source_at
 from support.postgres import PostgresServer
@@ -76,8 +77,11 @@ async def test_the_newest_message_of_an_empty_copy_is_none(address: PostgresAddr
         assert await begun(target) is None
 
 
+NOTHING_DELETED = {"": Deleted(), "/unsafe/": Deleted()}
+
+
 async def begun(target: Target) -> StoredMessage | None:
-    await target.begin("there", LogState("abcdefgh", 0, 0, 0, []))
+    await target.begin("there", LogState("abcdefgh", 0, 0, 0, NOTHING_DELETED))
     return await target.newest()
 
 

@@ -20,6 +20,16 @@ def test_a_position_and_a_time_stay_of_what_is_deleted(connection: psycopg.Conne
     assert connection.execute("SELECT position FROM body").fetchall() == [(3,)]
 
 
+def test_what_is_deleted_stays_in_its_budget(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("INSERT INTO budget SELECT prefix, 0, 0, 0, 0 FROM unnest('{a/,a/b,x}'::text[]) AS new (prefix)")
+    store(connection, *map(Draft, ("a", "a/b", "a/b/c", "xy", "/unsafe/a/b")))
+
+    delete_step(connection, [1, 2, 3, 4, 5], HUB, CHANNEL)
+
+    rows = connection.execute("SELECT topic FROM log ORDER BY position").fetchall()
+    assert rows == [("",), ("a/b",), ("a/",), ("",), ("/unsafe/",)]
+
+
 def test_those_who_listen_are_told_the_positions(connection: psycopg.Connection[Any]) -> None:
     store(connection, Draft("a"), Draft("a"))
     connection.execute(f"LISTEN {CHANNEL}")

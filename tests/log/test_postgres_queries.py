@@ -21,6 +21,7 @@ from hookbot.log.postgres_queries import (
     position_before,
     probe,
 )
+from hookbot.log.postgres_retention import Losses
 from hookbot.log.retention import Deleted
 from hookbot.protocol.message import Draft, Message, format_id
 from hookbot.protocol.topics import TopicFilter
@@ -74,7 +75,7 @@ def test_messages_are_read_as_they_were_stored(connection: psycopg.Connection[An
     page, lost = load_page(connection, EPOCH, EVERYTHING, scan, limit=5, max_bytes=1 << 20, newest=False)
 
     assert page == Page(stored, 3)
-    assert lost == [Deleted(), Deleted()]
+    assert lost == {"": Deleted(), "/unsafe/": Deleted()}
 
 
 TOPICS = ("a", "a/b", "a/b/c", "a0", "a_b/c", "aXb/c", "a%", "a%/b", "a\\/b", "/unsafe/a", "/unsafe/a/b", "z", "é/ü")
@@ -140,19 +141,19 @@ def test_pages_leave_out_holes(connection: psycopg.Connection[Any], newest: bool
 
 def test_a_page_and_what_is_lost_are_from_the_same_moment(connection: psycopg.Connection[Any]) -> None:
     store(connection, Draft("a"), Draft("/unsafe/a"))
-    connection.execute("UPDATE half SET lost = 1, lost_us = 2, passed = 3 WHERE unsafe")
+    connection.execute("UPDATE budget SET lost = 1, lost_us = 2, passed = 3 WHERE prefix <> ''")
 
     _, lost = load_page(connection, EPOCH, EVERYTHING, ScanRange(0, 2, 2, 0), limit=1, max_bytes=1, newest=False)
 
-    assert lost == [Deleted(), Deleted(1, 2, 3)]
+    assert lost == {"": Deleted(), "/unsafe/": Deleted(1, 2, 3)}
     assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
 def test_rows_may_end_before_the_newest_message() -> None:
     messages = [Message("a", id=format_id(EPOCH, position)) for position in (1, 2, 9)]
-    rows = Rows(messages, 9, [])
+    rows = Rows(messages, 9, Losses([]))
 
-    assert rows.until(5) == Rows(messages[:2], 5, [])
+    assert rows.until(5) == Rows(messages[:2], 5, Losses([]))
     assert rows.until(10) == rows
 
 
@@ -204,7 +205,7 @@ def test_the_head_is_the_newest_message_ever_stored(connection: psycopg.Connecti
     store(connection, Draft("a"), Draft("a"))
     leave_hole(connection)
     assert load_head(connection) == (2, TIME_US)
-    connection.execute("UPDATE half SET passed = 2, lost_us = 3")
+    connection.execute("UPDATE budget SET passed = 2, lost_us = 3")
     assert load_head(connection) == (2, TIME_US)
     connection.execute("DELETE FROM log")
     assert load_head(connection) == (2, 3)
@@ -243,7 +244,7 @@ def test_the_position_before_a_time_is_that_of_the_newest_message_that_is_older(
 def test_the_position_before_a_time_is_at_least_what_retention_has_passed(connection: psycopg.Connection[Any]) -> None:
     store(connection, *[Draft("a")] * 5)
     connection.execute("DELETE FROM log WHERE position <= 3")
-    connection.execute("UPDATE half SET passed = 3")
+    connection.execute("UPDATE budget SET passed = 3")
 
     assert position_before(connection, time_us=TIME_US)[0] == 3
     assert position_before(connection, time_us=TIME_US + 1)[0] == 5

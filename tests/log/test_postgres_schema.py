@@ -245,7 +245,7 @@ def test_messages_that_retention_has_deleted_are_not_lost_by_a_failover(
 ) -> None:
     store(connection, *[Draft("a")] * 5)
     connection.execute("DELETE FROM log")
-    connection.execute("UPDATE half SET passed = 4 WHERE NOT unsafe")
+    connection.execute("UPDATE budget SET passed = 4 WHERE prefix = ''")
     on_timeline(connection, 0)
 
     check_identity(connection, LOCK_KEY, opened.epoch)

@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 from hookbot.log.duties import TRIM, Held, SoleDuties
 from hookbot.log.postgres_trimmer import Trimmer
 from hookbot.log.postgres_writer import PostgresWriter
-from hookbot.log.retention import Retention
+from hookbot.log.retention import Budget, Partition, Retention
 from support.postgres import PostgresServer
 from support.postgres_logs import HUB, new_address, opened_writer, store, stored
 
@@ -26,6 +26,13 @@ class Duties(SoleDuties):
 
 def trimmer_of(writer: PostgresWriter, duties: Duties, told: int) -> Trimmer:
     return Trimmer(writer, duties, HUB, lambda: told, None, 1000)
+
+
+async def trim_safe(trimmer: Trimmer, retention: Retention) -> tuple[Partition, bool]:
+    """One step, and the safe partition after it."""
+    partitions, more = await trimmer.trim(retention)
+    assert partitions is not None
+    return partitions.by_prefix[""], more
 
 
 def give(server: PostgresServer, schema: str, fence: int) -> Held:
@@ -46,10 +53,10 @@ async def test_only_the_hub_that_has_the_duty_trims(postgres: PostgresServer) ->
     async with opened_writer(address) as writer:
         await store(writer, *"aaaaa")
         trimmer = trimmer_of(writer, duties, 5)
-        assert await trimmer.trim(KEEP_TWO) == ((), False)
+        assert await trimmer.trim(KEEP_TWO) == (None, False)
 
         duties.held = give(postgres, address.schema, 1)
-        safe, _ = (await trimmer.trim(KEEP_TWO))[0]
+        safe, _ = await trim_safe(trimmer, KEEP_TWO)
 
     assert [position for position, _ in stored(postgres, address)] == [4, 5]
     assert (safe.count, safe.lost, safe.passed) == (2, 3, 3)
@@ -62,7 +69,7 @@ async def test_a_duty_that_another_hub_has_taken_over_deletes_nothing(postgres: 
         duties.held = give(postgres, address.schema, 1)
         give(postgres, address.schema, 2)
 
-        assert await trimmer_of(writer, duties, 5).trim(KEEP_TWO) == ((), False)
+        assert await trimmer_of(writer, duties, 5).trim(KEEP_TWO) == (None, False)
 
     assert len(stored(postgres, address)) == 5
 
@@ -77,7 +84,7 @@ async def test_what_is_told_is_counted_from_where_the_count_ended(postgres: Post
         await trimmer.trim(replace(KEEP_TWO, max_count=3))
         second, _ = await store(writer, "b", "b")
         trimmer.tell(second.messages)
-        [safe, _], more = await trimmer.trim(replace(KEEP_TWO, max_count=3))
+        safe, more = await trim_safe(trimmer, replace(KEEP_TWO, max_count=3))
 
     assert (safe.count, safe.lost, more) == (3, 2, False)
     assert [position for position, _ in stored(postgres, address)] == [3, 4, 5]
@@ -89,10 +96,10 @@ async def test_the_messages_are_counted_again_when_that_is_asked_for(postgres: P
         await store(writer, *"aaaaa")
         duties.held = give(postgres, address.schema, 1)
         trimmer = trimmer_of(writer, duties, 5)
-        [counted, _], _ = await trimmer.trim(replace(KEEP_TWO, max_count=9))
+        counted, _ = await trim_safe(trimmer, replace(KEEP_TWO, max_count=9))
         postgres.execute("DELETE FROM log WHERE position > 4", schema=address.schema)
         trimmer.recount()
-        [again, _], _ = await trimmer.trim(replace(KEEP_TWO, max_count=9))
+        again, _ = await trim_safe(trimmer, replace(KEEP_TWO, max_count=9))
 
     assert (counted.count, again.count) == (5, 4)
 
@@ -108,7 +115,7 @@ async def test_a_recount_that_is_asked_for_during_a_step_is_made(postgres: Postg
             await wait_all_tasks_blocked()
             postgres.execute("DELETE FROM log WHERE position = 3", schema=address.schema)
             trimmer.recount()
-        [safe, _], _ = await trimmer.trim(KEEP_TWO)
+        safe, _ = await trim_safe(trimmer, KEEP_TWO)
 
     assert safe.count == len(stored(postgres, address))
 
@@ -119,12 +126,29 @@ async def test_a_long_log_is_counted_in_steps_between_which_messages_are_stored(
         await store(writer, *"aaaaa")
         duties.held = give(postgres, address.schema, 1)
         trimmer = Trimmer(writer, duties, HUB, lambda: 5, None, 2)
-        first = await trimmer.trim(KEEP_TWO)
+        first, more = await trim_safe(trimmer, KEEP_TWO)
         late, _ = await store(writer, "b")
         trimmer.tell(late.messages)
-        while (last := await trimmer.trim(KEEP_TWO))[1]:
+        while (last := await trim_safe(trimmer, KEEP_TWO))[1]:
             pass
 
-    assert ([partition.count for partition in first[0]], first[1]) == ([2, 0], True)
-    assert last[0][0].count == 2
+    assert (first.count, more) == (2, True)
+    assert last[0].count == 2
     assert [position for position, _ in stored(postgres, address)] == [5, 6]
+
+
+async def test_messages_are_counted_again_for_other_budgets(postgres: PostgresServer) -> None:
+    address, duties = new_address(postgres), Duties()
+    keep_five = replace(KEEP_TWO, max_count=5)
+    found = []
+    async with opened_writer(address) as writer:
+        await store(writer, *"abababab")
+        duties.held = give(postgres, address.schema, 1)
+        trimmer = trimmer_of(writer, duties, 8)
+        for sections in ((), (Budget("a", None, None, 1),), ()):
+            partitions, _ = await trimmer.trim(replace(keep_five, sections=sections))
+            assert partitions is not None
+            found.append({prefix: (one.count, one.lost) for prefix, one in partitions.by_prefix.items() if one.count})
+
+    assert found == [{"": (5, 3)}, {"": (3, 3), "a": (1, 5)}, {"": (4, 5)}]
+    assert [position for position, _ in stored(postgres, address)] == [4, 6, 7, 8]

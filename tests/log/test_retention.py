@@ -5,13 +5,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.log.retention import STEP_BYTES, Partition, Retention, RetentionLimits, Row, dense_after
+from hookbot.log.budgets import Partitions
+from hookbot.log.retention import STEP_BYTES, Partition, Retention, RetentionLimits, Row
+from hookbot.protocol.topics import UNSAFE
 
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_count=None, max_unsafe_bytes=None)
 
 
 def limits(*, unsafe: bool = False, now_us: int = 0, **kept: Any) -> RetentionLimits:
-    return RetentionLimits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
+    return replace(KEEP_ALL, **kept).limits(now_us)[UNSAFE if unsafe else ""]
 
 
 def test_a_partition_is_the_same_after_a_batch_without_messages_for_it() -> None:
@@ -33,8 +35,8 @@ def test_positions_are_dense_after_what_is_deleted_and_after_what_was_copied_wit
     grown = copied.grown([(10, 7, 50)])
 
     assert grown.dense == 5
-    assert dense_after([grown, Partition(passed=3)]) == 5
-    assert dense_after([grown, Partition(passed=6)]) == 6
+    assert Partitions.of({"": grown, "/unsafe/": Partition(passed=3)}).dense == 5
+    assert Partitions.of({"": grown, "/unsafe/": Partition(passed=6)}).dense == 6
 
 
 def test_without_limits_nothing_is_due() -> None:

@@ -53,10 +53,11 @@ def assert_sound(directory: Path) -> None:
     with database(directory) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         counted = connection.execute(
-            "SELECT unsafe, (SELECT count(*) FROM log WHERE (topic LIKE '/unsafe/%') = unsafe),"
-            " (SELECT coalesce(sum(size), 0) FROM log WHERE (topic LIKE '/unsafe/%') = unsafe) FROM half"
+            "SELECT prefix, (SELECT count(*) FROM log WHERE (topic LIKE '/unsafe/%') = (prefix = '/unsafe/')),"
+            " (SELECT coalesce(sum(size), 0) FROM log WHERE (topic LIKE '/unsafe/%') = (prefix = '/unsafe/'))"
+            " FROM budget"
         ).fetchall()
-        assert connection.execute("SELECT unsafe, count, size FROM half").fetchall() == counted
+        assert connection.execute("SELECT prefix, count, size FROM budget").fetchall() == counted
         assert connection.execute("SELECT position FROM log EXCEPT SELECT position FROM body").fetchall() == []
         assert connection.execute("SELECT position FROM body EXCEPT SELECT position FROM log").fetchall() == []
 

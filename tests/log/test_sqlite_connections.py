@@ -24,7 +24,7 @@ async def connections(tmp_path: Path) -> AsyncIterator[Connections]:
 
 
 def head(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT max(head) FROM half").fetchone()[0])
+    return int(connection.execute("SELECT max(head) FROM budget").fetchone()[0])
 
 
 def garbled(_: sqlite3.Connection) -> None:
@@ -32,12 +32,12 @@ def garbled(_: sqlite3.Connection) -> None:
 
 
 async def test_work_is_done_on_a_connection_of_its_kind(connections: Connections) -> None:
-    await connections.store(lambda writer: writer.execute("UPDATE half SET head = 1"))
-    await connections.free(lambda writer: writer.execute("UPDATE half SET head = head + 1"))
+    await connections.store(lambda writer: writer.execute("UPDATE budget SET head = 1"))
+    await connections.free(lambda writer: writer.execute("UPDATE budget SET head = head + 1"))
 
     assert await connections.read(head) == 2
     with pytest.raises(Unavailable, match="cannot read its log: attempt to write a readonly database"):
-        await connections.read(lambda reader: reader.execute("UPDATE half SET head = 1"))
+        await connections.read(lambda reader: reader.execute("UPDATE budget SET head = 1"))
 
 
 async def test_work_that_meets_garbled_values_says_so_and_the_next_goes_on(connections: Connections) -> None:

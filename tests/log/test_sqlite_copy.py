@@ -121,7 +121,7 @@ async def test_keys_of_version_1_are_copied_only_to_a_file(
 
 
 async def test_what_a_failover_has_lost_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    state = LogState("abcdefgh", 9, 0, 0, [Deleted(2, 0, 2), Deleted(0, 0, 0)], lost_ranges=[])
+    state = LogState("abcdefgh", 9, 0, 0, {"": Deleted(2, 0, 2), "/unsafe/": Deleted()}, lost_ranges=[])
     lost = [LostRange(3, 1, 2), LostRange(6, 3, 5), LostRange(9, 7, 7)]
 
     async with open_sqlite_target(tmp_path) as target:
@@ -155,6 +155,6 @@ async def test_the_totals_of_a_copy_are_those_of_its_source(directory: Path, tmp
     async with open_sqlite_source(directory) as source, open_sqlite_target(tmp_path / "copy") as target:
         await copy_log(source, target, lambda copied, count: None)
 
-    totals = "SELECT unsafe, head, count, size, lost, lost_us, passed, dense FROM half ORDER BY unsafe"
+    totals = "SELECT prefix, max(head) OVER (), count, size, lost, lost_us, passed, dense FROM budget ORDER BY prefix"
     with closing(open_log_file(directory)) as one, closing(open_log_file(tmp_path / "copy")) as other:
         assert one.writer.execute(totals).fetchall() == other.writer.execute(totals).fetchall()

@@ -423,7 +423,7 @@ async def test_what_retention_gave_up_with_a_page_is_told_as_lost(directory: Pat
         assert log.lost_up_to(TopicFilter(("a",))) == hole[-1]
 
     with database(directory) as connection:
-        [[count, size]] = connection.execute("SELECT count, size FROM half WHERE unsafe = 0").fetchall()
+        [[count, size]] = connection.execute("SELECT count, size FROM budget WHERE prefix = ''").fetchall()
     safe = [n for n in range(hole[-1] + 1, COUNT + 1) if n % 3 != 2]
     assert count == len(safe)
     assert size == sum(Draft("a", b"%300d" % n).size for n in safe)

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import Unavailable
-from hookbot.log.retention import STEP_BYTES, STEP_ROWS, Partition, Retention, dense_after
+from hookbot.log.budgets import ROOTS, Partitions
+from hookbot.log.retention import STEP_BYTES, STEP_ROWS, Partition, Retention
 from hookbot.log.sqlite import SqliteLog, open_sqlite_log
 from hookbot.log.sqlite_damage import count_again
 from hookbot.log.sqlite_deletion import delete_step
 from hookbot.log.sqlite_file import FILE, SPARE_BYTES, open_log_file
-from hookbot.log.sqlite_queries import load_partitions
+from hookbot.log.sqlite_retention import load_partitions
 from hookbot.protocol.message import Draft
 from hookbot.protocol.topics import EVERYTHING
 from support.sqlite_tables import TIME_US, store
@@ -32,7 +33,7 @@ from contextlib import closing
 from pathlib import Path
 from hookbot.log.sqlite_deletion import delete_step
 from hookbot.log.sqlite_file import open_log_file
-from hookbot.log.sqlite_queries import load_partitions
+from hookbot.log.sqlite_retention import load_partitions
 
 with closing(open_log_file(Path(sys.argv[1]))) as file:
     partitions, head = load_partitions(file.writer), int(sys.argv[2])
@@ -48,10 +49,10 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
         yield file.writer
 
 
-def counted(connection: sqlite3.Connection, head: int) -> list[Partition]:
+def counted(connection: sqlite3.Connection, head: int, *prefixes: str) -> Partitions:
     """The partitions, as they are counted anew."""
-    partitions = [Partition(head, TIME_US), Partition(head, TIME_US)]
-    return [count_again(connection, partitions, unsafe=unsafe) for unsafe in (False, True)]
+    partitions = Partitions.of({prefix: Partition(head, TIME_US) for prefix in (*ROOTS, *prefixes)})
+    return partitions.updated({prefix: count_again(connection, partitions, prefix) for prefix in partitions.by_prefix})
 
 
 def test_a_position_and_a_time_stay_of_what_is_deleted(connection: sqlite3.Connection) -> None:
@@ -63,9 +64,18 @@ def test_a_position_and_a_time_stay_of_what_is_deleted(connection: sqlite3.Conne
     rows = connection.execute("SELECT position, time_us, topic FROM log WHERE size = 0").fetchall()
     assert rows == [(1, TIME_US, ""), (2, TIME_US, "/unsafe/")]
     assert connection.execute("SELECT position FROM body").fetchall() == [(3,)]
-    assert partitions == counted(connection, 3) == load_partitions(connection)
-    assert [partition.count for partition in partitions] == [1, 0]
-    assert dense_after(partitions) == 0
+    assert partitions.by_prefix == counted(connection, 3).by_prefix == load_partitions(connection).by_prefix
+    assert [partition.count for partition in partitions.by_prefix.values()] == [1, 0]
+    assert partitions.dense == 0
+
+
+def test_what_is_deleted_stays_in_its_budget(connection: sqlite3.Connection) -> None:
+    store(connection, Draft("a/b"), Draft("a/c"), Draft("a/b"))
+
+    partitions, _ = delete_step(connection, counted(connection, 3, "a/"), [1, 2])
+
+    assert connection.execute("SELECT topic FROM log").fetchall() == [("a/",), ("a/",), ("a/b",)]
+    assert partitions.by_prefix == counted(connection, 3, "a/").by_prefix
 
 
 def test_a_step_deletes_no_more_than_some_bytes_or_one_message(connection: sqlite3.Connection) -> None:
@@ -79,7 +89,7 @@ def test_a_step_deletes_no_more_than_some_bytes_or_one_message(connection: sqlit
     assert first == (1, [2, 3, 4, 9])
     assert second == (2, [4, 9])
     assert third == (1, [])
-    assert partitions == counted(connection, 4)
+    assert partitions.by_prefix == counted(connection, 4).by_prefix
 
 
 # The bytes
@@ -200,5 +210,5 @@ async def test_a_step_that_was_killed_is_done_or_not(tmp_path: Path) -> None:
         assert deleted in ([*range(1, done[-1] + 100)], [*range(1, done[-1] + 200)])
         bodies = [position for (position,) in file.writer.execute("SELECT position FROM body")]
         assert bodies == [*range(len(deleted) + 1, head + 1)]
-        [safe, _] = load_partitions(file.writer)
-        assert (safe.count, safe.size) == (len(bodies), counted(file.writer, head)[0].size)
+        safe = load_partitions(file.writer).by_prefix[""]
+        assert (safe.count, safe.size) == (len(bodies), counted(file.writer, head).by_prefix[""].size)

@@ -3,9 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,12 +11,11 @@ from hookbot.log import sqlite_queries as queries
 from hookbot.log.contract import Noted, Page, SavedCursor
 from hookbot.log.engine import ScanRange
 from hookbot.log.large_bodies import ROW_BYTES
-from hookbot.log.retention import Partition, Row
 from hookbot.log.sqlite_file import open_log_file
 from hookbot.log.sqlite_rows import ROWS_AT_ONCE
-from hookbot.protocol.message import Draft, Message, Verified
+from hookbot.protocol.message import Draft, Verified
 from hookbot.protocol.topics import TopicFilter
-from support.sqlite_tables import EPOCH, TIME_US, limits, store
+from support.sqlite_tables import EPOCH, TIME_US, store
 
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 
@@ -72,20 +69,8 @@ def test_a_transaction_that_succeeds_is_seen_by_others(connection: sqlite3.Conne
 # State
 
 
-def test_a_new_log_has_a_name_and_two_empty_partitions(connection: sqlite3.Connection) -> None:
+def test_a_new_log_has_a_name(connection: sqlite3.Connection) -> None:
     assert len(queries.load_epoch(connection)) == 8
-    assert queries.load_partitions(connection) == [Partition(), Partition()]
-
-
-@pytest.mark.parametrize("change", ["head = NULL", "count = 'x'", "unsafe = unsafe + 1"])
-def test_garbled_partitions_are_an_error(tmp_path: Path, change: str) -> None:
-    with closing(sqlite3.connect(tmp_path / "other")) as connection:
-        connection.execute("CREATE TABLE half (unsafe, head, head_us, count, size, lost, lost_us, passed, oldest_us)")
-        connection.execute("INSERT INTO half VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0, 0, 0)")
-        connection.execute(f"UPDATE half SET {change}")
-
-        with pytest.raises(ValueError, match="garbled"):
-            queries.load_partitions(connection)
 
 
 @pytest.mark.parametrize("epoch", ["", "abcdefg!", b"abcdefgh"])
@@ -106,30 +91,6 @@ def test_messages_that_must_be_there_and_are_not_are_an_error(connection: sqlite
             load(connection, scan=ScanRange(low, 5, 5, dense), newest=newest)
     for low, high, dense in ((3, 5, 0), (0, 2, 0), (0, 5, 3)):
         load(connection, scan=ScanRange(low, high, high, dense), newest=newest)
-
-
-def test_messages_that_are_counted_and_not_there_are_an_error(connection: sqlite3.Connection) -> None:
-    with pytest.raises(ValueError, match="5 messages are missing"):
-        trim(connection, Partition(head=5, count=5, head_us=TIME_US), max_count=1)
-
-
-def test_partitions_are_loaded_as_they_were_saved(connection: sqlite3.Connection) -> None:
-    partitions = [Partition(8, 7, 6, 5, 4, 3, 2, 1), Partition(1, 2, 3, 4, 5, 6, 7, 8)]
-
-    queries.save_partitions(connection, partitions)
-
-    assert queries.load_partitions(connection) == partitions
-
-
-@pytest.mark.parametrize("grown", [(), (0,), (1,), (0, 1)])
-def test_a_partition_that_has_changed_is_saved(connection: sqlite3.Connection, grown: tuple[int, ...]) -> None:
-    before = [Partition(8, 7, 6, 5, 4, 3, 2, 1), Partition(1, 2, 3, 4, 5, 6, 7, 8)]
-    queries.save_partitions(connection, before)
-    after = [replace(one, head=9) if unsafe in grown else one for unsafe, one in enumerate(before)]
-
-    queries.save_partitions(connection, after, before)
-
-    assert queries.load_partitions(connection) == after
 
 
 def test_cursors_are_saved_replaced_found_by_prefix_and_deleted(connection: sqlite3.Connection) -> None:
@@ -238,54 +199,3 @@ def test_a_message_larger_than_a_page_is_read_without_a_copy_of_its_body_in_sqli
 
     assert page.messages == [large]
     assert page.next_after == 1000
-
-
-# Retention
-
-
-def rows(messages: list[Message]) -> list[Row]:
-    return [(message.position, message.time_us, Draft(message.topic, message.body).size) for message in messages]
-
-
-def trim(
-    connection: sqlite3.Connection, partition: Partition, *, scan_length: int = 1000, **kept: Any
-) -> tuple[Partition, list[int]]:
-    """The partition after one step, and the positions that are left of it."""
-    trimmed = queries.trim_partition(
-        connection, partition, limits(**kept), unsafe=False, scan_length=scan_length, dense=1000
-    )
-    left = connection.execute("SELECT position FROM log CROSS JOIN body USING (position) WHERE topic = 'a'").fetchall()
-    return trimmed, [position for (position,) in left]
-
-
-def test_the_oldest_messages_of_one_partition_are_deleted(connection: sqlite3.Connection) -> None:
-    stored = store(connection, *map(Draft, ("a", "/unsafe/a", "a", "a")))
-    partition = Partition().grown(rows([message for message in stored if message.topic == "a"]))
-
-    trimmed, left = trim(connection, partition, max_count=1)
-
-    assert left == [4]
-    assert (trimmed.count, trimmed.lost, trimmed.passed) == (1, 3, 3)
-    assert positions(load(connection, TopicFilter(("/unsafe/",)))) == [2]
-
-
-def test_a_stretch_without_messages_of_the_partition_is_passed(connection: sqlite3.Connection) -> None:
-    stored = store(connection, *map(Draft, ("/unsafe/a", "/unsafe/a", "a")))
-    partition = Partition().grown(rows(stored[2:]))
-
-    passed, left = trim(connection, partition, max_count=0, scan_length=2)
-
-    assert left == [3]
-    assert (passed.passed, passed.lost, passed.count) == (2, 0, 1)
-
-
-def test_a_partition_that_only_seemed_due_learns_how_old_its_oldest_message_is(
-    connection: sqlite3.Connection,
-) -> None:
-    stored = store(connection, Draft("a"))
-    partition = replace(Partition().grown(rows(stored)), oldest_us=0)
-
-    trimmed, left = trim(connection, partition, max_age_s=1)
-
-    assert left == [1]
-    assert trimmed == replace(partition, oldest_us=TIME_US)

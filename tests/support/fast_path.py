@@ -126,7 +126,7 @@ class FastPathHub:
 
     def stored(self) -> list[tuple[str, bytes]]:
         """All stored messages, as (topic, body)."""
-        entries = [entry for half in self.log._entries for entry in half]
+        entries = [entry for entries in self.log._entries.values() for entry in entries]
         return [(message.topic, message.body) for _, message in sorted(entries, key=lambda entry: entry[0])]
 
 

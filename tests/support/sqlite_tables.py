@@ -9,6 +9,7 @@ from hookbot.log import sqlite_queries as queries
 from hookbot.log.batch import Batch
 from hookbot.log.retention import Retention, RetentionLimits
 from hookbot.protocol.message import Draft, Message
+from hookbot.protocol.topics import UNSAFE
 
 EPOCH = "abcdefgh"
 TIME_US = 1_700_000_000_000_000
@@ -24,4 +25,4 @@ def store(connection: sqlite3.Connection, *drafts: Draft, head: int = 0, time_us
 
 
 def limits(*, unsafe: bool = False, now_us: int = TIME_US, **kept: Any) -> RetentionLimits:
-    return RetentionLimits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
+    return replace(KEEP_ALL, **kept).limits(now_us)[UNSAFE if unsafe else ""]

@@ -256,8 +256,7 @@ class Writer:
 
     def _now_us(self) -> int:
         """Time at which no message and no key is taken to be older than it is: see `TrustedClock.ago_us`."""
-        ages_s = (self._retention.max_age_s, self._retention.dedup_s)
-        ages_us = [int(age_s * 1_000_000) for age_s in ages_s if age_s is not None]
+        ages_us = [int(age_s * 1_000_000) for age_s in self._retention.ages_s]
         return min(self._clock.ago_us(age_us) + age_us for age_us in ages_us)
 
 

@@ -9,10 +9,12 @@
 - `sqlite_backup` copies that file beside the hub that writes to it, and `sqlite_restore` makes a new log of the copy.
 - `postgres_schema` creates and migrates the tables of a log in PostgreSQL, and recognises its server; `postgres_batch`
   stores a batch in them, `postgres_queries` read messages and cursors; `postgres_retention` deletes the oldest, and
-  `postgres_deletion` any.
+  `postgres_deletion` any. `postgres_topics` selects topics.
 - `Batch` (`deduplication`) turns the drafts of one commit into messages, or into duplicates of earlier ones;
   `earlier_keys` recognises the keys of the first version of the schema.
-- `Partition` (`retention`) counts the safe or the unsafe messages, and selects those to delete.
+- `Partition` (`retention`) counts the messages of one budget, and selects those to delete; `Budgets` (`budgets`) finds
+  the budget of a topic, and `Partitions` are those of a log. `sqlite_retention` stores and trims them in a file,
+  and `sqlite_regrouping` counts for other budgets.
 - `OpenedFile` (`opened_files`) notices that a file is gone or truncated while it is open.
 - `TrustedClock` (`trusted_clock`) is the time of a hub, which does not follow a jump of the machine's clock.
 - `Duties` (`duties`) are what only one of the hubs that share a log does at a time; `SoleDuties` those of a log with

@@ -3,13 +3,14 @@
 All engines share it; each stores what a batch has in its own way.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
 from ..errors import Superseded
 from ..protocol.message import Draft, Message, format_id
-from ..protocol.topics import is_unsafe
+from .budgets import root_of
 from .contract import Move, Noted, Result, Unit
 from .deduplication import FirstUse, Outcome, digest, refusal
 from .retention import Row
@@ -46,8 +47,10 @@ class Batch:
     """First uses in this batch, for the log to store."""
     stored: list[tuple[Row, Message]] = field(default_factory=list)
     """Messages of this batch, for the log to store."""
-    rows: tuple[list[Row], list[Row]] = field(default_factory=lambda: ([], []))
-    """Rows of the safe and of the unsafe partition."""
+    prefix_of: Callable[[str], str] = root_of
+    """Function for the prefix of the budget of a topic."""
+    rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    """Rows of each partition, by the prefix of its budget."""
     after: int = field(init=False)
     """Position of the newest message before the batch."""
 
@@ -79,7 +82,7 @@ class Batch:
         message = draft.stored(self.epoch, self.head, self.time_us, duplicate_of)
         row = self.head, self.time_us, self.size_of(message)
         self.stored.append((row, message))
-        self.rows[is_unsafe(draft.topic)].append(row)
+        self.rows[self.prefix_of(draft.topic)].append(row)
         # Those of an earlier draft stay, also if this one names a key twice.
         for once in draft.once:
             if self._first_use(key := digest(once)) is None:

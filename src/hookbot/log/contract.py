@@ -223,6 +223,12 @@ class Log(Protocol):
         That is the head for its own, and the end of the backup for the epoch that it had before it was restored.
         """
 
+    def gone_up_to(self, wanted: TopicFilter) -> int:
+        """Position up to which retention has deleted all messages that `wanted` selects.
+
+        From there to `lost_up_to`, only those are left whose topics have other limits than the deleted ones.
+        """
+
     def hole_after(self, position: int) -> int:
         """Last position of the hole that a failover has left after `position`, 0 if there is none.
 

@@ -7,11 +7,12 @@ finished, it is marked, and no hub opens it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from ..errors import ConfigError
 from ..protocol.message import Message
-from ..protocol.topics import is_unsafe
+from .budgets import Budgets
 from .contract import SavedCursor
 from .deduplication import FirstUse
 from .retention import Deleted
@@ -31,7 +32,8 @@ class LostRange(NamedTuple):
     lost_up_to: int
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots, for what is cached.
+@dataclass(frozen=True)
 class LogState:
     """What a log is beside its messages, its keys and its cursors."""
 
@@ -41,8 +43,8 @@ class LogState:
     head_us: int
     count: int
     """Number of its messages."""
-    deleted: Sequence[Deleted]
-    """Of the safe and of the unsafe partition."""
+    deleted: Mapping[str, Deleted]
+    """What retention has deleted of each budget, by their prefixes."""
     dense: int | None = None
     """As in `Partition`; None if there may be holes anywhere."""
     earlier_keys: int = 0
@@ -51,7 +53,17 @@ class LogState:
 
     def keeps(self, message: StoredMessage) -> bool:
         """False for a message that retention has deleted, and damage has left."""
-        return message.position > self.deleted[is_unsafe(message.topic)].passed
+        return message.position > self.deleted[self.budgets.of(message.topic)].passed
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        """The budgets by which retention has deleted."""
+        return Budgets(self.deleted)
+
+    @property
+    def gone_up_to(self) -> int:
+        """Position up to which there are no messages any more."""
+        return min(deleted.passed for deleted in self.deleted.values())
 
 
 class Part(NamedTuple):
@@ -158,7 +170,7 @@ async def copy_log(source: Source, target: Target, note: Note) -> Copied:
     note(count, state.count)
     if after:
         await _require_same(source, target)
-    after = max(after, min(one.passed for one in state.deleted))
+    after = max(after, state.gone_up_to)
     while after < state.head:
         part = await source.part(after)
         kept = [message for message in part.messages if state.keeps(message)]

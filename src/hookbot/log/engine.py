@@ -14,14 +14,14 @@ import trio
 from ..callbacks import result_of
 from ..errors import ConfigError, Superseded
 from ..protocol.message import Draft
-from ..protocol.topics import UNSAFE, TopicFilter, is_unsafe, patterns_of
+from ..protocol.topics import TopicFilter, patterns_of
 from .batch import Batch, SizeOf, own_size
+from .budgets import Partitions
 from .contract import Behind, Forget, NewPosition, News, Result, Stored, Tell, Unit, Usage
 from .copies import SCAN_LENGTH, CopiesPage, Copy
 from .deduplication import FirstUse, Outcome
 from .duties import Duties, SoleDuties
 from .histogram import SECONDS, Histogram
-from .retention import PARTITIONS, Partition, dense_after
 
 # With about 130 bytes for each pattern, both generations take 8 MiB.
 PATTERNS = 1 << 15
@@ -93,13 +93,13 @@ class Engine(ABC):
     _scan_length: int
     """Positions that one call of `read` or `behind` scans."""
 
-    def __init__(self, epoch: str, partitions: Sequence[Partition], clock_us: Callable[[], int]) -> None:
+    def __init__(self, epoch: str, partitions: Partitions, clock_us: Callable[[], int]) -> None:
         self.epoch = epoch
         self.duties: Duties = SoleDuties()
         self._ancestors: Mapping[str, int] = {}
         self.trimmed = 0
         self.sync_times = Histogram(SECONDS)
-        self._partitions = list(partitions)
+        self._partitions = partitions
         self._heads = TopicHeads(self.head)
         self._clock_us = clock_us
         self._tell: Tell = _tell_nobody
@@ -108,16 +108,11 @@ class Engine(ABC):
 
     @property
     def head(self) -> int:
-        return max(partition.head for partition in self._partitions)
+        return self._partitions.head
 
     @property
     def head_us(self) -> int:
-        return max(partition.head_us for partition in self._partitions)
-
-    @property
-    def dense(self) -> int:
-        """Position after which retention has deleted no message of either partition: each has one up to the head."""
-        return dense_after(self._partitions)
+        return self._partitions.head_us
 
     @abstractmethod
     def store(self, units: Sequence[Unit], done: Stored) -> None:
@@ -167,7 +162,10 @@ class Engine(ABC):
         """The copies after position `low`, up to and including `high`, in order."""
 
     def lost_up_to(self, wanted: TopicFilter) -> int:
-        return max((partition.lost for partition in self._selected(wanted)), default=0)
+        return max([partition.lost for partition in self._partitions.touched_by(wanted)], default=0)
+
+    def gone_up_to(self, wanted: TopicFilter) -> int:
+        return min([partition.passed for partition in self._partitions.touched_by(wanted)], default=0)
 
     def shared_with(self, epoch: str) -> int:
         return self.head if epoch == self.epoch else self._ancestors.get(epoch, -1)
@@ -180,19 +178,20 @@ class Engine(ABC):
 
     def _lost_before(self, time_us: int) -> int:
         """Newest deleted position of partitions that lost only messages from before `time_us`, 0 if there is none."""
-        return max((partition.lost for partition in self._partitions if partition.lost_us < time_us), default=0)
+        partitions = self._partitions.by_prefix.values()
+        return max([partition.lost for partition in partitions if partition.lost_us < time_us], default=0)
 
     def _scan_range(self, wanted: TopicFilter, *, after: int, newest: bool, length: int) -> ScanRange:
         """At most `length` positions after `after`, or before it, without the ends where `wanted` selects nothing."""
-        floor = min((partition.passed for partition in self._selected(wanted)), default=0)
+        floor, dense = self.gone_up_to(wanted), self._partitions.dense
         top = self._heads.of(wanted)
         if newest:
             high = min(after - 1, top)
             low = max(high - length, floor)
-            return ScanRange(low, high, low + 1 if low > floor else 0, self.dense)
+            return ScanRange(low, high, low + 1 if low > floor else 0, dense)
         low = max(after, floor)
         high = min(low + length, top)
-        return ScanRange(low, high, high if high < top else self.head, self.dense)
+        return ScanRange(low, high, high if high < top else self.head, dense)
 
     def _new_batch(
         self, known: Mapping[bytes, FirstUse], positions: Mapping[str, int], size_of: SizeOf = own_size
@@ -200,11 +199,8 @@ class Engine(ABC):
         """Empty batch that continues after the head."""
         # Times never decrease, even if the clock is set back: `position_before` searches them by bisection.
         time_us = max(self._clock_us(), self.head_us)
-        return Batch(self.epoch, self.head, time_us, known, positions, size_of=size_of)
-
-    def _grown(self, batch: Batch) -> list[Partition]:
-        """Partitions with the messages of `batch` added."""
-        return [self._partitions[unsafe].grown(batch.rows[unsafe]) for unsafe in PARTITIONS]
+        prefix_of = self._partitions.budgets.of
+        return Batch(self.epoch, self.head, time_us, known, positions, size_of=size_of, prefix_of=prefix_of)
 
     def _end_batch(self, units: Sequence[Unit], batch: Batch, results: Sequence[Result], done: Stored) -> None:
         """Answer a batch that is stored, then tell of it."""
@@ -216,15 +212,13 @@ class Engine(ABC):
         while self._untold:
             self._tell(self._untold.popleft())
 
-    def _selected(self, wanted: TopicFilter) -> Iterable[Partition]:
-        return (self._partitions[is_unsafe(pattern)] for pattern in wanted.patterns)
 
-
-def usage_of(partitions: Sequence[Partition]) -> Mapping[str, Usage]:
-    """What partitions hold, by the prefix of their topics: the safe and the unsafe one, or none."""
-    prefixes = ("", UNSAFE)[: len(partitions)]
-    used = [Usage(one.count, one.size, one.oldest_us if one.count else 0) for one in partitions]
-    return dict(zip(prefixes, used, strict=True))
+def usage_of(partitions: Partitions) -> Mapping[str, Usage]:
+    """What partitions hold, by the prefixes of their budgets."""
+    return {
+        prefix: Usage(one.count, one.size, one.oldest_us if one.count else 0)
+        for prefix, one in partitions.by_prefix.items()
+    }
 
 
 def _tell_nobody(_: object) -> None:

@@ -5,7 +5,6 @@ psycopg works in threads, so nothing here blocks the event loop.
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from ..protocol.message import Message, wall_clock_us
 from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import postgres_queries as queries
+from .budgets import Partitions
 from .contract import Deletion, News, Page, SavedCursor, Stored, Unit, Usage
 from .copies import Copy
 from .engine import Engine, ScanRange, TopicHeads, usage_of
@@ -30,7 +30,7 @@ from .postgres_follower import Follower
 from .postgres_identity import LogIdentity
 from .postgres_trimmer import Trimmer
 from .postgres_writer import PostgresWriter, StoredBatch
-from .retention import Deleted, Partition, Retention
+from .retention import Deleted, Retention
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -100,11 +100,13 @@ class PostgresLog(Engine):
     ) -> None:
         self._follower = Follower(self._load_news, self._tell_news, start.head)
         self._told = start.head
+        self._generation = 0
+        """Generation of the budgets that are known."""
         self._head_us = start.head_us
-        super().__init__(identity.epoch, [Partition(), Partition()], clock_us or wall_clock_us)
+        super().__init__(identity.epoch, Partitions.empty(), clock_us or wall_clock_us)
         self._heads = TopicHeads(start.primed_after)
         self._heads.add(start.topics)
-        self._adopt(start.lost)
+        self._adopt(start.lost, start.lost.generation)
         self._identity = identity
         self._hub = hub.id
         self._writer = writer
@@ -160,7 +162,7 @@ class PostgresLog(Engine):
             return Page([], scan.end)
         load = partial(queries.load_page, epoch=self.epoch, wanted=wanted, scan=scan)
         page, lost = await self._readers.do(partial(load, limit=limit, max_bytes=max_bytes, newest=newest))
-        self._adopt(lost)
+        self._adopt(lost, lost.generation)
         if self._identity.checks != self._failovers_after:
             # It may be another server, without a part of what was looked for.
             await self._look_for_failovers()
@@ -178,11 +180,11 @@ class PostgresLog(Engine):
         return hole.before - 1 if hole else 0
 
     def usage(self) -> Mapping[str, Usage]:
-        return usage_of(self._trimmer.partitions)
+        return usage_of(self._trimmer.partitions) if self._trimmer.partitions else {}
 
     async def position_before(self, time_us: int) -> int:
         position, lost = await self._readers.do(partial(queries.position_before, time_us=time_us))
-        self._adopt(lost)
+        self._adopt(lost, lost.generation)
         return max(position, self._lost_before(time_us))
 
     async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
@@ -191,7 +193,8 @@ class PostgresLog(Engine):
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         partitions, more = await self._trimmer.trim(retention)
         self.trimmed = self._trimmer.trimmed
-        self._adopt([partition.deleted for partition in partitions])
+        if partitions:
+            self._adopt(partitions.deleted, self._trimmer.generation)
         return more
 
     async def delete(self, positions: Sequence[int]) -> Deletion:
@@ -256,7 +259,7 @@ class PostgresLog(Engine):
         rows = await self._readers.do(partial(load, limit=FOLLOWED_MESSAGES, max_bytes=FOLLOWED_BYTES))
         if self._identity.checks != self._failovers_after or self._failovers.first_after(after):
             await self._look_for_failovers()
-        self._adopt(rows.lost)
+        self._adopt(rows.lost, rows.lost.generation)
         failover = self._failovers.first_after(after)
         if failover and failover.after <= after:
             if failover.is_open:
@@ -277,7 +280,8 @@ class PostgresLog(Engine):
         failovers, self._failovers_after = await self._readers.do(load)
         if failovers != self._failovers:
             self._failovers = failovers
-            # What was counted, or stored, may have been lost.
+            # What was counted, or stored, may have been lost, also the newest budgets.
+            self._generation = 0
             self._trimmer.recount()
             self._follower.forget(failovers.at)
 
@@ -294,9 +298,8 @@ class PostgresLog(Engine):
             self._trimmer.tell(news.messages)
         self._tell(news)
 
-    def _adopt(self, lost: Sequence[Deleted]) -> None:
+    def _adopt(self, lost: Mapping[str, Deleted], generation: int) -> None:
         """Note what retention has deleted; it may have been read before what is known already."""
-        for unsafe, one in enumerate(lost):
-            if one.passed > self._partitions[unsafe].passed:
-                known = self._partitions[unsafe]
-                self._partitions[unsafe] = replace(known, lost=one.lost, lost_us=one.lost_us, passed=one.passed)
+        if generation >= self._generation:
+            self._generation = generation
+            self._partitions = self._partitions.losing(lost)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..callbacks import T
 from ..errors import ConfigError
-from ..protocol.topics import UNSAFE
 from . import postgres_queries as queries
 from .contract import SavedCursor
 from .copying import (
@@ -31,8 +30,9 @@ from .postgres_connection import PostgresConnection
 from .postgres_deletion import load_deleted, replace_deleted
 from .postgres_failovers import load_failovers
 from .postgres_identity import LogIdentity
-from .postgres_retention import load_half
+from .postgres_retention import load_lost, save_budgets
 from .postgres_schema import check_readable, copied_from, require_same_history
+from .postgres_topics import IN_BUDGET, in_budget
 from .stored_message import StoredMessage
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ NAME = "hookbot log copy"
 _SCAN_ALL = "SET LOCAL enable_seqscan = on"
 _COUNT = "(SELECT count(*) FROM log WHERE size > 0)"
 _STATE = f"""
-    SELECT epoch, greatest(pos.last_value, (SELECT max(position) FROM log), (SELECT max(passed) FROM half)),
+    SELECT epoch,
+        greatest(pos.last_value, (SELECT max(position) FROM log), (SELECT max(greatest(passed, lost)) FROM budget)),
         clock.last_value, {_COUNT}, (SELECT count(*) FROM hub WHERE until > clock_timestamp())
     FROM identity, pos, clock
     """
@@ -68,9 +69,8 @@ _INSERT_LOST = """
     VALUES (%s, %s, %s, '{}', clock_timestamp()) ON CONFLICT ("before")
     DO UPDATE SET "after" = least(failover."after", excluded."after"), lost_up_to = excluded.lost_up_to
     """
-_SAVE_DELETED = "UPDATE half SET lost = %s, lost_us = %s, passed = %s WHERE unsafe = %s"
 _SET_STATE = "SELECT setval('pos', %s), setval('clock', %s)"
-_GONE = f"position <= %(passed)s AND starts_with(topic, '{UNSAFE}') = %(unsafe)s"
+_GONE = f"position <= %(passed)s AND {IN_BUDGET}"
 # What a hub has deleted between two attempts.
 _DELETE = (
     f"DELETE FROM body WHERE position IN (SELECT position FROM log WHERE {_GONE})",
@@ -210,7 +210,7 @@ def _load_state(connection: "Connection[Any]", *, name: str) -> LogState:
         [(epoch, head, head_us, count, hubs)] = connection.execute(_STATE).fetchall()
         if hubs:
             raise hubs_are_running(name)
-        deleted = load_half(connection)
+        deleted = load_lost(connection)
         lost = [LostRange(one.before, one.after, one.lost_up_to) for one in load_failovers(connection).failovers]
     return LogState(epoch, head, head_us, count, deleted, lost_ranges=lost)
 
@@ -255,10 +255,10 @@ def _add_keys(connection: "Connection[Any]", *, keys: Mapping[bytes, FirstUse]) 
 
 
 def _finish(connection: "Connection[Any]", *, state: LogState, cursors: Sequence[SavedCursor]) -> None:
-    for unsafe, deleted in enumerate(state.deleted):
+    for prefix, deleted in state.deleted.items():
         for statement in _DELETE:
-            connection.execute(statement, {"passed": deleted.passed, "unsafe": bool(unsafe)})
-        connection.execute(_SAVE_DELETED, (*deleted, bool(unsafe)))
+            connection.execute(statement, {"passed": deleted.passed, **in_budget(state.budgets, prefix)})
+    save_budgets(connection, state.deleted)
     rows = [(cursor.name, cursor.position, cursor.updated_us, cursor.note) for cursor in cursors]
     if rows:
         connection.execute(_INSERT_CURSORS, [list(column) for column in zip(*rows, strict=True)])

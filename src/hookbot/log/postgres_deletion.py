@@ -1,15 +1,12 @@
 """Deletion in the PostgreSQL log: of a deleted message, its position and its time stay. It runs in threads.
 
-Such a row of `log` has no size and the topic of the root of its partition, and nothing in `body` belongs to it. What
+Such a row of `log` has no size and the prefix of its budget as topic, and nothing in `body` belongs to it. What
 the server keeps of the bytes, in pages that are not vacuumed yet and in what it has written ahead, is up to the server.
 """
-
-# ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.topics import UNSAFE
 from .contract import Deletion
 from .copying import DeletedRow
 from .postgres_batch import BEGIN, DELETED, one_trip
@@ -23,8 +20,11 @@ MAX_PAYLOAD = 7900
 
 # In the order in which retention locks the rows.
 _DELETE_BODIES = "DELETE FROM body WHERE position = ANY(%b::bigint[])"
-_MARK = f"""
-    UPDATE log SET size = 0, topic = CASE WHEN starts_with(topic, '{UNSAFE}') THEN '{UNSAFE}' ELSE '' END
+_MARK = """
+    UPDATE log SET size = 0, topic = (
+        SELECT prefix FROM budget WHERE prefix = topic OR starts_with(topic, prefix) AND right(prefix, 1) IN ('', '/')
+        ORDER BY length(prefix) DESC LIMIT 1
+    )
     WHERE position = ANY(%b::bigint[]) AND size > 0
     """
 _LOAD_DELETED = """

@@ -27,7 +27,11 @@ _LOAD_NEWEST = """
     SELECT newest, greatest(pos.last_value, newest, %s::bigint),
         greatest(extract(epoch FROM clock_timestamp()) - clock.last_value / 1000000, 0)::bigint
     FROM pos, clock,
-        (SELECT greatest((SELECT max(position) FROM log), (SELECT max(passed) FROM half)) AS newest) stored
+        (
+            SELECT greatest(
+                (SELECT max(position) FROM log), (SELECT max(greatest(passed, lost)) FROM budget)
+            ) AS newest
+        ) stored
     """
 _LEAVE_OUT = "SELECT setval('pos', %s)"
 # The hubs that were there: each renews its row every few seconds.

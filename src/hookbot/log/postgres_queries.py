@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol.message import Message
-from ..protocol.topics import TopicFilter, is_subtree
+from ..protocol.topics import TopicFilter
 from .contract import Page, SavedCursor
 from .copies import Copy, find_copies, mark_of
 from .deduplication import FirstUse
 from .engine import ScanRange
 from .postgres_batch import one_trip
-from .postgres_retention import load_half, lost_of, query_lost
-from .retention import Deleted
+from .postgres_retention import Losses, load_lost, lost_of, query_lost
+from .postgres_topics import IS_WANTED, selection
 from .stored_message import StoredMessage
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ PROBE_POSITION = 10**15
 
 # One snapshot for all statements.
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# A safe topic does not begin with a slash.
-_IS_WANTED = """(
-    topic = ANY(%(exact)b::text[]) OR topic LIKE ANY(%(beneath)b::text[])
-    OR %(all_safe)b::boolean AND topic NOT LIKE '/%%'
-)"""
 # Their sizes first, from the narrow table, so that no body is read that does not fit. OFFSET 0 keeps the planner from
 # turning the look-up of each body into a walk over all of them.
 _FITTING = """
@@ -45,7 +40,7 @@ _FITTING = """
     ORDER BY position {order}
     """
 _SCAN = f"""
-    SELECT * FROM log WHERE position > %(low)b::bigint AND position <= %(high)b::bigint AND size > 0 AND {_IS_WANTED}
+    SELECT * FROM log WHERE position > %(low)b::bigint AND position <= %(high)b::bigint AND size > 0 AND {IS_WANTED}
     ORDER BY position {{order}} LIMIT %(limit)b::bigint
     """
 LOAD_PAGE = {
@@ -69,16 +64,19 @@ _NEXT = """
     """
 # One statement has one snapshot: every message up to `head` is one of these, or follows them, or is lost.
 LOAD_ROWS = f"""
-    SELECT head, safe.lost, safe.lost_us, safe.passed, other.lost, other.lost_us, other.passed, rows.*
+    SELECT head, prefixes, losses, rows.*
     FROM (SELECT coalesce(%(up_to)b::bigint, max(position)) AS head FROM log) newest
-    JOIN half safe ON NOT safe.unsafe JOIN half other ON other.unsafe
+    CROSS JOIN (
+        SELECT array_agg(prefix) AS prefixes, array_agg(ARRAY[lost, lost_us, passed, generation]) AS losses FROM budget
+    ) budgets
     LEFT JOIN ({_FITTING.format(found=_NEXT, order="ASC")}) rows ON true
     ORDER BY position
     """
 # Of a log that retention has emptied, it is what retention has passed.
 _LOAD_HEAD = """
     SELECT position, time_us FROM (
-        (SELECT position, time_us FROM log ORDER BY position DESC LIMIT 1) UNION ALL SELECT passed, lost_us FROM half
+        (SELECT position, time_us FROM log ORDER BY position DESC LIMIT 1) UNION ALL
+        SELECT greatest(passed, lost), lost_us FROM budget
     ) newest ORDER BY position DESC, time_us DESC LIMIT 1
     """
 _LOAD_TOPICS = """
@@ -90,7 +88,7 @@ _LOAD_TOPICS = """
 _POSITION_BEFORE = """
     WITH RECURSIVE search (low, high) AS (
         SELECT passed, greatest(passed, (SELECT max(position) FROM log))
-        FROM (SELECT min(passed) AS passed FROM half) start
+        FROM (SELECT min(passed) AS passed FROM budget) start
         UNION ALL
         SELECT coalesce(found.position, low), CASE WHEN found.position IS NULL THEN (low + high) / 2 ELSE high END
         FROM search LEFT JOIN LATERAL (
@@ -123,7 +121,7 @@ class Start(NamedTuple):
     topics: Sequence[tuple[str, int]]
     """Topics and positions of the messages after `primed_after`, in order."""
     primed_after: int
-    lost: Sequence[Deleted]
+    lost: Losses
 
 
 class Rows(NamedTuple):
@@ -131,7 +129,7 @@ class Rows(NamedTuple):
 
     messages: Sequence[Message]
     newest: int
-    lost: Sequence[Deleted]
+    lost: Losses
 
     def until(self, position: int) -> "Rows":
         """These as they would be without the messages behind a position."""
@@ -148,12 +146,12 @@ def load_page(
     limit: int,
     max_bytes: int,
     newest: bool,
-) -> tuple[Page, list[Deleted]]:
+) -> tuple[Page, Losses]:
     """Page of the messages that `wanted` selects in `scan`, limited like that of `Log.read`, and what is lost then."""
     bounds = {"low": scan.low, "high": scan.high, "limit": limit, "max_bytes": max_bytes}
     with one_trip(connection):
         connection.execute(_BEGIN)
-        found = connection.execute(LOAD_PAGE[newest], bounds | _selection(wanted), binary=True)
+        found = connection.execute(LOAD_PAGE[newest], {**bounds, **selection(wanted)}, binary=True)
         lost = query_lost(connection)
         connection.execute("COMMIT")
     rows = found.fetchall()
@@ -166,7 +164,7 @@ def count_messages(
 ) -> tuple[int, int]:
     """Number of the messages in `scan` that `wanted` selects, up to `limit`, and time of the oldest, 0 without one."""
     bounds = {"low": scan.low, "high": scan.high, "limit": limit}
-    [(number, oldest_us)] = connection.execute(_COUNT, bounds | _selection(wanted), binary=True)
+    [(number, oldest_us)] = connection.execute(_COUNT, {**bounds, **selection(wanted)}, binary=True)
     return int(number), int(oldest_us)
 
 
@@ -184,7 +182,7 @@ def load_start(connection: "Connection[Any]", *, primed: int) -> Start:
     primed_after = newest[0][1] - 1 if len(newest) == primed else 0
     # Those that were stored meanwhile are told.
     topics = [(topic, position) for topic, position in newest if position <= head]
-    return Start(head, head_us, topics, primed_after, load_half(connection))
+    return Start(head, head_us, topics, primed_after, load_lost(connection))
 
 
 def load_rows(
@@ -193,9 +191,11 @@ def load_rows(
     """The messages after a position, up to another one or all, limited like those of a page."""
     values = {"after": after, "up_to": up_to, "limit": limit, "max_bytes": max_bytes}
     rows = connection.execute(LOAD_ROWS, values, binary=True).fetchall()
-    head, *lost = rows[0][:7]
-    messages = _messages(epoch, (row[7:] for row in rows if row[7] is not None))
-    return Rows(messages, max(after, head or 0), [Deleted(*lost[:3]), Deleted(*lost[3:])])
+    head, prefixes, losses = rows[0][:3]
+    messages = _messages(epoch, (row[3:] for row in rows if row[3] is not None))
+    return Rows(
+        messages, max(after, head or 0), Losses((prefix, *lost) for prefix, lost in zip(prefixes, losses, strict=True))
+    )
 
 
 def load_head(connection: "Connection[Any]") -> tuple[int, int]:
@@ -209,7 +209,7 @@ def load_topics(connection: "Connection[Any]", number: int) -> list[tuple[str, i
     return connection.execute(_LOAD_TOPICS, (number,), binary=True).fetchall()
 
 
-def position_before(connection: "Connection[Any]", *, time_us: int) -> tuple[int, list[Deleted]]:
+def position_before(connection: "Connection[Any]", *, time_us: int) -> tuple[int, Losses]:
     """Position after which all messages still kept were stored at `time_us` or later, and what is lost then."""
     with one_trip(connection):
         connection.execute(_BEGIN)
@@ -242,17 +242,6 @@ def probe(connection: "Connection[Any]") -> None:
         connection.execute("BEGIN")
         connection.execute(_PROBE, (PROBE_POSITION,))
         connection.execute("ROLLBACK")
-
-
-def _selection(wanted: TopicFilter) -> dict[str, Any]:
-    beneath = [f"{_literal(pattern)}%" for pattern in wanted.patterns if pattern and is_subtree(pattern)]
-    exact = [pattern for pattern in wanted.patterns if not is_subtree(pattern)]
-    return {"exact": exact, "beneath": beneath, "all_safe": "" in wanted.patterns}
-
-
-def _literal(text: str) -> str:
-    """Pattern of LIKE that matches just this text."""
-    return text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
 
 
 def _messages(epoch: str, rows: Iterable[Sequence[Any]]) -> list[Message]:

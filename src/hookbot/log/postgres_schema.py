@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, Unavailable
+from ..protocol.topics import UNSAFE
 from .engine import new_epoch, unfinished_copy
 from .postgres_address import PostgresAddress
 from .postgres_batch import locked
@@ -72,6 +73,16 @@ STEPS = (
         ALTER TABLE body ALTER COLUMN body SET COMPRESSION lz4;
     EXCEPTION WHEN feature_not_supported THEN NULL; END $$;
     """,
+    # What retention has deleted, by the prefixes of budgets instead of two halves. Each row has the `generation`, which
+    # counts how often there were others.
+    f"""
+    CREATE TABLE budget (
+        prefix text COLLATE "C" PRIMARY KEY, lost bigint NOT NULL, lost_us bigint NOT NULL, passed bigint NOT NULL,
+        generation bigint NOT NULL
+    );
+    INSERT INTO budget SELECT CASE WHEN unsafe THEN '{UNSAFE}' ELSE '' END, lost, lost_us, passed, 0 FROM half;
+    DROP TABLE half;
+    """,
 )
 """Migrations from each version of the schema to the next. All of them run for a new one."""
 
@@ -93,7 +104,7 @@ _LOAD_HISTORY = f"SELECT {_HISTORY}"
 _LOAD_IDENTITY = f"SELECT epoch, schema_version, system, timeline, {_HISTORY} FROM identity"
 # Not that of the sequence: if a connection is lost while a failover is recorded, that alone has moved on.
 _LOAD_LAST = """
-    SELECT greatest((SELECT max(position) FROM log), (SELECT max(passed) FROM half),
+    SELECT greatest((SELECT max(position) FROM log), (SELECT max(greatest(passed, lost)) FROM budget),
         (SELECT max("before") - 1 FROM failover))
     """
 _INSERT_IDENTITY = f"INSERT INTO identity VALUES (%s, %s, {_HISTORY})"

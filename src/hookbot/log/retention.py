@@ -1,18 +1,15 @@
 """Retention: limits on the history, and the totals that show which messages exceed them.
 
-A log has two partitions, the safe and the unsafe messages. Each has its own limits, so that untrusted clients, which
-may publish to unsafe topics, never displace a safe message.
+Each budget is the limits on one partition of a log, so that no messages displace those of another one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import NamedTuple
 
 from ..protocol.message import MAX_TIME_US
-
-PARTITIONS = (False, True)
-"""The safe and the unsafe partition. `unsafe` is also the index of a partition in a sequence of both."""
+from ..protocol.topics import UNSAFE
 
 # Deleting this many messages of 1 KB delays the writer by a few milliseconds.
 STEP_ROWS = 500
@@ -24,11 +21,22 @@ Row = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
-    """Limits on the history that is kept; the first one reached applies. None means no limit.
+class Budget:
+    """Limits on the messages of the topics that have a prefix; the first one reached applies. None means no limit."""
 
-    Unsafe messages have limits of their own: `max_unsafe_bytes`, and `max_count` again. Keys for deduplication are kept
-    for `dedup_s`; those of untrusted clients are deleted together with their messages at the latest.
+    prefix: str
+    max_age_s: float | None
+    max_bytes: int | None
+    max_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Limits on the history that is kept. None means no limit.
+
+    They are those of the safe messages; unsafe ones have limits of their own: `max_unsafe_bytes`, and the others again.
+    Keys for deduplication are kept for `dedup_s`; those of untrusted clients are deleted together with their messages
+    at the latest.
     """
 
     max_age_s: float | None = 7 * 86400
@@ -36,36 +44,50 @@ class Retention:
     max_count: int | None = None
     max_unsafe_bytes: int | None = 256 << 20
     dedup_s: float = 86400
+    sections: tuple[Budget, ...] = ()
+    """Budgets of topics that have limits apart from those."""
+
+    @property
+    def budgets(self) -> Mapping[str, Budget]:
+        """All budgets by their prefixes (`budgets.Budgets`)."""
+        safe = Budget("", self.max_age_s, self.max_bytes, self.max_count)
+        unsafe = Budget(UNSAFE, self.max_age_s, self.max_unsafe_bytes, self.max_count)
+        return {budget.prefix: budget for budget in (safe, unsafe, *self.sections)}
+
+    @property
+    def ages_s(self) -> Collection[float]:
+        """Ages at which something is deleted."""
+        return {self.dedup_s, *[one.max_age_s for one in self.budgets.values() if one.max_age_s is not None]}
+
+    def limits(self, now_us: int) -> "Mapping[str, RetentionLimits]":
+        """Limits of each budget at `now_us`, by their prefixes."""
+        return {prefix: RetentionLimits.of(budget, now_us=now_us) for prefix, budget in self.budgets.items()}
+
+    def keys_before_us(self, now_us: int) -> int:
+        """Time before which keys have expired at `now_us`."""
+        return now_us - int(self.dedup_s * 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionLimits:
-    """Limits of a `Retention` for one partition at one moment."""
+    """Limits of a `Budget` at one moment."""
 
     before_us: float
     max_count: float
     max_bytes: float
-    keys_before_us: int
 
     @classmethod
-    def of(cls, retention: Retention, *, unsafe: bool, now_us: int) -> "RetentionLimits":
-        """Limits of the safe or the unsafe partition at `now_us`."""
-        max_bytes = retention.max_unsafe_bytes if unsafe else retention.max_bytes
+    def of(cls, budget: Budget, *, now_us: int) -> "RetentionLimits":
+        """Limits of a budget at `now_us`."""
         return cls(
-            before_us=-inf if retention.max_age_s is None else now_us - retention.max_age_s * 1_000_000,
-            max_count=inf if retention.max_count is None else retention.max_count,
-            max_bytes=inf if max_bytes is None else max_bytes,
-            keys_before_us=now_us - int(retention.dedup_s * 1_000_000),
+            before_us=-inf if budget.max_age_s is None else now_us - budget.max_age_s * 1_000_000,
+            max_count=inf if budget.max_count is None else budget.max_count,
+            max_bytes=inf if budget.max_bytes is None else budget.max_bytes,
         )
 
     def exceeded(self, count: int, size: int, oldest_us: int) -> bool:
         """True if the oldest of `count` messages, of `size` bytes in total, has to be deleted."""
         return count > self.max_count or size > self.max_bytes or oldest_us < self.before_us
-
-
-def dense_after(partitions: Sequence["Partition"]) -> int:
-    """Position after which each position up to the head has a message: retention has deleted none of them."""
-    return max(max(partition.passed, partition.dense) for partition in partitions)
 
 
 class Deleted(NamedTuple):
@@ -78,22 +100,37 @@ class Deleted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """Totals of the safe or the unsafe messages of a log, stored in the same commit as the messages they count."""
+    """Totals of the messages of one budget, stored in the same commit as the messages they count."""
 
     head: int = 0
-    """Position and time of the newest message ever appended."""
+    """Position and time of the newest message ever appended, or later ones."""
     head_us: int = 0
     count: int = 0
     size: int = 0
     lost: int = 0
-    """Position and time of the newest message that was deleted. All messages before it are deleted, too."""
+    """Position and time of the newest message that was deleted.
+
+    Those before it are deleted, too, unless partitions were merged."""
     lost_us: int = 0
     passed: int = 0
-    """Position up to which no messages are left, at least `lost`. The next step of retention starts after it."""
+    """Position up to which no messages are left. The next step of retention starts after it."""
     oldest_us: int = 0
     """Lower bound on the time of the oldest message left."""
     dense: int = 0
     """Position up to which some positions may never have had a message: the log was copied from one that has holes."""
+
+    @classmethod
+    def merged(cls, sources: Sequence["Partition"]) -> "Partition":
+        """Partition, not counted yet, whose messages are those of several, or some of them."""
+        newest, oldest = max(sources, key=lambda one: one.lost), min(sources, key=lambda one: one.passed)
+        return cls(
+            head=max(one.head for one in sources),
+            head_us=max(one.head_us for one in sources),
+            lost=newest.lost,
+            lost_us=newest.lost_us,
+            passed=oldest.passed,
+            dense=max(one.dense for one in sources),
+        )
 
     @property
     def deleted(self) -> Deleted:
@@ -120,10 +157,9 @@ class Partition:
 
     def is_possible(self, *, max_size: int) -> bool:
         """False if damage has changed these totals: retention would delete messages because of a wrong size."""
-        in_order = 0 <= self.lost <= self.passed <= self.head and 0 <= self.head_us <= MAX_TIME_US
-        return (
-            in_order and self.dense >= 0 and 0 <= self.count <= self.head - self.passed and 0 <= self.size <= max_size
-        )
+        positions = min(self.lost, self.passed, self.dense) >= 0 and max(self.lost, self.passed) <= self.head
+        totals = 0 <= self.count <= self.head - self.passed and 0 <= self.size <= max_size
+        return positions and totals and 0 <= self.head_us <= MAX_TIME_US
 
     def due(self, limits: RetentionLimits) -> bool:
         """True if there may be messages to delete."""
@@ -149,4 +185,16 @@ class Partition:
             passed=passed - 1 if rest else passed,
             oldest_us=oldest_us,
         )
-        return replace(shrunk, lost=gone[-1][0], lost_us=gone[-1][1]) if gone else shrunk
+        return shrunk.losing(*gone[-1][:2]) if gone else shrunk
+
+    def losing(self, position: int, time_us: int) -> "Partition":
+        """The partition after its message at a position was deleted."""
+        return replace(self, lost=position, lost_us=time_us) if position > self.lost else self
+
+    def counting(self, count: int, size: int, oldest_us: int, head: int = 0) -> "Partition":
+        """The partition with more messages counted, of which the oldest has this time, and the newest this position."""
+        if not count:
+            return self
+        first_us = min(self.oldest_us, oldest_us) if self.count else oldest_us
+        head = max(self.head, head)
+        return replace(self, head=head, count=self.count + count, size=self.size + size, oldest_us=first_us)

@@ -5,7 +5,7 @@ SQLite runs in worker threads, so nothing here blocks the event loop.
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -20,16 +20,19 @@ from ..threads import hub_threads
 from . import sqlite_damage as damage
 from . import sqlite_keys as keys
 from . import sqlite_queries as queries
+from . import sqlite_retention as totals
 from .batch import Batch, moved_in
+from .budgets import Partitions
 from .contract import Deletion, Page, Result, SavedCursor, Stored, Unit
 from .copies import Copy
 from .engine import Engine, ScanRange, TopicHeads
-from .retention import PARTITIONS, Partition, Retention, RetentionLimits, dense_after
+from .retention import Retention, RetentionLimits
 from .sqlite_connections import Connections
 from .sqlite_copies import load_copies
 from .sqlite_deletion import delete_step
 from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import LogFile, open_log_file, probe
+from .sqlite_regrouping import Regrouping
 from .sqlite_schema import load_ancestors, require_finished
 from .writer_thread import WriterThread
 
@@ -41,7 +44,7 @@ REST_US = 60_000_000
 # Nothing is stored meanwhile.
 ERASE_WAIT_S = 0.5
 
-_Appended = tuple[list[Partition], Batch, Sequence[Result]]
+_Appended = tuple[Partitions, Batch, Sequence[Result]]
 
 logger = logging.getLogger(__package__)
 
@@ -83,7 +86,7 @@ class SqliteLog(Engine):
         self, file: LogFile, connections: Connections, *, clock_us: Callable[[], int], scan_length: int, primed: int
     ) -> None:
         reader = file.readers[0]
-        super().__init__(queries.load_epoch(reader), queries.load_partitions(reader), clock_us)
+        super().__init__(queries.load_epoch(reader), totals.load_partitions(reader), clock_us)
         self._ancestors = load_ancestors(reader)
         self._connections = connections
         self._damage_told = False
@@ -92,6 +95,7 @@ class SqliteLog(Engine):
         self._rests_until_us = 0
         self._must_erase = file.was_killed
         """True while free pages and the write-ahead log may have something of what was deleted."""
+        self._regrouping: Regrouping | None = None
         # What can only be read may not be migrated yet.
         self._has_earlier_keys = file.only_read or _find_earlier_keys(reader)
 
@@ -129,7 +133,7 @@ class SqliteLog(Engine):
         return page
 
     async def position_before(self, time_us: int) -> int:
-        passed, head = min(partition.passed for partition in self._partitions), self.head
+        passed, head = min(one.passed for one in self._partitions.by_prefix.values()), self.head
         position = await self._connections.read(lambda reader: damage.position_before(reader, passed, head, time_us))
         return max(position, self._lost_before(time_us))
 
@@ -137,18 +141,22 @@ class SqliteLog(Engine):
         return await self._connections.read(lambda reader: queries.load_cursors(reader, prefix))
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
-        limits = [RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us) for unsafe in PARTITIONS]
-        due = any(partition.due(limit) for partition, limit in zip(self._partitions, limits, strict=True))
+        limits = retention.limits(now_us)
+        if self._partitions.budgets.prefixes != limits.keys():
+            await self._regroup(limits.keys())
+            return True
+        due = self._partitions.due_first(limits)
         # Not beyond its interval, in case the clock was set back.
         rests = now_us < self._rests_until_us <= now_us + REST_US
         if rests and not (due or self._must_erase):
             await trio.lowlevel.checkpoint()
             return False
         try:
-            partitions, more = await self._connections.free(lambda writer: self._trim(writer, limits))
+            trim = partial(self._trim, limits=limits, keys_before_us=retention.keys_before_us(now_us))
+            partitions, more = await self._connections.free(trim)
             self._shrink(partitions)
         except Damaged:
-            more = await self._trim_past_damage(limits)
+            more = await self._trim_past_damage(limits, retention.keys_before_us(now_us))
         # Not within the transaction above: `executescript`, which this uses, commits an open transaction first.
         more |= await self._give_back()
         self._rests_until_us = 0 if more else now_us + REST_US
@@ -158,6 +166,8 @@ class SqliteLog(Engine):
         work = partial(delete_step, partitions=self._partitions, positions=positions)
         self._must_erase = True
         self._partitions, deletion = await self._connections.free(work)
+        # Some of it may be counted already.
+        self._regrouping = None
         self._forget(positions[: len(positions) - len(deletion.rest)])
         return deletion
 
@@ -177,7 +187,8 @@ class SqliteLog(Engine):
     def _prime(self, reader: sqlite3.Connection, after: int) -> None:
         try:
             self._heads = TopicHeads(after)
-            self._heads.add(queries.load_topics(reader, ScanRange(after, self.head, self.head, self.dense)))
+            scan = ScanRange(after, self.head, self.head, self._partitions.dense)
+            self._heads.add(queries.load_topics(reader, scan))
         except GARBLED as error:
             raise_unless_damage(error)
             # Then every subscription looks into the file.
@@ -189,32 +200,28 @@ class SqliteLog(Engine):
             known = keys.first_uses(writer, drafts, earlier=self._has_earlier_keys)
             batch = self._new_batch(known, queries.load_positions(writer, moved_in(units)))
             results = [batch.add_unit(unit) for unit in units]
-            partitions = self._grown(batch)
+            partitions = self._partitions.grown(batch.rows)
             queries.insert_batch(writer, batch)
-            queries.save_partitions(writer, partitions, self._partitions)
+            totals.save_partitions(writer, partitions, self._partitions)
             queries.save_cursors(writer, batch.cursors, batch.time_us)
         return partitions, batch, results
 
-    def _trim(self, writer: sqlite3.Connection, limits: Sequence[RetentionLimits]) -> tuple[list[Partition], bool]:
-        partitions, more = list(self._partitions), False
+    def _trim(
+        self, writer: sqlite3.Connection, limits: Mapping[str, RetentionLimits], keys_before_us: int
+    ) -> tuple[Partitions, bool]:
+        partitions, more = self._partitions, False
         with queries.transaction(writer):
-            for unsafe, limit in zip(PARTITIONS, limits, strict=True):
-                if partitions[unsafe].due(limit):
-                    partitions[unsafe] = queries.trim_partition(
-                        writer,
-                        partitions[unsafe],
-                        limit,
-                        unsafe=unsafe,
-                        scan_length=self._scan_length,
-                        dense=dense_after(partitions),
-                    )
-                lost = partitions[unsafe].lost if unsafe else 0
-                more |= keys.forget_keys(writer, limit, lost=lost, unsafe=unsafe)
-                more |= partitions[unsafe].due(limit)
-            queries.save_partitions(writer, partitions, self._partitions)
+            for prefix in partitions.due_first(limits):
+                trimmed = totals.trim_partition(
+                    writer, partitions, prefix, limits[prefix], scan_length=self._scan_length
+                )
+                partitions = partitions.updated({prefix: trimmed})
+            for unsafe in (False, True):
+                more |= keys.forget_keys(writer, keys_before_us, unsafe=unsafe)
+            totals.save_partitions(writer, partitions, self._partitions)
         # After the commit; once they have expired, no append looks for them any more.
         self._has_earlier_keys = self._has_earlier_keys and _find_earlier_keys(writer)
-        return partitions, more
+        return partitions, more or bool(partitions.due_first(limits))
 
     async def _give_back(self) -> bool:
         if not self._must_erase:
@@ -225,41 +232,50 @@ class SqliteLog(Engine):
             return self._must_erase
         return False
 
-    async def _trim_past_damage(self, limits: Sequence[RetentionLimits]) -> bool:
+    async def _trim_past_damage(self, limits: Mapping[str, RetentionLimits], keys_before_us: int) -> bool:
         # In two commits, the messages counted as lost first: a crash in between only leaves them in the file.
         partitions, doomed = await self._connections.free(lambda writer: self._pass_damage(writer, limits))
         self._shrink(partitions)
-        return await self._connections.free(lambda writer: self._delete_past_damage(writer, limits, doomed))
 
-    def _shrink(self, partitions: list[Partition]) -> None:
-        self.trimmed += sum(one.count for one in self._partitions) - sum(one.count for one in partitions)
+        def delete(writer: sqlite3.Connection) -> bool:
+            damage.delete(writer, doomed)
+            steps = [damage.forget_keys(writer, keys_before_us, unsafe=unsafe) for unsafe in (False, True)]
+            return any(steps)
+
+        more = await self._connections.free(delete)
+        return more or bool(self._partitions.due_first(limits))
+
+    def _shrink(self, partitions: Partitions) -> None:
+        self.trimmed += self._partitions.count - partitions.count
         self._partitions = partitions
 
     def _pass_damage(
-        self, writer: sqlite3.Connection, limits: Sequence[RetentionLimits]
-    ) -> tuple[list[Partition], list[int]]:
-        partitions = list(self._partitions)
+        self, writer: sqlite3.Connection, limits: Mapping[str, RetentionLimits]
+    ) -> tuple[Partitions, list[int]]:
+        partitions = self._partitions
         doomed: list[int] = []
-        for unsafe, limit in zip(PARTITIONS, limits, strict=True):
-            if partitions[unsafe].due(limit):
-                partitions[unsafe], positions = damage.pass_step(
-                    writer, partitions, limit, unsafe=unsafe, scan_length=self._scan_length
-                )
-                doomed += positions
+        for prefix in partitions.due_first(limits):
+            passed, positions = damage.pass_step(
+                writer, partitions, prefix, limits[prefix], scan_length=self._scan_length
+            )
+            partitions = partitions.updated({prefix: passed})
+            doomed += positions
         with queries.transaction(writer):
-            queries.save_partitions(writer, partitions, self._partitions)
+            totals.save_partitions(writer, partitions, self._partitions)
         return partitions, doomed
 
-    def _delete_past_damage(
-        self, writer: sqlite3.Connection, limits: Sequence[RetentionLimits], doomed: Sequence[int]
-    ) -> bool:
-        damage.delete(writer, doomed)
-        more = False
-        for unsafe, limit in zip(PARTITIONS, limits, strict=True):
-            lost = self._partitions[unsafe].lost if unsafe else 0
-            more |= damage.forget_keys(writer, limit, lost=lost, unsafe=unsafe)
-            more |= self._partitions[unsafe].due(limit)
-        return more
+    async def _regroup(self, prefixes: Set[str]) -> None:
+        """Count one step of the messages for other budgets; the last one replaces those that there are."""
+        regrouping = self._regrouping
+        if regrouping is None or regrouping.prefixes != prefixes:
+            regrouping = self._regrouping = Regrouping(self._partitions, prefixes)
+        try:
+            count = partial(regrouping.count, now=self._partitions, limit=self._scan_length)
+            regrouped = await self._connections.free(count)
+        except Damaged:
+            regrouped = await self._connections.free(partial(regrouping.count_past_damage, now=self._partitions))
+        if regrouped:
+            self._partitions, self._regrouping = regrouped, None
 
 
 class _Bounds(TypedDict):

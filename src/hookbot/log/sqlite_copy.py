@@ -6,7 +6,6 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -19,6 +18,7 @@ from ..threads import hub_threads
 from . import sqlite_damage as damage
 from . import sqlite_keys as keys
 from . import sqlite_queries as queries
+from .budgets import Partitions
 from .contract import SavedCursor
 from .copying import (
     PART_BYTES,
@@ -34,10 +34,11 @@ from .copying import (
 )
 from .deduplication import FirstUse
 from .engine import ScanRange
-from .retention import Deleted, Partition, dense_after
+from .retention import Partition
 from .sqlite_deletion import load_deleted, replace_deleted
 from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import FILE, connect_reader, locked, open_log_file
+from .sqlite_retention import delete_messages, in_budget, load_partitions, save_partitions
 from .sqlite_rows import insert_rows
 from .sqlite_schema import STEPS, check_version, copied_from, require_finished
 from .stored_message import StoredMessage
@@ -63,17 +64,17 @@ class SqliteSource:
         self._directory = directory
         self._reader = reader
         self._epoch = queries.load_epoch(reader)
-        self._partitions = queries.load_partitions(reader)
+        self._partitions = load_partitions(reader)
 
     async def state(self) -> LogState:
         partitions = self._partitions
         return LogState(
             epoch=self._epoch,
-            head=max(partition.head for partition in partitions),
-            head_us=max(partition.head_us for partition in partitions),
-            count=sum(partition.count for partition in partitions),
-            deleted=[partition.deleted for partition in partitions],
-            dense=max(partition.dense for partition in partitions),
+            head=partitions.head,
+            head_us=partitions.head_us,
+            count=sum(partition.count for partition in partitions.by_prefix.values()),
+            deleted=partitions.deleted,
+            dense=max(partition.dense for partition in partitions.by_prefix.values()),
             earlier_keys=await _run(self._directory, lambda: _load_earlier_keys(self._reader)),
         )
 
@@ -115,8 +116,8 @@ class SqliteTarget:
 
     async def newest(self) -> StoredMessage | None:
         def load() -> StoredMessage | None:
-            partitions = queries.load_partitions(self._writer)
-            part = load_part(self._writer, queries.load_epoch(self._writer), partitions, partitions[0].head - 1)
+            partitions = load_partitions(self._writer)
+            part = load_part(self._writer, queries.load_epoch(self._writer), partitions, partitions.head - 1)
             return part.messages[-1] if part.messages else None
 
         return await _run(self._directory, load)
@@ -138,7 +139,7 @@ class SqliteTarget:
         await self._store(lambda: keys.insert_keys(self._writer, keys_read))
 
     async def finish(self, state: LogState, cursors: Sequence[SavedCursor]) -> None:
-        passed = max(deleted.passed for deleted in state.deleted)
+        passed = max(deleted.passed for deleted in state.deleted.values())
         for lost in state.lost_ranges:
             if lost.lost_up_to > max(lost.after, passed):
                 logger.warning(
@@ -171,11 +172,10 @@ def _open(directory: Path, opened: ExitStack) -> SqliteSource:
     return SqliteSource(directory, reader)
 
 
-def load_part(connection: sqlite3.Connection, epoch: str, partitions: Sequence[Partition], after: int) -> Part:
+def load_part(connection: sqlite3.Connection, epoch: str, partitions: Partitions, after: int) -> Part:
     """The messages after a position, as many as are copied at a time, up to damage; or what that has taken."""
-    head = max(partition.head for partition in partitions)
-    high = min(after + queries.SCAN_LENGTH, head)
-    scan = ScanRange(after, high, high, dense_after(partitions))
+    high = min(after + queries.SCAN_LENGTH, partitions.head)
+    scan = ScanRange(after, high, high, partitions.dense)
     bounds: _Bounds = {"limit": PART_MESSAGES, "max_bytes": PART_BYTES, "newest": False}
     try:
         page = queries.load_page(connection, epoch, EVERYTHING, scan, **bounds)
@@ -207,7 +207,7 @@ def _load_earlier_keys(connection: sqlite3.Connection) -> int:
 
 
 def _begin(writer: sqlite3.Connection, name: str, source: str, state: LogState) -> tuple[int, int]:
-    [[head, count]] = writer.execute("SELECT (SELECT max(head) FROM half), (SELECT count(*) FROM log WHERE size > 0)")
+    [[head, count]] = writer.execute("SELECT (SELECT max(head) FROM budget), (SELECT count(*) FROM log WHERE size > 0)")
     if copied_from(writer):
         if queries.load_epoch(writer) != state.epoch:
             raise another_copy(name)
@@ -228,21 +228,16 @@ def _add(writer: sqlite3.Connection, messages: Sequence[StoredMessage]) -> None:
     queries.insert_messages(writer, rows)
     position, time_us, _ = rows[-1][0]
     # Or the log would seem damaged when it is opened again.
-    writer.execute("UPDATE half SET head = ?, head_us = ?", (position, time_us))
+    writer.execute("UPDATE budget SET head = ?, head_us = ?", (position, time_us))
 
 
 def _finish(writer: sqlite3.Connection, state: LogState, cursors: Sequence[SavedCursor]) -> None:
-    for unsafe, deleted in enumerate(state.deleted):
+    for prefix, deleted in state.deleted.items():
         # What a hub has deleted between two attempts.
-        these = f"FROM log WHERE position <= {deleted.passed} AND {queries.IN_PARTITION[bool(unsafe)]}"
-        writer.execute(f"DELETE FROM body WHERE position IN (SELECT position {these})")
-        writer.execute(f"DELETE {these}")
+        condition, topics = in_budget(state.budgets, prefix)
+        delete_messages(writer, f"position <= ? AND {condition}", (deleted.passed, *topics))
     dense = _find_dense(writer, state)
-    partitions = [_count(writer, deleted, dense, unsafe=unsafe) for unsafe, deleted in enumerate(state.deleted)]
-    if max(partition.head for partition in partitions) < state.head:
-        partitions[0] = replace(partitions[0], head=state.head)
-    partitions[0] = replace(partitions[0], head_us=state.head_us)
-    queries.save_partitions(writer, partitions)
+    save_partitions(writer, Partitions.of({prefix: _count(writer, state, dense, prefix) for prefix in state.deleted}))
     rows = [(cursor.name, cursor.position, cursor.updated_us, cursor.note) for cursor in cursors]
     insert_rows(writer, "INSERT INTO cursor", rows)
     writer.execute("UPDATE identity SET earlier_keys = ?", (state.earlier_keys,))
@@ -251,7 +246,7 @@ def _finish(writer: sqlite3.Connection, state: LogState, cursors: Sequence[Saved
 
 def _find_dense(writer: sqlite3.Connection, state: LogState) -> int:
     """Position after which each has a message."""
-    passed = max(deleted.passed for deleted in state.deleted)
+    passed = max(max(deleted.passed, deleted.lost) for deleted in state.deleted.values())
     [[newest, after_hole]] = writer.execute(
         "SELECT max(position), max(position) FILTER (WHERE position > before + 1) FROM"
         " (SELECT position, lag(position, 1, :passed) OVER (ORDER BY position) AS before FROM log"
@@ -266,11 +261,11 @@ def _find_dense(writer: sqlite3.Connection, state: LogState) -> int:
     return int(after_hole - 1) if after_hole else 0
 
 
-def _count(writer: sqlite3.Connection, deleted: Deleted, dense: int, *, unsafe: int) -> Partition:
-    [[head, head_us, count, size, oldest_us]] = writer.execute(
-        "SELECT max(position), max(time_us), count(*) FILTER (WHERE size > 0), sum(size), min(time_us) FROM log"
-        f" WHERE {queries.IN_PARTITION[bool(unsafe)]}"
+def _count(writer: sqlite3.Connection, state: LogState, dense: int, prefix: str) -> Partition:
+    condition, topics = in_budget(state.budgets, prefix)
+    [[count, size, oldest_us]] = writer.execute(
+        "SELECT count(*) FILTER (WHERE size > 0), coalesce(sum(size), 0), coalesce(min(time_us), 0)"
+        f" FROM log WHERE {condition}",
+        topics,
     )
-    if head is None:
-        head, head_us, size, oldest_us = deleted.passed, deleted.lost_us, 0, 0
-    return Partition(head, head_us, count, size, *deleted, oldest_us, dense)
+    return Partition(state.head, state.head_us, count, size, *state.deleted[prefix], oldest_us, dense)

@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ..protocol.message import Message
-from ..protocol.topics import TopicFilter, check_topic, is_unsafe
+from ..protocol.topics import TopicFilter, check_topic
 from . import sqlite_queries as queries
+from .budgets import Budgets, Partitions
 from .contract import Page
 from .engine import ScanRange
-from .retention import STEP_ROWS, Partition, RetentionLimits, Row, dense_after
+from .retention import STEP_ROWS, Partition, RetentionLimits, Row
 from .sqlite_errors import GARBLED, raise_unless_damage
+from .sqlite_retention import in_budget, load_partitions
 from .sqlite_rows import Columns, decode, with_breaks
 
 # A garbled position may make a range as long as can be. One of this length is not divided if nothing is found in it.
@@ -34,7 +36,7 @@ def load_readable(
     limit: int,
     max_bytes: int,
     newest: bool,
-    known: Sequence[Partition],
+    known: Partitions,
 ) -> Page:
     """Page like that of `sqlite_queries.load_page`, up to the first message that is damaged.
 
@@ -64,70 +66,73 @@ def position_before(connection: sqlite3.Connection, passed: int, head: int, time
 
 def pass_step(
     connection: sqlite3.Connection,
-    partitions: Sequence[Partition],
+    partitions: Partitions,
+    prefix: str,
     limits: RetentionLimits,
     *,
-    unsafe: bool,
     scan_length: int,
 ) -> tuple[Partition, Sequence[int]]:
     """One step of retention past what is damaged: the partition after it, and the positions to `delete`.
 
     Only reads, outside a transaction: after it has met a damaged page in one, SQLite refuses to write in it.
     """
-    partition = partitions[unsafe]
+    partition = partitions.by_prefix[prefix]
     high = min(partition.passed + scan_length, partition.head)
     positions = range(partition.passed + 1, high + 1)
-    rows, hole, next_us = _oldest(connection, positions, partitions, unsafe=unsafe)
+    rows, hole, next_us = _oldest(connection, positions, partitions, prefix)
     if rows:
         taken = partition.doomed(rows, limits)
         return partition.shrunk(rows, taken), [row[0] for row in rows[:taken]]
     if hole is None:
         return replace(partition, passed=high), ()
     # The number of messages that are lost is unknown: the totals are counted again over what follows them.
-    count, size = _totals(connection, hole, partition.head, partitions, unsafe=unsafe)
+    count, size = _totals(connection, hole, partition.head, partitions, prefix)
     lost_us = partition.head_us if next_us is None else next_us
-    return replace(partition, count=count, size=size, passed=hole, lost=hole, lost_us=lost_us), ()
+    return replace(partition, count=count, size=size, passed=hole).losing(hole, lost_us), ()
 
 
-def first_of(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> tuple[int, int] | None:
-    """Position and time of the first message of a partition after `low`, up to `high`, that can be read, if any."""
+def first_of(
+    connection: sqlite3.Connection, low: int, high: int, budgets: Budgets, prefix: str
+) -> tuple[int, int] | None:
+    """Position and time of the first message of a budget after `low`, up to `high`, that can be read, if any."""
+    condition, topics = in_budget(budgets, prefix)
     query = (
-        f"SELECT position, time_us FROM log WHERE position >= ? AND position <= ? AND {queries.IN_PARTITION[unsafe]}"
+        f"SELECT position, time_us FROM log WHERE position >= ? AND position <= ? AND {condition}"
         " ORDER BY position LIMIT 1"
     )
     try:
         # Not from the position before it, which may be on a damaged page.
-        row = connection.execute(query, (low + 1, high)).fetchone()
+        row = connection.execute(query, (low + 1, high, *topics)).fetchone()
         return row and (int(row[0]), int(row[1]))
     except GARBLED as error:
         raise_unless_damage(error)
     if high - low <= 1:
         return None
     middle = (low + high) // 2
-    return first_of(connection, low, middle, unsafe=unsafe) or first_of(connection, middle, high, unsafe=unsafe)
+    return first_of(connection, low, middle, budgets, prefix) or first_of(connection, middle, high, budgets, prefix)
 
 
-def count_again(connection: sqlite3.Connection, partitions: Sequence[Partition], *, unsafe: bool) -> Partition:
+def count_again(connection: sqlite3.Connection, partitions: Partitions, prefix: str) -> Partition:
     """A partition with the number and the size of its messages after `passed` that can be read."""
-    partition = partitions[unsafe]
-    count, size = _totals(connection, partition.passed, partition.head, partitions, unsafe=unsafe)
+    partition = partitions.by_prefix[prefix]
+    count, size = _totals(connection, partition.passed, partition.head, partitions, prefix)
     return replace(partition, count=count, size=size)
 
 
 def delete(connection: sqlite3.Connection, positions: Sequence[int]) -> None:
     """Delete messages, except those that damage protects: they stay in the file, unused. Commits by itself."""
-    for table in ("body", "log"):
-        _delete(connection, f"DELETE FROM {table} WHERE position", positions)
+    for rows in ("once WHERE unsafe = 1 AND", "body WHERE", "log WHERE"):
+        _delete(connection, f"DELETE FROM {rows} position", positions)
 
 
-def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost: int, unsafe: bool) -> bool:
+def forget_keys(connection: sqlite3.Connection, before_us: int, *, unsafe: bool) -> bool:
     """Step like that of `sqlite_keys.forget_keys`, up to what is damaged. Commits by itself."""
     expired: list[int] = []
     try:
         for position, time_us in connection.execute(
             "SELECT position, time_us FROM once WHERE unsafe = ? ORDER BY position LIMIT ?", (unsafe, STEP_ROWS)
         ):
-            if time_us < limits.keys_before_us or position <= lost:
+            if time_us < before_us:
                 expired.append(position)
     except GARBLED as error:
         raise_unless_damage(error)
@@ -139,7 +144,7 @@ def _load(
     epoch: str,
     wanted: TopicFilter,
     positions: range,
-    partitions: Sequence[Partition],
+    partitions: Partitions,
     limit: int,
     max_bytes: int,
     *,
@@ -168,15 +173,15 @@ def _load(
 
 
 @contextmanager
-def _snapshot(connection: sqlite3.Connection, known: Sequence[Partition]) -> Iterator[Sequence[Partition]]:
+def _snapshot(connection: sqlite3.Connection, known: Partitions) -> Iterator[Partitions]:
     """The log as it is now, for the block, whatever retention deletes meanwhile: its totals."""
     connection.execute("BEGIN")
     try:
         try:
-            partitions = queries.load_partitions(connection)
+            partitions = load_partitions(connection)
         except GARBLED as error:
             raise_unless_damage(error)
-            partitions = list(known)
+            partitions = known
         yield partitions
     finally:
         connection.rollback()
@@ -194,24 +199,22 @@ def _first_readable(connection: sqlite3.Connection, positions: range) -> tuple[i
     return None
 
 
-def _find_row(
-    connection: sqlite3.Connection, position: int, partitions: Sequence[Partition]
-) -> tuple[int, str, int] | None:
+def _find_row(connection: sqlite3.Connection, position: int, partitions: Partitions) -> tuple[int, str, int] | None:
     """Time, topic and size of the message at a position; None if retention has deleted it, or may have."""
     row = connection.execute("SELECT time_us, topic, size FROM log WHERE position = ?", (position,)).fetchone()
-    if row is None and position <= dense_after(partitions):
+    if row is None and position <= partitions.dense:
         return None
     if row is None:
         raise ValueError(f"the message at position {position} is missing")
     time_us, topic, size = row
     # What could not be deleted is still there, and of what somebody deleted, its position.
-    if position <= partitions[is_unsafe(check_topic(topic))].passed or size == 0:
+    if position <= partitions.containing(check_topic(topic)).passed or size == 0:
         return None
     return int(time_us), str(topic), int(size)
 
 
 def _find_message(
-    connection: sqlite3.Connection, epoch: str, wanted: TopicFilter, position: int, partitions: Sequence[Partition]
+    connection: sqlite3.Connection, epoch: str, wanted: TopicFilter, position: int, partitions: Partitions
 ) -> Message | None:
     row = _find_row(connection, position, partitions)
     if row is None or not wanted.matches(row[1]):
@@ -224,7 +227,7 @@ def _find_message(
 
 
 def _oldest(
-    connection: sqlite3.Connection, positions: range, partitions: Sequence[Partition], *, unsafe: bool
+    connection: sqlite3.Connection, positions: range, partitions: Partitions, prefix: str
 ) -> tuple[list[Row], int | None, int | None]:
     """The oldest rows of a partition, up to damage. If that comes first: its end, and the time of what follows it."""
     rows: list[Row] = []
@@ -240,7 +243,7 @@ def _oldest(
             continue
         if found and hole:
             return [], hole, found[0]
-        if found and is_unsafe(found[1]) is unsafe:
+        if found and partitions.budgets.of(found[1]) == prefix:
             rows.append((position, found[0], found[2]))
             if len(rows) == STEP_ROWS:
                 break
@@ -248,36 +251,35 @@ def _oldest(
 
 
 def _totals(
-    connection: sqlite3.Connection, low: int, high: int, partitions: Sequence[Partition], *, unsafe: bool
+    connection: sqlite3.Connection, low: int, high: int, partitions: Partitions, prefix: str
 ) -> tuple[int, int]:
     """Number and size of the messages of a partition after `low`, up to and including `high`, that can be read."""
     # A range of one row is queried by its key: after the last row of a range, SQLite touches the next page.
     if high - low <= 1:
-        rows, _, _ = _oldest(connection, range(low + 1, high + 1), partitions, unsafe=unsafe)
+        rows, _, _ = _oldest(connection, range(low + 1, high + 1), partitions, prefix)
         return len(rows), sum(row[2] for row in rows)
     try:
-        if high - low > ENDLESS and first_of(connection, low, high, unsafe=unsafe) is None:
+        if high - low > ENDLESS and first_of(connection, low, high, partitions.budgets, prefix) is None:
             return 0, 0
-        return _sum(connection, low, high, partitions, unsafe=unsafe)
+        return _sum(connection, low, high, partitions, prefix)
     except GARBLED as error:
         raise_unless_damage(error)
     middle = (low + high) // 2
-    parts = [_totals(connection, *ends, partitions, unsafe=unsafe) for ends in ((low, middle), (middle, high))]
+    parts = [_totals(connection, *ends, partitions, prefix) for ends in ((low, middle), (middle, high))]
     return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
 
 
-def _sum(
-    connection: sqlite3.Connection, low: int, high: int, partitions: Sequence[Partition], *, unsafe: bool
-) -> tuple[int, int]:
-    dense = dense_after(partitions)
+def _sum(connection: sqlite3.Connection, low: int, high: int, partitions: Partitions, prefix: str) -> tuple[int, int]:
+    dense = partitions.dense
     # Garbled rows must not be counted: the history would never be small enough again.
     queries.check_complete(connection, ScanRange(low, high, high, dense), ())
     if low < dense < high:
         raise ValueError("only a part of the range can be checked")
+    condition, topics = in_budget(partitions.budgets, prefix)
     count, size = connection.execute(
         "SELECT count(*), coalesce(sum(size), 0) FROM log"
-        f" WHERE position <= ? AND position > ? AND size > 0 AND {queries.IN_PARTITION[unsafe]}",
-        (high, low),
+        f" WHERE position <= ? AND position > ? AND size > 0 AND {condition}",
+        (high, low, *topics),
     ).fetchone()
     return int(count), int(size)
 

@@ -1,6 +1,6 @@
 """Deletion in the SQLite log: of a deleted message, its position and its time stay. It runs in threads.
 
-Such a row of `log` has no size and the topic of the root of its partition, and nothing in `body` belongs to it. So each
+Such a row of `log` has no size and the prefix of its budget as topic, and nothing in `body` belongs to it. So each
 position still has a row, by which damage is recognised, and whoever reads leaves it out.
 """
 
@@ -8,15 +8,17 @@ position still has a row, by which damage is recognised, and whoever reads leave
 
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..errors import Unavailable
-from ..protocol.topics import UNSAFE, is_unsafe
+from .budgets import Partitions
 from .contract import Deletion
 from .copying import DeletedRow
-from .retention import PARTITIONS, STEP_BYTES, STEP_ROWS, Partition, Row
-from .sqlite_queries import save_partitions, transaction
+from .retention import STEP_BYTES, STEP_ROWS, Row
+from .sqlite_queries import transaction
+from .sqlite_retention import save_partitions
 from .sqlite_rows import insert_rows
 
 # That of the `sqlite3` module.
@@ -25,8 +27,8 @@ _THESE = "position IN (SELECT value FROM json_each(?))"
 
 
 def delete_step(
-    connection: sqlite3.Connection, partitions: Sequence[Partition], positions: Sequence[int]
-) -> tuple[list[Partition], Deletion]:
+    connection: sqlite3.Connection, partitions: Partitions, positions: Sequence[int]
+) -> tuple[Partitions, Deletion]:
     """Delete one step of the messages at these positions in one commit; the partitions after it."""
     step = list(positions[:STEP_ROWS])
     with _overwriting(connection), transaction(connection):
@@ -35,11 +37,12 @@ def delete_step(
             (json.dumps(step),),
         ).fetchall()
         rows = _within_bytes([(row, topic) for *row, topic in found])
-        remaining = list(partitions)
-        for unsafe in PARTITIONS:
-            gone = [row for row, topic in rows if is_unsafe(topic) is unsafe]
-            _delete(connection, [row[0] for row in gone], UNSAFE if unsafe else "")
-            remaining[unsafe] = partitions[unsafe].without(gone)
+        gone: dict[str, list[Row]] = defaultdict(list)
+        for row, topic in rows:
+            gone[partitions.budgets.of(topic)].append(row)
+        for prefix, these in gone.items():
+            _delete(connection, [position for position, _, _ in these], prefix)
+        remaining = partitions.without(gone)
         save_partitions(connection, remaining, partitions)
     done = step if len(rows) == len(found) else [position for position in step if position <= rows[-1][0][0]]
     return remaining, Deletion(len(rows), positions[len(done) :])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ..protocol.message import Draft
 from .deduplication import FirstUse, digest
 from .earlier_keys import earlier_digest, earlier_uses
-from .retention import STEP_ROWS, RetentionLimits
+from .retention import STEP_ROWS
 from .sqlite_rows import in_runs, insert_rows
 
 _COLUMNS = "key, position, time_us, unsafe, fingerprint"
@@ -43,13 +43,13 @@ def has_earlier_keys(connection: sqlite3.Connection) -> bool:
     return bool(found)
 
 
-def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost: int, unsafe: bool) -> bool:
-    """Delete one step of the keys that have expired, or belong to messages up to `lost`. True if there may be more."""
+def forget_keys(connection: sqlite3.Connection, before_us: int, *, unsafe: bool) -> bool:
+    """Delete one step of the keys from before a time. True if there may be more."""
     last, count = connection.execute(
         "SELECT max(position), count(*) FROM"
         " (SELECT position, time_us FROM once WHERE unsafe = ? ORDER BY position LIMIT ?)"
-        " WHERE time_us < ? OR position <= ?",
-        (unsafe, STEP_ROWS, limits.keys_before_us, lost),
+        " WHERE time_us < ?",
+        (unsafe, STEP_ROWS, before_us),
     ).fetchone()
     if count:
         connection.execute("DELETE FROM once WHERE unsafe = ? AND position <= ?", (unsafe, last))

@@ -13,20 +13,20 @@ import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import accumulate
-from operator import attrgetter, ge, le
+from operator import ge, le
 from time import perf_counter
 from typing import Any
 
 from ..protocol.message import Message
-from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
+from ..protocol.topics import TopicFilter, is_subtree
 from .batch import Batch
 from .contract import Noted, Page, SavedCursor
 from .engine import ScanRange
 from .histogram import Histogram
 from .large_bodies import in_row, is_apart, read_body, write_body
-from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
+from .retention import Row
 from .sqlite_keys import insert_keys
 from .sqlite_rows import Columns, decode, in_runs, insert_rows
 from .stored_message import encode_meta
@@ -36,14 +36,10 @@ SCAN_LENGTH = 50_000
 
 # As `new_epoch` makes them.
 _EPOCH = re.compile("[a-z]{8}")
-_ACCOUNT = [field.name for field in fields(Partition)]
-_account = attrgetter(*_ACCOUNT)
-_IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"
-IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
 # Those of `Columns`, except for `meta`, which is not decoded: without damage, its text has no line feed to join it by.
 _COLUMNS = ("position", "time_us", "topic", "size", "length(body)", "json_extract(meta, '$.crc32')")
 # A row of zeros has a topic of NULL. SQLite takes `topic IS NULL` for impossible, because of the column's NOT NULL.
-_IS_GARBLED = "(topic >= '') IS NOT TRUE"
+IS_GARBLED = "(topic >= '') IS NOT TRUE"
 
 
 @contextmanager
@@ -69,15 +65,6 @@ def load_epoch(connection: sqlite3.Connection) -> str:
     if not isinstance(epoch, str) or not _EPOCH.fullmatch(epoch):
         raise ValueError("its identity is garbled")
     return epoch
-
-
-def load_partitions(connection: sqlite3.Connection) -> list[Partition]:
-    """Totals of the safe and the unsafe partition. Raises `ValueError` if they are garbled."""
-    # All columns: a file that is not migrated yet lacks the last one.
-    rows = connection.execute("SELECT * FROM half ORDER BY unsafe").fetchall()
-    if [row[0] for row in rows] != list(PARTITIONS) or not all(isinstance(one, int) for row in rows for one in row):
-        raise ValueError("the totals of its messages are garbled")
-    return [Partition(*row[1:]) for row in rows]
 
 
 def load_topics(connection: sqlite3.Connection, scan: ScanRange) -> list[tuple[str, int]]:
@@ -108,15 +95,6 @@ def insert_messages(connection: sqlite3.Connection, messages: Sequence[tuple[Row
     for row, _, _, body in messages:
         if is_apart(body):
             write_body(connection, row[0], body)
-
-
-def save_partitions(
-    connection: sqlite3.Connection, partitions: Sequence[Partition], stored: Sequence[Partition | None] = (None, None)
-) -> None:
-    """Write the totals of both partitions, except for one that is `stored` as it is."""
-    both = enumerate(zip(partitions, stored, strict=True))
-    rows = [(unsafe, *_account(partition)) for unsafe, (partition, before) in both if partition is not before]
-    insert_rows(connection, "REPLACE INTO half", rows)
 
 
 def load_positions(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, int]:
@@ -160,10 +138,10 @@ def load_page(
 
     Raises `ValueError` or `TypeError` if some may be missing.
     """
-    condition, topics = _condition(wanted)
+    condition, topics = _wanted(wanted)
     order = "DESC" if newest else "ASC"
     these = (
-        f"(SELECT * FROM log WHERE position > ? AND position <= ? AND ({condition} OR {_IS_GARBLED})"
+        f"(SELECT * FROM log WHERE position > ? AND position <= ? AND ({condition} OR {IS_GARBLED})"
         f" ORDER BY position {order} LIMIT ?)"
     )
     found = connection.execute(
@@ -188,7 +166,7 @@ def load_page(
 
 def count_messages(connection: sqlite3.Connection, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
     """Number of the messages in `scan` that `wanted` selects, up to `limit`, and time of the oldest, 0 without one."""
-    condition, topics = _condition(wanted)
+    condition, topics = _wanted(wanted)
     number, oldest_us = connection.execute(
         "SELECT count(*), coalesce(min(time_us), 0) FROM"
         f" (SELECT time_us FROM log WHERE position > ? AND position <= ? AND ({condition}) ORDER BY position LIMIT ?)",
@@ -197,32 +175,21 @@ def count_messages(connection: sqlite3.Connection, wanted: TopicFilter, scan: Sc
     return int(number), int(oldest_us)
 
 
-def trim_partition(
-    connection: sqlite3.Connection,
-    partition: Partition,
-    limits: RetentionLimits,
-    *,
-    unsafe: bool,
-    scan_length: int,
-    dense: int,
-) -> Partition:
-    """Delete one step of the messages that exceed `limits`, and return the partition after that.
-
-    Raises `ValueError` or `TypeError` if some of the oldest messages are missing.
-    """
-    high = min(partition.passed + scan_length, partition.head)
-    oldest = _oldest(connection, ScanRange(partition.passed, high, high, dense), unsafe=unsafe)
-    if not oldest and high == partition.head and partition.count:
-        raise ValueError(f"{partition.count} messages are missing")
-    if not oldest:
-        return replace(partition, passed=high)
-    taken = partition.doomed(oldest, limits)
-    if taken:
-        last = oldest[taken - 1][0]
-        these = f"FROM log WHERE position > ? AND position <= ? AND {IN_PARTITION[unsafe]}"
-        connection.execute(f"DELETE FROM body WHERE position IN (SELECT position {these})", (partition.passed, last))
-        connection.execute(f"DELETE {these}", (partition.passed, last))
-    return partition.shrunk(oldest, taken)
+def condition_of(wanted: TopicFilter) -> tuple[str, list[str]]:
+    """Condition that a topic is selected by `wanted`, and its values."""
+    conditions: list[str] = []
+    topics: list[str] = []
+    for pattern in wanted.patterns:
+        # '0' follows '/' in ASCII: the range of everything beneath a topic ends there.
+        if pattern == "":
+            conditions.append("topic < '/' OR topic >= '0'")
+        elif is_subtree(pattern):
+            conditions.append("topic >= ? AND topic < ?")
+            topics += pattern, f"{pattern[:-1]}0"
+        else:
+            conditions.append("topic = ?")
+            topics.append(pattern)
+    return " OR ".join(conditions), topics
 
 
 def check_complete(
@@ -269,31 +236,7 @@ def _load_messages(
     return list(decode(epoch, found, bodies or b""))
 
 
-def _oldest(connection: sqlite3.Connection, scan: ScanRange, *, unsafe: bool) -> list[Row]:
-    [found] = connection.execute(
-        "SELECT json_group_array(json_array(position, time_us, size)) FROM"
-        f" (SELECT * FROM log WHERE position > ? AND position <= ? AND ({IN_PARTITION[unsafe]} OR {_IS_GARBLED})"
-        " ORDER BY position LIMIT ?)",
-        (scan.low, scan.high, STEP_ROWS),
-    ).fetchone()
-    rows = [(int(position), int(time_us), int(size)) for position, time_us, size in json.loads(found)]
-    scan = replace(scan, high=rows[-1][0]) if len(rows) == STEP_ROWS else scan
-    check_complete(connection, scan, [row[0] for row in rows])
-    return rows
-
-
-def _condition(wanted: TopicFilter) -> tuple[str, list[str]]:
-    conditions: list[str] = []
-    topics: list[str] = []
-    for pattern in wanted.patterns:
-        # '0' follows '/' in ASCII: the range of everything beneath a topic ends there.
-        if pattern == "":
-            conditions.append("topic < '/' OR topic >= '0'")
-        elif is_subtree(pattern):
-            conditions.append("topic >= ? AND topic < ?")
-            topics += pattern, f"{pattern[:-1]}0"
-        else:
-            conditions.append("topic = ?")
-            topics.append(pattern)
-    # What somebody deleted has no size.
-    return f"size > 0 AND ({' OR '.join(conditions)})", topics
+def _wanted(wanted: TopicFilter) -> tuple[str, list[str]]:
+    """Condition that a filter selects a message. What somebody deleted has no size."""
+    condition, topics = condition_of(wanted)
+    return f"size > 0 AND ({condition})", topics

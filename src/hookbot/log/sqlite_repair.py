@@ -8,15 +8,17 @@ damaged, gets another name: then subscribers that resume start with the oldest m
 
 import logging
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import astuple
 
 from . import sqlite_damage as damage
 from . import sqlite_queries as queries
+from .budgets import ROOTS, Partitions
 from .engine import new_epoch
-from .retention import PARTITIONS, Partition, dense_after
+from .retention import Partition
 from .sqlite_errors import GARBLED, raise_unless_damage
+from .sqlite_retention import load_partitions
 from .sqlite_rows import insert_rows
+from .sqlite_schema import partitions_table
 
 _NEWEST = "SELECT max(position) FROM log"
 # They have the position of the newest message, too, or of one shortly before it.
@@ -35,16 +37,16 @@ logger = logging.getLogger(__package__)
 def repair(connection: sqlite3.Connection) -> None:
     """Rebuild the identity and the totals of a log if they are damaged. Raises one of `GARBLED` if that fails."""
     epoch, stored = _load_epoch(connection), _load_partitions(connection)
-    are_possible = _are_possible(connection, stored)
+    are_possible = stored is not None and _are_possible(connection, stored)
     if epoch and are_possible:
         return
     newest = _number(connection, _NEWEST)
     head = max(newest, *(_number(connection, query) for query in _ALSO_NEWEST))
-    is_certain = are_possible or (head == newest >= _head(stored) and newest)
+    is_certain = are_possible or (head == newest >= (stored.head if stored else 0) and newest)
     name = epoch if epoch and is_certain else new_epoch()
-    counted = stored if are_possible else _count(connection, head)
+    counted = stored if stored and are_possible else _count(connection, head)
     with queries.transaction(connection):
-        _make_again(connection, "half")
+        _make_again(connection, partitions_table(connection))
         _save_partitions(connection, counted)
         _make_again(connection, "identity")
         connection.execute("INSERT INTO identity (epoch) VALUES (?)", (name,))
@@ -53,7 +55,7 @@ def repair(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE identity SET earlier_keys = ?", (head,))
     logger.error(
         "the log was damaged where its name and totals are: they are rebuilt from its %d messages, and its name is %s",
-        sum(partition.count for partition in counted),
+        sum(partition.count for partition in counted.by_prefix.values()),
         "the same" if name == epoch else "a new one, so that subscribers start with the oldest",
     )
 
@@ -66,31 +68,33 @@ def _load_epoch(connection: sqlite3.Connection) -> str | None:
         return None
 
 
-def _load_partitions(connection: sqlite3.Connection) -> Sequence[Partition]:
-    """Totals of both partitions; none if they are damaged."""
+def _load_partitions(connection: sqlite3.Connection) -> Partitions | None:
+    """Totals of the partitions; None if they are damaged."""
     try:
-        return queries.load_partitions(connection)
+        return load_partitions(connection)
     except GARBLED as error:
         raise_unless_damage(error)
-        return ()
+        return None
 
 
-def _save_partitions(connection: sqlite3.Connection, partitions: Sequence[Partition]) -> None:
-    # A file that is not migrated yet lacks the last of these columns.
-    width = len(connection.execute("PRAGMA table_info(half)").fetchall())
-    rows = [(unsafe, *astuple(partition))[:width] for unsafe, partition in enumerate(partitions)]
-    insert_rows(connection, "INSERT INTO half", rows)
+def _save_partitions(connection: sqlite3.Connection, partitions: Partitions) -> None:
+    table = partitions_table(connection)
+    # A file that is not migrated yet has numbers in place of the prefixes, and may lack the last of these columns.
+    width = len(connection.execute(f"PRAGMA table_info({table})").fetchall())
+    keys = {prefix: prefix if table == "budget" else ROOTS.index(prefix) for prefix in partitions.by_prefix}
+    rows = [(keys[prefix], *astuple(partition))[:width] for prefix, partition in partitions.by_prefix.items()]
+    insert_rows(connection, f"INSERT INTO {table}", rows)
 
 
-def _are_possible(connection: sqlite3.Connection, partitions: Sequence[Partition]) -> bool:
-    """False if damage has changed the totals, or if there are none."""
+def _are_possible(connection: sqlite3.Connection, partitions: Partitions) -> bool:
+    """False if damage has changed the totals."""
     max_size = _number(connection, _MAX_SIZE)
-    if not partitions or not all(partition.is_possible(max_size=max_size) for partition in partitions):
+    if not all(partition.is_possible(max_size=max_size) for partition in partitions.by_prefix.values()):
         return False
-    head = _head(partitions)
+    head, dense = partitions.head, partitions.dense
     # Retention may have deleted the newest messages, all those of one partition.
-    is_there = head == dense_after(partitions) or any(_have(connection, head))
-    return dense_after(partitions) <= head and is_there and not all(_have(connection, head + 1))
+    is_there = head == dense or any(_have(connection, head))
+    return dense <= head and is_there and not all(_have(connection, head + 1))
 
 
 def _have(connection: sqlite3.Connection, position: int) -> list[bool]:
@@ -99,20 +103,17 @@ def _have(connection: sqlite3.Connection, position: int) -> list[bool]:
     return [_number(connection, query, otherwise=1) > 0 for query in queries]
 
 
-def _head(partitions: Sequence[Partition]) -> int:
-    return max((partition.head for partition in partitions), default=0)
-
-
-def _count(connection: sqlite3.Connection, head: int) -> Sequence[Partition]:
-    """Totals of the messages that can be read."""
+def _count(connection: sqlite3.Connection, head: int) -> Partitions:
+    """Totals of the messages that can be read, by the budgets that each log has; retention makes others of them."""
     head_us = _number(connection, _NEWEST_TIME)
-    firsts = [damage.first_of(connection, 0, head, unsafe=unsafe) or (head + 1, head_us) for unsafe in PARTITIONS]
-    # How many messages retention has deleted is unknown, and which: all positions before the first that is left.
-    partitions = [
-        Partition(head, head_us, lost=position - 1, lost_us=time_us, passed=position - 1, oldest_us=time_us)
-        for position, time_us in firsts
-    ]
-    return [damage.count_again(connection, partitions, unsafe=unsafe) for unsafe in PARTITIONS]
+    partitions = Partitions.empty()
+    for prefix in ROOTS:
+        first = damage.first_of(connection, 0, head, partitions.budgets, prefix)
+        position, time_us = first or (head + 1, head_us)
+        # How many messages retention has deleted is unknown, and which: all positions before the first that is left.
+        totals = Partition(head, head_us, lost=position - 1, lost_us=time_us, passed=position - 1, oldest_us=time_us)
+        partitions = partitions.updated({prefix: totals})
+    return partitions.updated({prefix: damage.count_again(connection, partitions, prefix) for prefix in ROOTS})
 
 
 def _number(connection: sqlite3.Connection, query: str, *, otherwise: int = 0) -> int:

@@ -19,6 +19,7 @@ from .engine import new_epoch
 from .new_files import give_to_owner, new_file
 from .sqlite_errors import GARBLED
 from .sqlite_file import COMPANIONS, FILE, LOCK, connect, connect_reader, locked, migrate
+from .sqlite_retention import load_partitions
 from .sqlite_schema import STEPS, add_ancestor, check_version, require_finished
 
 Renew = Callable[[SavedCursor], str]
@@ -88,16 +89,15 @@ def _renew(connection: sqlite3.Connection, path: Path, renew: Renew) -> tuple[Re
     migrate(connection, path, STEPS)
     connection.execute("PRAGMA secure_delete = ON")
     with queries.transaction(connection):
-        partitions = queries.load_partitions(connection)
+        partitions = load_partitions(connection)
         ancestor, epoch = queries.load_epoch(connection), new_epoch()
-        add_ancestor(connection, ancestor, max(partition.head for partition in partitions))
+        add_ancestor(connection, ancestor, partitions.head)
         connection.execute("UPDATE identity SET epoch = ?", (epoch,))
         cursors = queries.load_cursors(connection, "")
         notes = [(renew(cursor), cursor.name) for cursor in cursors]
         connection.executemany("UPDATE cursor SET note = ? WHERE name = ?", notes)
         files = _take_files(connection, path.parent)
-    messages = sum(partition.count for partition in partitions)
-    return Restored(messages, len(cursors), tuple(files), ancestor, epoch), files
+    return Restored(partitions.count, len(cursors), tuple(files), ancestor, epoch), files
 
 
 def _take_files(connection: sqlite3.Connection, directory: Path) -> Mapping[str, bytes]:

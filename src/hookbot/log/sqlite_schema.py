@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..protocol.topics import UNSAFE
 from .engine import unfinished_copy
 
 # "hook" in ASCII; distinguishes a log from any other SQLite file.
@@ -39,6 +40,17 @@ STEPS = (
     "ALTER TABLE cursor ADD COLUMN note TEXT NOT NULL DEFAULT '';",
     # `dense`: what `Partition` says.
     "ALTER TABLE half ADD COLUMN dense INTEGER NOT NULL DEFAULT 0;",
+    # The partitions by the prefixes of their budgets, instead of two.
+    f"""
+    CREATE TABLE budget (
+        prefix TEXT PRIMARY KEY, head INTEGER NOT NULL, head_us INTEGER NOT NULL, count INTEGER NOT NULL,
+        size INTEGER NOT NULL, lost INTEGER NOT NULL, lost_us INTEGER NOT NULL, passed INTEGER NOT NULL,
+        oldest_us INTEGER NOT NULL, dense INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    INSERT INTO budget SELECT iif(unsafe, '{UNSAFE}', ''), head, head_us, count, size, lost, lost_us, passed,
+        oldest_us, dense FROM half;
+    DROP TABLE half;
+    """,  # noqa: S608 - a constant
 )
 """Migrations from each version of the schema to the next. All of them run for a new file."""
 
@@ -55,6 +67,12 @@ def check_version(connection: sqlite3.Connection, path: Path, *, newest: int) ->
             f"{path} is from a newer hookbot: its schema has version {version}, and this one knows up to {newest}"
         )
     return int(version)
+
+
+def partitions_table(connection: sqlite3.Connection) -> str:
+    """Table of the partitions: another one until the file is migrated."""
+    [[has_budgets]] = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'budget'")
+    return "budget" if has_budgets else "half"
 
 
 def copied_from(connection: sqlite3.Connection) -> str | None:
