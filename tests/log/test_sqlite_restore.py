@@ -114,7 +114,7 @@ async def test_a_backup_of_an_earlier_version_is_migrated(directory: Path, backu
         connection.execute("INSERT INTO body VALUES (1, '{}', 'kept')")
         table, is_safe = ("half", "unsafe = 0") if version < 5 else ("budget", "prefix = ''")
         connection.execute(
-            f"UPDATE {table} SET head = 1, head_us = 5, count = 1, size = 40, oldest_us = 5 WHERE {is_safe}"  # noqa: S608
+            f"UPDATE {table} SET head = 1, head_us = 5, count = 1, size = 40, oldest_us = 5 WHERE {is_safe}"
         )
     take(directory, backup)
 
