@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import trio
+from trio.testing import MockClock
+
 from hookbot.access.senders import Standing
 from hookbot.errors import TooManyRequests, Unavailable
 from hookbot.log.contract import Unit
@@ -82,6 +85,21 @@ async def test_what_is_loaded_is_loaded_for_each_scrape_and_left_out_while_that_
         shown.append([line for line in lines(metrics) if line.startswith("hookbot_hubs ")])
 
     assert shown == [["hookbot_hubs 1.0"], ["hookbot_hubs 2.0"], []]
+
+
+async def test_what_cannot_be_loaded_in_time_holds_up_nothing_else(autojump_clock: MockClock) -> None:
+    async def hang() -> Mapping[str, Any]:
+        await trio.sleep_forever()
+
+    async def load() -> Mapping[str, Any]:
+        return {"hubs": 2.0}
+
+    metrics = Metrics()
+    metrics.add_loaded(hang, ("disk_free_bytes", "Bytes.", ()))
+    metrics.add_loaded(load, ("hubs", "Hubs.", ()))
+    await metrics.load()
+
+    assert [line for line in lines(metrics) if line.startswith("hookbot_")] == ["hookbot_hubs 2.0"]
 
 
 async def test_a_hub_shows_what_bodies_take_and_which_were_refused() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from ..threads import hub_threads
+from ..threads import ThreadLimiter
 from ..version import __version__
 from ..web.figures import add_consumers, add_family
 from ..web.metrics import Metrics
@@ -18,6 +18,9 @@ from ..web.services import Services
 from ..web.tls import Tls
 from .config import Config
 from .reload import Reloads
+
+# If the disk hangs, so does whoever looks at it, for as long: not one thread more for each scrape.
+_disk_thread = ThreadLimiter("thread that looks at the disk", 1)
 
 
 def add_all(services: Services, config: Config, tls: Tls | None, reloads: Reloads) -> None:
@@ -65,8 +68,7 @@ def _connections(services: Services) -> Mapping[str, float]:
 
 
 async def _disk(directory: Path) -> Mapping[str, Any]:
-    # Of its own accord, a disk that hangs lets nobody go.
-    used, free = await trio.to_thread.run_sync(_look, directory, abandon_on_cancel=True, limiter=hub_threads())
+    used, free = await trio.to_thread.run_sync(_look, directory, abandon_on_cancel=True, limiter=_disk_thread())
     return {"disk_used_bytes": used, "disk_free_bytes": free}
 
 

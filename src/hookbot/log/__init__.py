@@ -16,6 +16,7 @@
   the budget of a topic, and `Partitions` are those of a log. `sqlite_retention` stores and trims them in a file,
   and `sqlite_regrouping` counts for other budgets.
 - `OpenedFile` (`opened_files`) notices that a file is gone or truncated while it is open.
+- `Histogram` (`histogram`) counts how long things take, and how large they are, for the hub's metrics.
 - `TrustedClock` (`trusted_clock`) is the time of a hub, which does not follow a jump of the machine's clock.
 - `Duties` (`duties`) are what only one of the hubs that share a log does at a time; `SoleDuties` those of a log with
   one hub, and `PostgresDuties` (`postgres_duties`) those of a family, with its SQL (`postgres_duty_queries`) and what

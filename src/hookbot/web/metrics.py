@@ -26,6 +26,9 @@ Load = Callable[[], Awaitable[Mapping[str, Any]]]
 RouterStates = Callable[[], Sequence[Mapping[str, Any]]]
 """Function that returns the state of each router as a JSON object; `web` may not import `routers`."""
 
+# Prometheus waits for ten seconds, and without the others.
+LOAD_S = 3.0
+
 ROUTER_GAUGES = ("lag", "hanging")
 STATE = ("router", "state")
 ROUTER_METRICS = {
@@ -72,13 +75,13 @@ class Metrics:
     def add_loaded(self, load: Load, *gauges: tuple[str, str, Labels]) -> None:
         """Add gauges, each with its name, help and label. All are read from what `load` returns, by name.
 
-        Those that are not in it, and all while it raises `Unavailable`, are left out.
+        Those that are not in it are left out, and all if it takes longer than `LOAD_S` or raises `Unavailable`.
         """
         loaded: dict[str, Any] = {}
 
         async def reload() -> None:
             loaded.clear()
-            with suppress(Unavailable):
+            with trio.move_on_after(LOAD_S), suppress(Unavailable):
                 loaded.update(await load())
 
         self._loads.append(reload)
