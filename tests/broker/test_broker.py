@@ -1,6 +1,7 @@
 """Publishing to the log, and subscriptions that follow it."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import KeyReused, Unavailable
 from hookbot.log.contract import NewPosition, Page
 from hookbot.log.memory import MemoryLog
-from hookbot.log.retention import Retention
+from hookbot.log.retention import Budget, Retention
 from hookbot.protocol.message import Draft, Duplicate, Gap, Message, Once, format_id
 from hookbot.protocol.since import AfterId, FromOldest, SinceTime
 from hookbot.protocol.topics import TopicFilter
@@ -523,6 +524,29 @@ async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker: Broke
     await log.trim(Retention(max_unsafe_bytes=0, max_bytes=None), now_us=0)
     assert (await broker.start_at(AfterId(log.epoch, 3), A)).gap is None
     assert (await broker.start_at(AfterId(log.epoch, 3), TopicFilter.parse("/unsafe/"))).gap is not None
+
+
+async def test_what_other_budgets_keep_is_delivered_behind_one_gap(log: MemoryLog) -> None:
+    everything = TopicFilter(("",))
+    limits = BrokerLimits(window_messages=2, page_messages=3)
+    async with open_broker(log, KEEP_ALL, limits=limits) as broker:
+        for n in range(10):
+            await publish(broker, topic="logs/a" if n % 2 else "a")
+        await log.trim(replace(KEEP_ALL, sections=(Budget("logs/", None, None, 1),)), now_us=0)
+        resumed = await broker.start_at(AfterId(log.epoch, 2), everything)
+        oldest = await broker.start_at(FromOldest(), everything)
+
+        for start, expected in (
+            (resumed, [("retention", 8), 3, 5, 7, 9, 10]),
+            (oldest, [1, 3, 5, 7, 9, 10]),
+            (Start(4), [("retention", 8), 5, 7, 9, 10]),
+        ):
+            found: list[int | tuple[str, int]] = []
+            with broker.subscribe(everything, start) as subscription:
+                while 10 not in found:
+                    items = await subscription.take()
+                    found += [(one.reason, one.position) if isinstance(one, Gap) else one.position for one in items]
+            assert found == expected
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import trio
@@ -35,6 +35,8 @@ class Start:
 
     position: int
     gap: Gap | None = None
+    told: int = field(default=0, compare=False)
+    """Position up to which it is known that messages are missing."""
 
 
 class Subscription:
@@ -49,6 +51,7 @@ class Subscription:
         self._broker = broker
         self._channel = channel
         self._gap = start.gap
+        self._told = start.told
         self._news = trio.Event()
         self.wanted = channel.wanted
         self.position = start.position
@@ -76,7 +79,7 @@ class Subscription:
                 self.position = taken[-1].position
                 return taken
             await self._wait()
-        page, self.position = await self._broker.read_on(self.wanted, self.position)
+        page, self.position, self._told = await self._broker.read_on(self.wanted, self.position, self._told)
         return page
 
     def skip_unwanted(self) -> int:
@@ -195,15 +198,20 @@ class Broker:
                 return Start(earliest)
         return start
 
-    def gap_after(self, wanted: TopicFilter, position: int) -> Gap | None:
+    def gap_after(self, wanted: TopicFilter, position: int, told: int = 0) -> Gap | None:
         """Gap to send to a subscription that resumes after `position`, or None if it has missed nothing.
 
-        Conservative, like `Log.lost_up_to`: the deleted messages may all have been of other topics.
+        Conservative, like `Log.lost_up_to`: the deleted messages may all have been of other topics. Of those up to
+        `told` it knows.
         """
         lost = self.log.lost_up_to(wanted)
-        if position >= lost:
+        if max(position, told) >= lost:
             return None
         return Gap.between("retention", self.log.epoch, position, lost)
+
+    def retain(self, retention: Retention) -> None:
+        """Keep what this retention keeps, from the next step on."""
+        self.writer.retention = retention
 
     @contextmanager
     def subscribe(self, wanted: TopicFilter, start: Start | None = None) -> Iterator[Subscription]:
@@ -225,19 +233,22 @@ class Broker:
         """
         return await self._pages.read(wanted, after=after)
 
-    async def read_on(self, wanted: TopicFilter, position: int) -> tuple[Sequence[Entry | Gap], int]:
-        """Next page like that of `read`, after a gap if retention has deleted messages that precede it.
+    async def read_on(
+        self, wanted: TopicFilter, position: int, told: int = 0
+    ) -> tuple[Sequence[Entry | Gap], int, int]:
+        """Next page like that of `read`, after a gap if retention has deleted messages that precede or follow it.
 
-        Only the first item may be a gap.
+        Only the first item may be a gap. Messages within it may follow: those of other budgets. The last number is up
+        to where the subscription knows of it then.
         """
         items, end = await self.read(wanted, after=position)
         # After the read: retention may have deleted the beginning of the page meanwhile.
-        gap, lost = self.gap_after(wanted, position), self.log.lost_up_to(wanted)
+        gap, gone = self.gap_after(wanted, position, told), self.log.gone_up_to(wanted)
         if gap is None:
-            return items, end
-        entries = [item for item in items if isinstance(item, Entry) and item.position > lost]
+            return items, end, told
+        entries = [item for item in items if isinstance(item, Entry) and item.position > gone]
         # A hole after it is a page of its own.
-        return [gap, *entries], max(end, lost) if entries or not items else lost
+        return [gap, *entries], max(end, gone) if entries or not items else max(position, gone), gap.position
 
     async def _start_at(self, since: Since | None, wanted: TopicFilter) -> Start:
         match since:
@@ -246,7 +257,7 @@ class Broker:
             case FromOldest():
                 # Another hub may have deleted the oldest.
                 await self.log.refresh()
-                return Start(self.log.lost_up_to(wanted))
+                return self._oldest(wanted)
             case SinceTime(time_us):
                 return self._start_after(wanted, await self.log.position_before(time_us))
             case AfterId(epoch, position):
@@ -255,8 +266,10 @@ class Broker:
                     return self._start_after(wanted, position)
                 # An id beyond what is shared is from before the log was restored from a backup: its message is lost.
                 # An id of another log says nothing about this one: the subscription starts with the oldest message.
-                start = max(shared, self.log.lost_up_to(wanted))
-                return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
+                oldest = self._oldest(wanted)
+                start = replace(oldest, position=max(shared, oldest.position))
+                before = max(start.position, start.told) + 1
+                return replace(start, gap=Gap("other-log", None, format_id(self.log.epoch, before)))
 
     async def _shared_with(self, epoch: str, position: int) -> int:
         """See `Log.shared_with`; what another hub has told a moment ago counts, if it matters for `position`."""
@@ -265,7 +278,11 @@ class Broker:
         return self.log.shared_with(epoch)
 
     def _start_after(self, wanted: TopicFilter, position: int) -> Start:
-        return Start(max(position, self.log.lost_up_to(wanted)), self.gap_after(wanted, position))
+        oldest = self._oldest(wanted)
+        return Start(max(position, oldest.position), self.gap_after(wanted, position), oldest.told)
+
+    def _oldest(self, wanted: TopicFilter) -> Start:
+        return Start(self.log.gone_up_to(wanted), told=self.log.lost_up_to(wanted))
 
 
 def _first_page(entries: Sequence[Entry], limits: BrokerLimits) -> Sequence[Entry]:

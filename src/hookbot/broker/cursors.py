@@ -7,6 +7,7 @@ that moment the first receives no messages and its acknowledgements are ignored,
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import trio
 
@@ -14,7 +15,7 @@ from ..errors import Ended, Refused
 from ..protocol.message import Gap, format_id, parse_id
 from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GONE
-from .broker import Start, Subscription
+from .broker import Subscription
 from .channels import Entry
 from .claims import Claim, ConsumerId
 from .consumer_state import ConsumerState
@@ -36,7 +37,7 @@ async def open_cursor(positions: Positions, request: SubscribeRequest) -> AsyncI
     try:
         state, start = await positions.restore(id, request.since)
         claim.raise_if_ended()
-        with positions.broker.subscribe(request.wanted, Start(start.position)) as subscription:
+        with positions.broker.subscribe(request.wanted, replace(start, gap=None)) as subscription:
             cursor = CursorConsumer(positions, state, claim, subscription, start.gap, request)
             claim.skip_unwanted = cursor.skip_unwanted
             with positions.broker.deletions.told_to(cursor.forget):

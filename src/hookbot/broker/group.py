@@ -33,7 +33,7 @@ class Group:
         state: ConsumerState,
         claim: Claim,
         leases: Leases,
-        gap: Gap | None,
+        start: Start,
         request: SubscribeRequest,
     ) -> None:
         self.state = state
@@ -47,7 +47,8 @@ class Group:
         self._subscription: Subscription | None = None
         self._entries: dict[int, Entry] = {}
         """Entries of the last page read that have not been sent, except large ones."""
-        self._gap = gap
+        self._told = start.told
+        self._gap = start.gap
         """Gap sent to each member that joins, until any member acknowledges a message."""
         self._demand = trio.Event()
         self._reading = trio.CancelScope()
@@ -150,7 +151,7 @@ class Group:
 
     async def _read_on_demand(self) -> None:
         with (
-            self._broker.subscribe(self._wanted, Start(self.leases.reached)) as subscription,
+            self._broker.subscribe(self._wanted, Start(self.leases.reached, told=self._told)) as subscription,
             self._broker.deletions.told_to(self._forget),
         ):
             self._subscription = subscription

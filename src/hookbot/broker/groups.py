@@ -77,7 +77,7 @@ class Groups:
             raise
         leases = Leases(start.position, acked=state.acked(), sent=state.sent_unacked, received=state.sent)
         state.sent_unacked = ()
-        group = self._groups[id] = Group(self._positions, state, claim, leases, start.gap, request)
+        group = self._groups[id] = Group(self._positions, state, claim, leases, start, request)
         self._nursery.start_soon(group.read_on_demand)
         return group
 

@@ -36,7 +36,7 @@ class StoredMessages:
         self._broker = broker
         self._wanted = request.wanted
         self._gap = start.gap
-        self._position = start.position
+        self._position, self._told = start.position, start.told
         self._head = broker.head
 
     async def take(self) -> Sequence[Entry | Gap] | None:
@@ -46,7 +46,7 @@ class StoredMessages:
             return [gap]
         if self._position >= self._head:
             return None
-        items, self._position = await self._broker.read_on(self._wanted, self._position)
+        items, self._position, self._told = await self._broker.read_on(self._wanted, self._position, self._told)
         return [item for item in items if isinstance(item, Gap) or item.position <= self._head]
 
     def skip_unwanted(self) -> int:

@@ -50,7 +50,7 @@ class PageCache:
         Instead of a hole there is one gap, and nothing else.
         """
         # Subscriptions before the oldest message kept all continue at that message, so they share a page.
-        after = max(after, self._log.lost_up_to(wanted))
+        after = max(after, self._log.gone_up_to(wanted))
         while True:
             # Who comes back with an id of the hole is the only one to know that there was a message.
             if end := self._log.hole_after(after):

@@ -83,7 +83,7 @@ class Writer:
         limits: BrokerLimits,
     ) -> None:
         self._log = log
-        self._retention = retention
+        self.retention = retention
         self._counts = counts
         self._clock = TrustedClock.of(clock_us)
         self._queue = _Queue(limits.queue_bytes, limits.batch_bytes)
@@ -247,7 +247,7 @@ class Writer:
             return False
         try:
             async with self.between_batches():
-                more = await self._log.trim(self._retention, now_us=self._now_us())
+                more = await self._log.trim(self.retention, now_us=self._now_us())
         except Unavailable as error:
             self._trimming.fails(error)
             return False
@@ -256,7 +256,7 @@ class Writer:
 
     def _now_us(self) -> int:
         """Time at which no message and no key is taken to be older than it is: see `TrustedClock.ago_us`."""
-        ages_us = [int(age_s * 1_000_000) for age_s in self._retention.ages_s]
+        ages_us = [int(age_s * 1_000_000) for age_s in self.retention.ages_s]
         return min(self._clock.ago_us(age_us) + age_us for age_us in ages_us)
 
 

@@ -91,6 +91,7 @@ class Fanout:
         """
         audience = self._audiences.join(admitted.request)
         subscriber = Subscriber(sock, self._epoll, self, start.position, admitted, request=audience)
+        subscriber.told = start.told
         audience.subscribers[subscriber] = None
         self._subscribers[subscriber] = audience
         self._active.add(subscriber)

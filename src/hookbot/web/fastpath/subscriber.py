@@ -60,7 +60,18 @@ class Subscriber(NonblockingSocket):
 
     __slots__ = (
         *("_incoming", "_noise", "_owed", "_owner", "_parser", "busy", "catching_up", "client"),
-        *("closing_since", "grant", "number", "pinged_at", "position", "received_at", "request", "sent_at", "since_us"),
+        *(
+            "closing_since",
+            "grant",
+            "number",
+            "pinged_at",
+            "position",
+            "received_at",
+            "request",
+            "sent_at",
+            "since_us",
+            "told",
+        ),
     )
 
     receive_bytes = RECEIVE_BYTES
@@ -80,6 +91,8 @@ class Subscriber(NonblockingSocket):
         """`request`: what many have in common, since the request of each would take more memory."""
         super().__init__(sock, epoll)
         self.position = position
+        self.told = 0
+        """Position up to which it is known that messages are missing."""
         self.request = request
         self.grant = admitted.grant
         self.client = admitted.client
