@@ -23,12 +23,14 @@ from cryptography.x509 import load_pem_x509_certificate
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
+from hookbot.broker.broker import open_broker
 from hookbot.errors import ConfigError
 from hookbot.hub import reload as reloading
 from hookbot.hub.config import Config
 from hookbot.hub.digests import configuration_digests
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.log.duties import SoleDuties, differing
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.signatures import SignedRequest, load_provider
 from support import KEY, SECRET
@@ -172,7 +174,7 @@ async def test_what_needs_a_restart_is_told(tmp_path: Path, caplog: pytest.LogCa
         assert "need a restart" not in caplog.text
         changed = configured(tmp_path, "[routers.x]\na = 2\n", retention=Retention(max_count=5), grace_s=3)
         await hub.running.reload(lambda: changed)
-    assert "these options need a restart: grace_s, retention, routers" in caplog.text
+    assert "these options need a restart: grace_s, routers" in caplog.text
 
 
 async def test_what_has_no_effect_is_told_at_the_start_and_at_each_reload(
@@ -200,7 +202,7 @@ def test_every_part_of_a_configuration_is_taken_over_or_told() -> None:
             "tls_client_authorities",
         ),
         *("revoked", "sha1_tokens", "sha1_tokens_live_only", "trusted_proxies", "failure_rate", "publish_rate"),
-        *("max_subscribers", "max_subscribers_per_token", "unsafe_prefixes", "cors_origins", "public_url"),
+        *("max_subscribers", "max_subscribers_per_token", "unsafe_prefixes", "cors_origins", "public_url", "retention"),
     }
     assert {field.name for field in fields(Config)} == taken_over | reloading.NEED_RESTART
     assert not taken_over & reloading.NEED_RESTART
@@ -432,7 +434,11 @@ async def test_the_other_hubs_are_told_what_is_in_force_after_a_reload(tmp_path:
     access = reloading.make_access_control(initial)
 
     changed = replace(initial, sha1_tokens=False, retention=Retention(max_count=1))
-    await reloading.reload(access, None, duties, initial, lambda: changed)
+    log = MemoryLog()
+    log.duties = duties
+    async with open_broker(log) as broker:
+        await reloading.reload(access, None, broker, initial, lambda: changed)
 
     [told] = duties.told
-    assert differing(configuration_digests(initial), told) == ["no-sha1"]
+    assert differing(configuration_digests(initial), told) == ["retention", "no-sha1"]
+    assert broker.writer.retention == changed.retention

@@ -1,6 +1,7 @@
 """The configuration of a hub, from the options of ``hookbot serve``, the file, variables and secrets."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..hub.config_file import ConfigFile
 from ..hub.secret_store import StoredSecret, read_revoked
 from ..log.postgres_address import PostgresAddress
 from ..log.retention import Retention
+from .budgets import read_budgets
 from .config_option import FILE, places_of
 from .credentials import find_github_secret, find_key, find_old_github_secrets, find_old_keys
 from .parameters import Given
@@ -54,7 +56,8 @@ def make_config(
 ) -> Config:
     """Configuration of a hub from the options of `serve`, which are set at these places.
 
-    Raises `ConfigError` if ``--unsafe`` contradicts itself, or if the file of ``--revoked`` cannot be read.
+    Raises `ConfigError` if ``--unsafe`` contradicts itself, if the file of ``--revoked`` cannot be read, or for
+    mistakes in sections of retention.
     """
     revoked_at, unsafe = places.get("revoked", "--revoked"), options["unsafe"]
     config = Config(
@@ -68,7 +71,7 @@ def make_config(
         store=options["store"],
         advertise=options["advertise"],
         routers=options["routers"],
-        retention=_retention(options),
+        retention=_retention(options, file),
         tls_certificate=options["sslcrt"],
         tls_key=options["sslkey"],
         tls_client_authorities=options["sslca"],
@@ -98,15 +101,16 @@ def make_config(
     return config
 
 
-def _retention(options: Mapping[str, Any]) -> Retention:
+def _retention(options: Mapping[str, Any], file: ConfigFile) -> Retention:
     max_bytes, max_unsafe_bytes = KEPT_IN_MEMORY if options["store"] == "memory:" else KEPT_ON_DISK
-    return Retention(
+    rest = Retention(
         max_age_s=options["keep"],
         max_bytes=max_bytes if options["keep_bytes"] is None else options["keep_bytes"],
         max_count=options["keep_count"],
         max_unsafe_bytes=max_unsafe_bytes if options["keep_unsafe_bytes"] is None else options["keep_unsafe_bytes"],
         dedup_s=options["dedup_window"],
     )
+    return replace(rest, sections=read_budgets(file, rest))
 
 
 def _github_secrets(given: Given, data_dir: Path, make: bool, shared: bool) -> tuple[StoredSecret, ...]:

@@ -87,6 +87,7 @@ class ConfigFile:
     """Options of ``hookbot serve``, by their names in the file."""
     sources: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     routers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    retention: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "ConfigFile":
@@ -97,11 +98,15 @@ class ConfigFile:
         except tomllib.TOMLDecodeError as error:
             raise _syntax_error(path, text, str(error)) from None
         sources, routers = tables.pop("sources", []), tables.pop("routers", {})
-        file = cls(path, text, tables, sources, routers)
+        retention = tables.pop("retention", {})
+        file = cls(path, text, tables, sources, routers, retention)
         if not _are_tables(sources, list):
             raise file.error("each source is written as a section [[sources]]", "sources", "sources")
         if not _are_tables(routers, dict):
             raise file.error("the options of a router are written as a section [routers.NAME]", "routers", "routers")
+        if not _are_tables(retention, dict):
+            reason = 'what is kept of some topics is written as a section [retention."TOPIC/"]'
+            raise file.error(reason, "retention", "retention")
         return file
 
     def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:

@@ -202,7 +202,7 @@ async def open_hub(
         async with _serving(config, services, app, sockets):
             urls = tuple(one.url for one in sockets)
             log_start(config, urls, access.sources)
-            read_again = partial(reload, access, tls, log.duties, config)
+            read_again = partial(reload, access, tls, broker, config)
             yield RunningHub(urls, broker, partial(reloads.count, clock, read_again), app.made)
             routers.end_by(trio.current_time() + config.leave_s)
             # Streams first: when each has sent its last message, its connection can close at once.

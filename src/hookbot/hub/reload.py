@@ -9,8 +9,8 @@ from ..access.authorizer import Authorizer
 from ..access.control import AccessControl
 from ..access.fetching import Fetch, Fetches, fetch_small
 from ..access.sources import Sources
+from ..broker.broker import Broker
 from ..errors import ConfigError
-from ..log.duties import Duties
 from ..protocol.message import wall_clock_us
 from ..routers.threads import START_LIMIT_S, run_within_limit
 from ..web.tls import Tls, make_context
@@ -28,7 +28,6 @@ NEED_RESTART = frozenset(
             "store",
             "advertise",
             "routers",
-            "retention",
             "door",
             "console",
             "max_body_bytes",
@@ -117,9 +116,9 @@ class Reloads:
 
 
 async def reload(
-    access: AccessControl, tls: Tls | None, duties: Duties, initial: Config, reread: Callable[[], Config]
+    access: AccessControl, tls: Tls | None, broker: Broker, initial: Config, reread: Callable[[], Config]
 ) -> None:
-    """Replace keys, sources, limits and certificates in the running hub, or none of them if `ConfigError` is raised.
+    """Replace keys, sources, limits, retention and certificates in the running hub; none if `ConfigError` is raised.
 
     Changes since the `initial` configuration that need a restart are logged. The other hubs of a family are told.
     """
@@ -137,7 +136,8 @@ async def reload(
         tls.adopt(new_tls)
     revoked = new.tokens.authorizer.revoked - access.tokens.authorizer.revoked
     access.adopt(new)
-    duties.tell_configuration(digests)
+    broker.retain(config.retention)
+    broker.log.duties.tell_configuration(digests)
     audit("the configuration was reloaded", by="SIGHUP", revoked=",".join(sorted(revoked)))
     for setting in ineffective(config):
         logger.warning("%s", setting)
