@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import trio
@@ -267,9 +267,9 @@ class Broker:
                 # An id beyond what is shared is from before the log was restored from a backup: its message is lost.
                 # An id of another log says nothing about this one: the subscription starts with the oldest message.
                 oldest = self._oldest(wanted)
-                start = replace(oldest, position=max(shared, oldest.position))
-                before = max(start.position, start.told) + 1
-                return replace(start, gap=Gap("other-log", None, format_id(self.log.epoch, before)))
+                start = max(shared, oldest.position)
+                before = max(start, oldest.told) + 1
+                return Start(start, Gap("other-log", None, format_id(self.log.epoch, before)), oldest.told)
 
     async def _shared_with(self, epoch: str, position: int) -> int:
         """See `Log.shared_with`; what another hub has told a moment ago counts, if it matters for `position`."""

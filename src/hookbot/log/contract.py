@@ -217,16 +217,16 @@ class Log(Protocol):
         A subscription that resumes after a lower position has a gap.
         """
 
-    def shared_with(self, epoch: str) -> int:
-        """Position up to which a log of that epoch has the same messages, -1 if it is another one.
-
-        That is the head for its own, and the end of the backup for the epoch that it had before it was restored.
-        """
-
     def gone_up_to(self, wanted: TopicFilter) -> int:
         """Position up to which retention has deleted all messages that `wanted` selects.
 
         From there to `lost_up_to`, only those are left whose topics have other limits than the deleted ones.
+        """
+
+    def shared_with(self, epoch: str) -> int:
+        """Position up to which a log of that epoch has the same messages, -1 if it is another one.
+
+        That is the head for its own, and the end of the backup for the epoch that it had before it was restored.
         """
 
     def hole_after(self, position: int) -> int:

@@ -214,7 +214,7 @@ class Engine(ABC):
 
 
 def usage_of(partitions: Partitions) -> Mapping[str, Usage]:
-    """What partitions hold, by the prefixes of their budgets."""
+    """What each partition holds, by the prefix of its budget."""
     return {
         prefix: Usage(one.count, one.size, one.oldest_us if one.count else 0)
         for prefix, one in partitions.by_prefix.items()

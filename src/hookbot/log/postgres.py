@@ -180,7 +180,8 @@ class PostgresLog(Engine):
         return hole.before - 1 if hole else 0
 
     def usage(self) -> Mapping[str, Usage]:
-        return usage_of(self._trimmer.partitions) if self._trimmer.partitions else {}
+        partitions = self._trimmer.partitions
+        return usage_of(partitions) if partitions else {}
 
     async def position_before(self, time_us: int) -> int:
         position, lost = await self._readers.do(partial(queries.position_before, time_us=time_us))

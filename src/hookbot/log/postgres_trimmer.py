@@ -94,14 +94,14 @@ class Trimmer:
         rows = defaultdict(list)
         for topic, row in fresh:
             rows[partitions.budgets.of(topic)].append(row)
+        known = partitions.grown(rows)
         # If the step fails, they are doubtful.
         self.partitions = None
-        grown = partitions.grown(rows)
-        step = await self._writer.do(partial(self._step, grown, retention, held.fence))
+        step = await self._writer.do(partial(self._step, known, retention, held.fence))
         if step is None:
             return None, False
         self.partitions = step.partitions
-        self.trimmed += grown.count - step.partitions.count
+        self.trimmed += known.count - step.partitions.count
         self._rests_until_us = 0 if step.more else step.now_us + REST_US
         return step.partitions, step.more
 

@@ -72,7 +72,7 @@ class SqliteSource:
             epoch=self._epoch,
             head=partitions.head,
             head_us=partitions.head_us,
-            count=sum(partition.count for partition in partitions.by_prefix.values()),
+            count=partitions.count,
             deleted=partitions.deleted,
             dense=max(partition.dense for partition in partitions.by_prefix.values()),
             earlier_keys=await _run(self._directory, lambda: _load_earlier_keys(self._reader)),
@@ -264,8 +264,7 @@ def _find_dense(writer: sqlite3.Connection, state: LogState) -> int:
 def _count(writer: sqlite3.Connection, state: LogState, dense: int, prefix: str) -> Partition:
     condition, topics = in_budget(state.budgets, prefix)
     [[count, size, oldest_us]] = writer.execute(
-        "SELECT count(*) FILTER (WHERE size > 0), coalesce(sum(size), 0), coalesce(min(time_us), 0)"
-        f" FROM log WHERE {condition}",
+        f"SELECT count(*), coalesce(sum(size), 0), coalesce(min(time_us), 0) FROM log WHERE size > 0 AND {condition}",
         topics,
     )
     return Partition(state.head, state.head_us, count, size, *state.deleted[prefix], oldest_us, dense)

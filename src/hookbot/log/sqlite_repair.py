@@ -55,7 +55,7 @@ def repair(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE identity SET earlier_keys = ?", (head,))
     logger.error(
         "the log was damaged where its name and totals are: they are rebuilt from its %d messages, and its name is %s",
-        sum(partition.count for partition in counted.by_prefix.values()),
+        counted.count,
         "the same" if name == epoch else "a new one, so that subscribers start with the oldest",
     )
 
