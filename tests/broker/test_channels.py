@@ -285,3 +285,42 @@ async def test_a_large_frame_is_ready_if_it_has_been_prepared() -> None:
     await large.prepare(framing.key, framing.message)
 
     assert large.ready_frame(framing.key) == framing.message(LARGE)
+
+
+# Deletions
+
+
+def test_what_is_deleted_leaves_its_channels_and_the_window(channels: Channels) -> None:
+    with channels.open(TopicFilter.parse("a/")) as channel, channels.open(TopicFilter.parse("b")) as other:
+        announce(channels, [message(1, "a/x"), message(2, "a/y"), message(3, "b"), message(4, "a/x")])
+
+        channels.forget({2, 3, 4})
+
+        assert (positions(channel.after(0)), positions(other.after(0))) == ([1], [])
+        assert [entry.position for entry, _ in channels._window] == [1]
+        assert channels._window_bytes == message(1, "a/x").size
+        assert (channel.floor, other.floor) == (0, 0)
+
+
+def test_if_it_is_not_known_what_was_deleted_those_who_are_behind_read_the_log(channels: Channels) -> None:
+    with channels.open(TopicFilter.parse("a")) as channel:
+        announce(channels, [message(1), message(2)])
+
+        channels.forget(None)
+        announce(channels, [message(3)])
+
+        assert channel.floor == 2
+        assert positions(channel.after(2)) == [3]
+
+
+async def test_a_frame_of_what_was_deleted_while_a_thread_encoded_it_is_not_kept(channels: Channels) -> None:
+    cache = FrameCache(1 << 30)
+    entry = Entry(message(1, body=bytes(LARGE_BODY + 1)), 1, cache)
+    loop = trio.lowlevel.current_trio_token()
+
+    def encode(message: Message) -> bytes:
+        trio.from_thread.run_sync(cache.clear, trio_token=loop)
+        return message.body
+
+    assert await entry.prepare("raw", encode) == entry.message.body
+    assert entry.ready_frame("raw") is None

@@ -56,3 +56,14 @@ def test_of_frames_of_a_few_bytes_the_cache_keeps_few_too() -> None:
         cache.keep(frames, "raw", b"1")
 
     assert sum(map(len, all_frames)) < 300
+
+
+def test_a_cache_that_is_cleared_has_no_frame_left_and_says_so() -> None:
+    cache, one, other = FrameCache(10), Frames(), Frames()
+    cache.keep(one, "raw", b"1" * 100)
+
+    cache.clear()
+    assert (one, cache.cleared) == ({}, 1)
+
+    cache.keep(other, "raw", b"1")
+    assert other == {"raw": b"1"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -151,6 +152,31 @@ async def test_a_page_whose_messages_retention_took_is_not_served_again(log: Cou
     await pages.read(A, after=0)
     await log.trim(Retention(max_count=4), now_us=0)
     assert positions((await pages.read(A, after=0))[0]) == [7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_is_deleted_while_a_page_is_read_is_not_in_it_for_all_who_wait(
+    log: CountedLog, pages: PageCache, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    await fill(log, 3)
+    log.follow_deletions(lambda positions: pages.forget(positions if known else None))
+    read_once, results = log.read, []
+
+    async def read_and_delete(wanted: TopicFilter, **how: Any) -> Page:
+        page = await read_once(wanted, **how)
+        if len(page.messages) == 3:
+            await log.delete([2])
+        return page
+
+    async def read() -> None:
+        results.append(positions((await pages.read(A, after=0))[0]))
+
+    monkeypatch.setattr(log, "read", read_and_delete)
+    async with trio.open_nursery() as readers:
+        for _ in range(3):
+            readers.start_soon(read)
+
+    assert results == [[1, 3]] * 3
 
 
 async def test_after_a_failure_the_next_one_tries_again(

@@ -120,7 +120,7 @@ class Broker:
         self._pages = PageCache(log, limits, self.frames)
         log.follow(self.channels.announce)
         self.deletions = Deletions(
-            log, self.writer, self.channels.forget, lambda _: self._pages.forget(), lambda _: self.frames.clear()
+            log, self.writer, self.channels.forget, self._pages.forget, lambda _: self.frames.clear()
         )
 
     @property

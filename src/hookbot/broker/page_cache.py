@@ -1,7 +1,7 @@
 """The page cache: each page of the log is read once for all subscriptions that catch up around the same position."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -41,6 +41,8 @@ class PageCache:
         self._frames = cache
         self._pages: list[_Page] = []
         self._deletions = 0
+        self._deleted_meanwhile: set[int] = set()
+        """Positions of messages that were deleted since the last page began to be read."""
         self._reading = trio.Lock()
         """Held while a page is read: each may be a message of 25 MB."""
 
@@ -61,7 +63,8 @@ class PageCache:
                 async with self._reading:
                     if page.end < 0:
                         await self._load(page)
-            if page.number != self._deletions:
+            # Of one that is no longer here, nobody has taken out what was deleted.
+            if page.number != self._deletions and page not in self._pages:
                 continue
             # A page that was still being read when it was chosen may end before this position: choose again.
             if after == page.after or after < page.end:
@@ -69,10 +72,15 @@ class PageCache:
                     return [Gap.between(page.hole, self._log.epoch, after, page.end)], page.end
                 return _entries_after(page, after), page.end
 
-    def forget(self) -> None:
-        """Forget all pages, also those that are being read, because some of their messages were deleted."""
+    def forget(self, positions: Collection[int] | None) -> None:
+        """Take out messages that were deleted, also from the page that is being read; all pages if they are unknown."""
         self._deletions += 1
-        self._pages.clear()
+        if positions is None:
+            self._pages.clear()
+            return
+        self._deleted_meanwhile.update(positions)
+        for page in self._pages:
+            page.entries = [entry for entry in page.entries if entry.position not in positions]
 
     def _find(self, wanted: TopicFilter, after: int) -> _Page:
         for page in reversed(self._pages):
@@ -83,10 +91,15 @@ class PageCache:
 
     async def _load(self, page: _Page) -> None:
         self._make_room()
+        self._deleted_meanwhile.clear()
         read = await self._log.read(
             page.wanted, after=page.after, limit=self._limits.page_messages, max_bytes=self._limits.page_bytes
         )
-        page.entries = [Entry(message, message.position, self._frames) for message in read.messages]
+        page.entries = [
+            Entry(message, message.position, self._frames)
+            for message in read.messages
+            if message.position not in self._deleted_meanwhile
+        ]
         page.size = sum(message.size for message in read.messages)
         page.hole = read.hole
         page.end = read.next_after
