@@ -73,7 +73,9 @@ class Connections:
 
         For another process that reads the file it waits a moment, and then raises `Unavailable`.
         """
-        return await self.free(lambda writer: give_back(writer, keep_spare=False) or self._empty_log(writer, wait_s))
+        return await self.free(
+            lambda writer: self._give_back(writer, keep_spare=False) or self._empty_log(writer, wait_s)
+        )
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Result of work that only reads."""
@@ -146,10 +148,10 @@ class Connections:
             self._gone = str(error)
             raise
 
-    def _give_back(self, writer: sqlite3.Connection) -> bool:
+    def _give_back(self, writer: sqlite3.Connection, *, keep_spare: bool = True) -> bool:
         reserve = self._file.reserve
         try:
-            more = give_back(writer, keep_spare=reserve.held)
+            more = give_back(writer, keep_spare=keep_spare and reserve.held)
         except (sqlite3.DatabaseError, MemoryError) as error:
             raise_unless_damage(error)
             # Pages that cannot be given back are used again.
