@@ -152,6 +152,21 @@ async def test_copies_that_are_made_meanwhile_are_deleted(tmp_path: Path, monkey
         assert await topics(hub) == []
 
 
+async def test_copies_that_another_hub_has_just_stored_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_api(tmp_path) as hub:
+        first = await publish(hub, "a", 1)
+
+        async def hear_of_another() -> None:
+            if hub.head == 1:
+                await publish(hub, "routed", 1, routed_from=first.id)
+
+        monkeypatch.setattr(hub.running.broker.log, "refresh", hear_of_another)
+
+        assert (await deleted(hub, first.id))["done"] == 2
+
+
 async def test_a_copy_is_deleted_before_what_it_was_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hookbot.web.api.deletion._AT_ONCE", 1)
     steps: list[int] = []

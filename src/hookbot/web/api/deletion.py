@@ -33,7 +33,7 @@ _HOW = (
     Parameter("count", "only counts the messages, and deletes none", {"enum": ["only"]}),
 )
 # Not the text of a search, nor what an expression compares: that may be just what has to go.
-_AUDITED = ("topic", "provider", "event", "verdict", "from", "until", "only-this")
+_AUDITED = ("topic", "provider", "event", "verdict", "from", "until")
 
 
 class Deleted(TypedDict, total=False):
@@ -129,6 +129,8 @@ class Deletion:
             yield
         selected, copies = lineage.selected.newest_first(), 0
         while lineage.selected:
+            # Another hub may have stored some.
+            await log.refresh()
             head = log.head
             while lineage.searched_to < head:
                 await lineage.look_on()
