@@ -1,59 +1,28 @@
-"""The sections of retention in a configuration file."""
+"""``hookbot budgets``."""
 
-from pathlib import Path
+import json
 
 import pytest
 
-from hookbot.cli.budgets import MAX_BUDGETS, read_budgets
-from hookbot.errors import ConfigError
-from hookbot.hub.config_file import ConfigFile
-from hookbot.log.retention import Budget, Retention
+from hookbot.testing import KEY
+from support.commands import Caller
+from support.hubs import ThreadHub
 
-REST = Retention(max_age_s=7.0, max_bytes=1000, max_count=5, max_unsafe_bytes=100)
-
-
-def read(tmp_path: Path, text: str) -> tuple[Budget, ...]:
-    path = tmp_path / "hookbot.toml"
-    path.write_text(text)
-    return read_budgets(ConfigFile.read(path), REST)
+pytestmark = pytest.mark.usefixtures("environment")
 
 
-def test_a_section_is_a_budget(tmp_path: Path) -> None:
-    text = '[retention."logs/"]\nkeep = "1d"\nkeep-count = 1000\nkeep_bytes = "100MB"\n'
+def test_budgets_are_listed_with_what_they_hold_and_their_limits(thread: ThreadHub, call: Caller) -> None:
+    code, out, _ = call("budgets", "--url", thread.url_for("/hookbot/v1/budgets"))
+    heading, safe, unsafe = out.decode().splitlines()
 
-    assert read(tmp_path, text) == (Budget("logs/", 86400.0, 100 << 20, 1000),)
-
-
-def test_what_a_section_does_not_name_it_has_from_the_options(tmp_path: Path) -> None:
-    text = '[retention.logs]\n[retention."/unsafe/github.com/"]\nkeep = "1s"\n'
-
-    assert read(tmp_path, text) == (Budget("logs", 7.0, 1000, 5), Budget("/unsafe/github.com/", 1.0, 100, 5))
+    assert code == 0
+    assert heading.split() == ["PREFIX", "MESSAGES", "BYTES", "OLDEST", "KEEP_S", "KEEP_COUNT", "KEEP_BYTES"]
+    assert safe.split()[0] == "(all)"
+    assert unsafe.split()[0] == "/unsafe/"
 
 
-@pytest.mark.parametrize(
-    ("text", "mistake"),
-    [
-        ('[retention."logs/"]\nkeep = "30 days"', "2: not a duration such as 90s, 10m, 2h or 7d: '30 days'"),
-        ('[retention."logs/"]\nkeep = 7', "2: keep must be a string, not an integer"),
-        ('[retention."logs/"]\n\nkeep-count = 0', "3: 0 is not in the range x>=1."),
-        ('[retention."logs/"]\nkeep-byte = "1KB"', "2: a section of retention has no option 'keep-byte', did you mean"),
-        ('[retention."/logs/"]', "1: the topic of a section must be 'logs/', not '/logs/'"),
-        ('[retention."a//b"]', "1: invalid topic 'a//b'"),
-        ('[retention.""]', "1: '' is no section: --keep and the options beside it are for the rest of the topics"),
-        ('[retention."/unsafe/"]', "1: '/unsafe/' is no section"),
-        ('[retention]\nkeep = "1d"', '1: what is kept of some topics is written as a section [retention."TOPIC/"]'),
-        ("".join(f"[retention.t{n}]\n" for n in range(MAX_BUDGETS + 1)), f"1: at most {MAX_BUDGETS} sections of"),
-    ],
-)
-def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, mistake: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read(tmp_path, text)
+def test_budgets_are_listed_in_json_also_with_the_key(thread: ThreadHub, call: Caller) -> None:
+    code, out, err = call("budgets", "--url", thread.url, "--json", HOOKBOT_KEY=KEY)
 
-    assert str(caught.value).startswith(f"{tmp_path}/hookbot.toml:{mistake}")
-
-
-def test_all_mistakes_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read(tmp_path, '[retention."a/"]\nkeep = "x"\nkeep-bytes = "1"\n[retention."b//"]\n')
-
-    assert len(str(caught.value).splitlines()) == 3
+    assert code == 0, err
+    assert [row["prefix"] for row in json.loads(out)] == ["", "/unsafe/"]

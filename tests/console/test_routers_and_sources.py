@@ -92,3 +92,14 @@ def test_rates_are_drawn_from_what_the_page_has_seen(console: Page, hub: Console
     subscribers = console.get_by_role("article").filter(has=console.get_by_role("heading", name="Subscribers"))
     with hub.listening("/sub/x"):
         expect(subscribers.locator(".figure")).to_have_text("1")
+
+
+def test_what_is_kept_stands_beside_the_rates(console: Page, hub: ConsoleHub) -> None:
+    hub.publish_many("flood", 50)
+
+    console.goto(f"{hub.url}/hookbot/rates")
+
+    kept = console.get_by_role("article").filter(has=console.get_by_role("heading", name="Kept: all other topics"))
+    expect(kept).to_contain_text(re.compile("Messages[0-9]"))
+    expect(kept).to_contain_text("kept for 7 d")
+    expect(console.get_by_role("heading", name="Kept: /unsafe/")).to_be_visible()

@@ -12,7 +12,7 @@ from hookbot.log.sqlite import open_sqlite_log
 from hookbot.log.sqlite_backup import back_up
 from hookbot.log.sqlite_file import FILE, LOCK, locked, open_log_file
 from hookbot.log.sqlite_restore import Restored, restore
-from hookbot.log.sqlite_schema import STEPS
+from hookbot.log.sqlite_schema import STEPS, partitions_table
 from hookbot.protocol.message import Draft, Message, parse_id
 from support.copies import content_of, filled
 from support.damage import database, database_at
@@ -112,9 +112,10 @@ async def test_a_backup_of_an_earlier_version_is_migrated(directory: Path, backu
     with database(directory) as connection:
         connection.execute("INSERT INTO log VALUES (1, 5, 'a', 40)")
         connection.execute("INSERT INTO body VALUES (1, '{}', 'kept')")
-        table, is_safe = ("half", "unsafe = 0") if version < 5 else ("budget", "prefix = ''")
+        table = partitions_table(connection)
+        safe = "prefix = ''" if table == "budget" else "unsafe = 0"
         connection.execute(
-            f"UPDATE {table} SET head = 1, head_us = 5, count = 1, size = 40, oldest_us = 5 WHERE {is_safe}"
+            f"UPDATE {table} SET head = 1, head_us = 5, count = 1, size = 40, oldest_us = 5 WHERE {safe}"
         )
     take(directory, backup)
 

@@ -209,6 +209,11 @@ class Broker:
             return None
         return Gap.between("retention", self.log.epoch, position, lost)
 
+    @property
+    def retention(self) -> Retention:
+        """What is kept."""
+        return self.writer.retention
+
     def retain(self, retention: Retention) -> None:
         """Keep what this retention keeps, from the next step on."""
         self.writer.retention = retention

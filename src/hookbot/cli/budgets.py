@@ -1,79 +1,36 @@
-"""The ``[retention."TOPIC"]`` sections of a configuration file, as the budgets that they mean."""
+"""``hookbot budgets``: how much a hub keeps of which topics, and how full that is."""
 
-from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
-from ..errors import ConfigError, InvalidTopic, did_you_mean
-from ..hub.config_file import ConfigFile, Mistakes, Table
-from ..log.budgets import ROOTS
-from ..log.retention import Budget, Retention
-from ..protocol.paths import topic_meant
-from ..protocol.topics import check_topic, is_unsafe
-from .parameters import DURATION, SIZE
+from ..protocol.paths import BUDGETS
+from .display import table, to_json, utc
+from .hub_api import Ask, of_a_hub
+from .parameters import json_rows
 
-KEYS = ("keep", "keep-bytes", "keep-count")
-# Each topic is compared with all of them when messages are deleted.
-MAX_BUDGETS = 32
+COLUMNS = ("prefix", "messages", "bytes", "oldest", "keep_s", "keep_count", "keep_bytes")
 
 
-def read_budgets(file: ConfigFile, rest: Retention) -> tuple[Budget, ...]:
-    """Budgets of the sections, which have the limits of the `rest` where they name none.
+@click.command()
+@of_a_hub
+@json_rows
+def budgets(ask: Ask, as_json: bool) -> None:
+    """List how much a hub keeps of which topics, and how full that is.
 
-    Raises one `ConfigError` with all mistakes, one per line.
+    For each budget: its messages, their bytes, the time of the oldest, and the limits. The first two are of the safe
+    and of the unsafe topics that have no section of retention. The token in the URL must open /hookbot/v1/budgets, or
+    the topics that are to be seen. If the URL has none, it is made from the key (HOOKBOT_KEY).
+
+    \b
+    Example:
+      hookbot budgets --url https://TOKEN@hub.example.com
     """
-    read = [one for prefix, section in file.retention.items() for one in _read(file, prefix, section, rest)]
-    wrong = [str(one) for one in read if isinstance(one, ConfigError)]
-    if len(file.retention) > MAX_BUDGETS:
-        wrong.append(str(file.error(f"at most {MAX_BUDGETS} sections of retention, not {len(file.retention)}")))
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    return tuple(one for one in read if isinstance(one, Budget))
+    from ..client.http import rows
+
+    found = rows(ask("GET", BUDGETS), "budgets")
+    click.echo(to_json(found) if as_json else table(COLUMNS, map(_shown, found)))
 
 
-def _read(file: ConfigFile, prefix: str, section: Mapping[str, Any], rest: Retention) -> Iterator[Budget | ConfigError]:
-    table = Table({key.replace("_", "-"): value for key, value in section.items()})
-    try:
-        _check(prefix)
-        budget = Budget(
-            prefix,
-            max_age_s=table.take("keep", str, _as(DURATION), default=rest.max_age_s),
-            max_bytes=table.take(
-                "keep-bytes", str, _as(SIZE), default=rest.max_unsafe_bytes if is_unsafe(prefix) else rest.max_bytes
-            ),
-            max_count=table.take("keep-count", int, _as(click.IntRange(1)), default=rest.max_count),
-        )
-        for key in table.values:
-            close = did_you_mean(key, KEYS)
-            table.wrong(key, f"a section of retention has no option {key!r}{close and f', {close}'}")
-        table.check()
-        yield budget
-    except Mistakes as error:
-        for key, reason in error.mistakes:
-            yield file.error(reason, key, f"retention.{prefix}")
-    except ConfigError as error:
-        yield file.error(str(error), header=f"retention.{prefix}")
-
-
-def _check(prefix: str) -> None:
-    """Raise `ConfigError` unless the name of a section is a topic, or a topic and a slash for all beneath it."""
-    if prefix in ROOTS:
-        raise ConfigError(f"{prefix!r} is no section: --keep and the options beside it are for the rest of the topics")
-    meant = topic_meant(prefix)
-    try:
-        check_topic(meant)
-    except InvalidTopic as error:
-        raise ConfigError(str(error)) from None
-    if meant != prefix:
-        raise ConfigError(f"the topic of a section must be {meant!r}, not {prefix!r}")
-
-
-def _as(kind: click.ParamType[Any]) -> Callable[[Any], Any]:
-    def convert(value: Any) -> Any:
-        try:
-            return kind.convert(value, None, None)
-        except click.BadParameter as error:
-            raise ConfigError(error.message) from None
-
-    return convert
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "prefix": row.get("prefix") or "(all)", "oldest": utc(row["oldest"]) if row.get("oldest") else None}

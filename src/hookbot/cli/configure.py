@@ -12,10 +12,10 @@ from ..hub.config_file import ConfigFile
 from ..hub.secret_store import StoredSecret, read_revoked
 from ..log.postgres_address import PostgresAddress
 from ..log.retention import Retention
-from .budgets import read_budgets
 from .config_option import FILE, places_of
 from .credentials import find_github_secret, find_key, find_old_github_secrets, find_old_keys
 from .parameters import Given
+from .retention_sections import read_budgets
 
 # Defaults of --keep-bytes and --keep-unsafe-bytes, by store.
 KEPT_ON_DISK = 1 << 30, 256 << 20

@@ -39,6 +39,7 @@ COMMANDS = {
     "exec": ("exec:exec_", "Run COMMAND for each message, without a shell."),
     "cursors": ("cursors:cursors", "List, move and delete the cursors and groups of a hub."),
     "who": ("who:who", "List the subscribers that are connected to a hub, or end one."),
+    "budgets": ("budgets:budgets", "List how much a hub keeps of which topics, and how full that is."),
     "refused": ("refused:refused", "List the requests that a hub refused lately, newest first."),
     "sources": ("sources:sources", "List and test the sources of a hub."),
     "messages": ("messages:messages", "List the stored messages of a hub, newest first."),

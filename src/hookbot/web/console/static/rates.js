@@ -1,9 +1,10 @@
 /** Ten minutes of rates, which the page samples itself each second: a longer history is Prometheus's business. */
 
 import { get } from "./api.js";
+import { facts } from "./components.js";
 import { byId, fill, h, svg } from "./dom.js";
-import { count, duration, size } from "./format.js";
-import { keepLoadingForOperators } from "./refreshing.js";
+import { ago, count, duration, size } from "./format.js";
+import { keepLoadingForOperators, refill } from "./refreshing.js";
 
 const SPAN_S = 600;
 // Until so much has been seen, the graphs show less, so that they soon show something.
@@ -38,6 +39,7 @@ let samples = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
 // Other pages do not sample, and leave these alone.
 addEventListener("pagehide", () => sessionStorage.setItem(KEPT, JSON.stringify(samples)));
 keepLoadingForOperators(1, load);
+keepLoadingForOperators(10, loadBudgets);
 
 async function load() {
   const stats = await get("v1/stats");
@@ -51,6 +53,19 @@ async function load() {
   samples = samples.filter(({ s }) => s >= sample.s - SPAN_S - 1);
   if (!updates.length) updates = GRAPHS.map(addCard);
   for (const update of updates) update();
+}
+
+async function loadBudgets() {
+  const { budgets } = await get("v1/budgets");
+  refill(byId("kept"), budgets.map(budgetCard));
+}
+
+/** What the log holds of the topics with a prefix, and its limits. */
+function budgetCard({ prefix, messages, bytes, oldest, keep_s: keep, keep_count: most, keep_bytes: largest }) {
+  const of = (value, limit, text) => `${value === null ? "–" : text(value)}${limit === null ? "" : ` of ${text(limit)}`}`;
+  const age = `${oldest ? ago(oldest) : "–"}${keep === null ? "" : `, kept for ${duration(keep)}`}`;
+  const figures = { Messages: of(messages, most, count), Size: of(bytes, largest, size), Oldest: age };
+  return h("article", { class: "card" }, h("h2", null, "Kept: ", prefix || "all other topics"), facts(figures));
 }
 
 function addCard({ name, unit, value, text }) {
