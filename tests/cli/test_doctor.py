@@ -6,7 +6,9 @@ from support.commands import Caller
 from support.hubs import ThreadHub
 
 
-def test_what_works_is_listed_hop_by_hop(thread: ThreadHub, call: Caller) -> None:
+def test_what_works_is_listed_hop_by_hop(thread: ThreadHub, call: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    # The hub, which is asked for nothing in no format, logs in the process of the command.
+    caplog.set_level("WARNING", "hookbot.access")
     code, out, err = call("doctor", thread.url_for("/sub/a"), "--pub-url", thread.url_for("/pub/a"), "--wait", "0")
     lines = [line.split()[:2] for line in out.decode().splitlines()]
     assert (code, err) == (0, "")

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def told(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
 def test_a_start_tells_what_the_hub_is_and_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = PostgresAddress.parse("postgresql://hub:s3cret@db.example.com/hookbot")
     retention = Retention(max_age_s=60, max_bytes=None, max_count=7, max_unsafe_bytes=1)
-    config = configured(tmp_path, store=store, retention=retention, routers=("github", "filter"))
+    shared: dict[str, Any] = {"store": store, "advertise": "http://10.0.0.5:8080"}
+    config = replace(configured(tmp_path, retention=retention, routers=("github", "filter")), **shared)
     sources = Sources([Source("/unsafe/acme/", load_provider("stripe"), ["a secret"])])
 
     log_start(config, ["http://127.0.0.1:8080", "unix:/run/hookbot.sock"], sources)
@@ -42,6 +44,7 @@ def test_a_start_tells_what_the_hub_is_and_no_secret(tmp_path: Path, caplog: pyt
         "says": "the hub has started",
         "version": __version__,
         "urls": "http://127.0.0.1:8080 unix:/run/hookbot.sock",
+        "advertise": "http://10.0.0.5:8080",
         "store": str(store),
         "data_dir": str(tmp_path),
         "keep_s": 60,

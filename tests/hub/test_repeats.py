@@ -76,6 +76,13 @@ def test_other_statuses_and_providers_are_other_kinds() -> None:
     assert len(admitted(RepeatLimit(), *found)) == 3 * BURST
 
 
+def test_a_library_may_have_anything_in_a_field_of_that_name() -> None:
+    given = record("no %s", 1)
+    given.__dict__["status"] = {"of": "a library"}
+
+    assert admitted(RepeatLimit(), given) == ["no 1"]
+
+
 def test_what_operators_do_is_not_limited() -> None:
     limit, given = RepeatLimit(), record("a session was opened")
     given.name = "hookbot.audit"

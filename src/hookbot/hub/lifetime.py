@@ -51,6 +51,7 @@ def log_start(config: Config, urls: Sequence[str], sources: Sources) -> None:
         "version": __version__,
         "urls": " ".join(urls),
         "public_url": config.public_url,
+        "advertise": config.advertise,
         "store": str(config.store),
         "data_dir": str(config.data_dir),
         "keep_s": kept.max_age_s,

@@ -81,7 +81,8 @@ class RepeatLimit:
 
     def _kind(self, record: logging.LogRecord) -> _Kind:
         given = record.__dict__
-        fields = tuple(map(given.get, TELLING))
+        # Whatever else a library may put there.
+        fields = tuple(one if isinstance(one, int | str) else None for one in map(given.get, TELLING))
         key: Hashable = (record.name, record.levelno, given["template"], fields, _origin(record))
         if key not in self._kinds and len(self._kinds) >= MAX_KINDS:
             key = None
