@@ -3,6 +3,7 @@
 Untrusted clients may publish to unsafe topics, so those never share a budget with safe ones.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -149,9 +150,8 @@ class Partitions:
         return known.updated(changed)
 
     def counting(self, totals: Iterable[Sequence[Any]]) -> "Partitions":
-        """The partitions with more messages counted: a topic of theirs, and what `Partition.counting` takes."""
-        counted = dict(self.by_prefix)
+        """The partitions with more messages counted: for each topic, what `Partition.counting` takes."""
+        counted: dict[str, list[Sequence[Any]]] = defaultdict(list)
         for topic, *these in totals:
-            prefix = self.budgets.of(topic)
-            counted[prefix] = counted[prefix].counting(*these)
-        return Partitions(self.budgets, counted)
+            counted[self.budgets.of(topic)].append(these)
+        return self.updated({prefix: self.by_prefix[prefix].counting(these) for prefix, these in counted.items()})

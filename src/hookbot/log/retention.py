@@ -3,7 +3,7 @@
 Each budget is the limits on one partition of a log, so that no messages displace those of another one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import NamedTuple
@@ -191,10 +191,19 @@ class Partition:
         """The partition after its message at a position was deleted."""
         return replace(self, lost=position, lost_us=time_us) if position > self.lost else self
 
-    def counting(self, count: int, size: int, oldest_us: int, head: int = 0) -> "Partition":
-        """The partition with more messages counted, of which the oldest has this time, and the newest this position."""
-        if not count:
+    def counting(self, totals: Iterable[Sequence[int]]) -> "Partition":
+        """The partition with more messages counted: numbers of some, size, time of the oldest, and a position if known.
+
+        The position is that of the newest.
+        """
+        counted = [one for one in totals if one[0]]
+        if not counted:
             return self
-        first_us = min(self.oldest_us, oldest_us) if self.count else oldest_us
-        head = max(self.head, head)
-        return replace(self, head=head, count=self.count + count, size=self.size + size, oldest_us=first_us)
+        oldest_us = min([one[2] for one in counted])
+        return replace(
+            self,
+            head=max([self.head, *[one[3] for one in counted if len(one) > 3]]),
+            count=self.count + sum([one[0] for one in counted]),
+            size=self.size + sum([one[1] for one in counted]),
+            oldest_us=min(self.oldest_us, oldest_us) if self.count else oldest_us,
+        )
