@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -71,10 +72,11 @@ async def test_a_hub_shows_which_publishes_wait_and_how_they_are_refused() -> No
     assert 'hookbot_refusals_total{reason="too_many_requests"} 1.0' in shown
 
 
-async def test_what_is_loaded_is_loaded_for_each_scrape_and_left_out_while_that_fails() -> None:
+@pytest.mark.parametrize("failure", [Unavailable("no"), FileNotFoundError()])
+async def test_what_is_loaded_is_loaded_for_each_scrape_and_left_out_while_that_fails(failure: Exception) -> None:
     async def load() -> Mapping[str, Any]:
         if not values:
-            raise Unavailable("no")
+            raise failure
         return {"hubs": values.pop()}
 
     values, metrics = [2.0, 1.0], Metrics()

@@ -196,14 +196,13 @@ async def open_hub(
         access.near_misses.routers = lambda: routers.topics
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers, unauthenticated)
-        reloads = Reloads(clock())
-        add_all(services, config, tls, reloads)
+        add_all(services, config, tls, reloads := Reloads(clock))
         app = AppServer.of_hub(services, connection_limits(config))
         async with _serving(config, services, app, sockets):
             urls = tuple(one.url for one in sockets)
             log_start(config, urls, access.sources)
-            read_again = partial(reload, access, tls, broker, config)
-            yield RunningHub(urls, broker, partial(reloads.count, clock, read_again), app.made)
+            again = partial(reload, access, tls, broker, config)
+            yield RunningHub(urls, broker, partial(reloads.count, again), app.made)
             routers.end_by(trio.current_time() + config.leave_s)
             # Streams first: when each has sent its last message, its connection can close at once.
             services.streams.close()

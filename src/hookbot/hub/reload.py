@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 from ..access.audit import audit
 from ..access.authorizer import Authorizer
@@ -40,6 +40,9 @@ NEED_RESTART = frozenset(
 """Fields of `Config` that a reload does not change."""
 
 logger = logging.getLogger(__package__)
+
+Reread = Callable[[], Config]
+"""Function that reads the configuration again, in a thread. It may raise `ConfigError`."""
 
 
 def make_access_control(
@@ -89,21 +92,16 @@ def make_tls(config: Config) -> Tls | None:
     return tls
 
 
-@dataclass(slots=True)
 class Reloads:
     """Numbers of reloads of a hub, and the time from which it has its present configuration."""
 
-    at_us: int
-    succeeded: int = 0
-    failed: int = 0
-    last_failed: bool = False
+    def __init__(self, clock_us: Callable[[], int]) -> None:
+        self.succeeded = self.failed = 0
+        self.last_failed = False
+        self.at_us = clock_us()
+        self._clock_us = clock_us
 
-    async def count(
-        self,
-        clock_us: Callable[[], int],
-        reload: Callable[[Callable[[], Config]], Awaitable[None]],
-        reread: Callable[[], Config],
-    ) -> None:
+    async def count(self, reload: Callable[[Reread], Awaitable[None]], reread: Reread) -> None:
         """Reload, and count it. Raises as `reload`."""
         try:
             await reload(reread)
@@ -112,7 +110,7 @@ class Reloads:
             self.last_failed = True
             raise
         self.succeeded += 1
-        self.at_us, self.last_failed = clock_us(), False
+        self.at_us, self.last_failed = self._clock_us(), False
 
 
 async def reload(

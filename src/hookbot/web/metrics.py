@@ -75,14 +75,18 @@ class Metrics:
     def add_loaded(self, load: Load, *gauges: tuple[str, str, Labels]) -> None:
         """Add gauges, each with its name, help and label. All are read from what `load` returns, by name.
 
-        Those that are not in it are left out, and all if it takes longer than `LOAD_S` or raises `Unavailable`.
+        Those that are not in it are left out. So are all, if it takes longer than `LOAD_S`, or raises `Unavailable` or
+        `OSError`.
         """
         loaded: dict[str, Any] = {}
 
         async def reload() -> None:
+            found: Mapping[str, Any] = {}
+            with trio.move_on_after(LOAD_S), suppress(Unavailable, OSError):
+                found = await load()
+            # Without a wait in between: another scrape may be about to read it.
             loaded.clear()
-            with trio.move_on_after(LOAD_S), suppress(Unavailable):
-                loaded.update(await load())
+            loaded.update(found)
 
         self._loads.append(reload)
         for name, help, label in gauges:
