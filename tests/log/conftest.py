@@ -17,6 +17,7 @@ from hookbot.log.postgres import open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.postgres_schema import open_schema
+from hookbot.log.sealing import Sealing
 from hookbot.log.sqlite import open_sqlite_log
 from support.clock import Clock
 from support.postgres import PostgresServer, new_schema
@@ -28,7 +29,7 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "sealed", "postgres"])
 def open_log(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
 ) -> Callable[..., AbstractAsyncContextManager[Log]]:
@@ -36,6 +37,8 @@ def open_log(
         return lambda **options: nullcontext(MemoryLog(clock_us=clock, **options))
     if request.param == "sqlite":
         return partial(open_sqlite_log, tmp_path, clock_us=clock)
+    if request.param == "sealed":
+        return partial(open_sqlite_log, tmp_path, clock_us=clock, sealing=Sealing([bytes(32)]))
     server: PostgresServer = request.getfixturevalue("postgres")
     address = PostgresAddress.parse(f"{server.url}?schema={new_schema()}")
     return partial(_open_postgres_log, address, clock)

@@ -14,6 +14,7 @@ from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_copy import open_postgres_source, open_postgres_target
 from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.retention import Retention
+from hookbot.log.sealing import NO_KEYS, Sealing
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.log.sqlite_copy import open_sqlite_source, open_sqlite_target
 from hookbot.protocol.message import Draft, Message, Once, Verified
@@ -34,14 +35,15 @@ def schema_in(server: PostgresServer) -> PostgresAddress:
 
 
 @asynccontextmanager
-async def open_log(place: Place) -> AsyncIterator[Log]:
+async def open_log(place: Place, sealing: Sealing = NO_KEYS) -> AsyncIterator[Log]:
     """The log at a place, as its only hub has it."""
     clock = Clock()
     if isinstance(place, Path):
-        async with open_sqlite_log(place, clock_us=clock) as log:
+        async with open_sqlite_log(place, clock_us=clock, sealing=sealing) as log:
             yield log
     else:
-        async with open_postgres_log(place, OwnHub(token_hex(8), "", "0", "{}"), clock_us=clock) as shared:
+        hub = OwnHub(token_hex(8), "", "0", "{}")
+        async with open_postgres_log(place, hub, clock_us=clock, sealing=sealing) as shared:
             await shared.duties.claim(TRIM)
             yield shared
 

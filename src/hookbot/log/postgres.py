@@ -28,9 +28,11 @@ from .postgres_duty_queries import NOTICE, OwnHub
 from .postgres_failovers import UNDECIDED, Failovers, load_failovers
 from .postgres_follower import Follower
 from .postgres_identity import LogIdentity
+from .postgres_retention import Losses
 from .postgres_trimmer import Trimmer
 from .postgres_writer import PostgresWriter, StoredBatch
 from .retention import Deleted, Retention
+from .sealing import NO_KEYS, Sealing
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -55,6 +57,7 @@ async def open_postgres_log(
     clock_us: Callable[[], int] | None = None,
     scan_length: int = SCAN_LENGTH,
     primed: int = PRIMED,
+    sealing: Sealing = NO_KEYS,
 ) -> AsyncIterator["PostgresLog"]:
     """The log at `address`, as one of its hubs, until the block ends. `clock_us` replaces the server's clock.
 
@@ -68,10 +71,12 @@ async def open_postgres_log(
         await connections.writing.open()
         if (await connections.writing.run(load_failovers)).is_open:
             raise Unavailable(UNDECIDED)
+        await connections.writing.run(sealing.check)
         start = await connections.writing.run(partial(queries.load_start, primed=primed))
         await connections.listen()
-        writer = PostgresWriter(connections.writing, identity, hub.id, clock_us)
-        log = PostgresLog(connections, identity, writer, hub, start, clock_us=clock_us, scan_length=scan_length)
+        writer = PostgresWriter(connections.writing, identity, hub.id, clock_us, sealing)
+        make = partial(PostgresLog, connections, identity, writer, hub, start, sealing)
+        log = make(clock_us=clock_us, scan_length=scan_length)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(log.duties.run)
@@ -94,6 +99,7 @@ class PostgresLog(Engine):
         writer: PostgresWriter,
         hub: OwnHub,
         start: queries.Start,
+        sealing: Sealing,
         *,
         clock_us: Callable[[], int] | None,
         scan_length: int,
@@ -110,6 +116,7 @@ class PostgresLog(Engine):
         self._identity = identity
         self._hub = hub.id
         self._writer = writer
+        self._sealing = sealing
         self._readers = PostgresReaders(connections.reading)
         self._connections = connections
         self._scan_length = scan_length
@@ -160,8 +167,13 @@ class PostgresLog(Engine):
         if scan.low >= scan.high:
             await trio.lowlevel.checkpoint()
             return Page([], scan.end)
-        load = partial(queries.load_page, epoch=self.epoch, wanted=wanted, scan=scan)
-        page, lost = await self._readers.do(partial(load, limit=limit, max_bytes=max_bytes, newest=newest))
+        find = partial(queries.load_page, epoch=self.epoch, wanted=wanted, scan=scan)
+
+        def load(connection: "Connection[Any]") -> tuple[Page, Losses]:
+            page, lost = find(connection, limit=limit, max_bytes=max_bytes, newest=newest)
+            return self._sealing.open(page), lost
+
+        page, lost = await self._readers.do(load)
         self._adopt(lost, lost.generation)
         if self._identity.checks != self._failovers_after:
             # It may be another server, without a part of what was looked for.
@@ -256,8 +268,13 @@ class PostgresLog(Engine):
         self._forget(positions)
 
     async def _load_news(self, after: int, up_to: int | None) -> tuple[Sequence[Message], int, int]:
-        load = partial(queries.load_rows, epoch=self.epoch, after=after, up_to=up_to)
-        rows = await self._readers.do(partial(load, limit=FOLLOWED_MESSAGES, max_bytes=FOLLOWED_BYTES))
+        find = partial(queries.load_rows, epoch=self.epoch, after=after, up_to=up_to)
+
+        def load(connection: "Connection[Any]") -> tuple[queries.Rows, Page]:
+            rows = find(connection, limit=FOLLOWED_MESSAGES, max_bytes=FOLLOWED_BYTES)
+            return rows, self._sealing.open(Page(rows.messages, rows.newest))
+
+        rows, page = await self._readers.do(load)
         if self._identity.checks != self._failovers_after or self._failovers.first_after(after):
             await self._look_for_failovers()
         self._adopt(rows.lost, rows.lost.generation)
@@ -267,10 +284,14 @@ class PostgresLog(Engine):
                 raise Unavailable(UNDECIDED)
             self._follower.skip_to(failover.before - 1)
             return [], failover.before - 1, rows.newest
-        before = rows.until(failover.after) if failover else rows
+        before = queries.Rows(page.messages, page.next_after, rows.lost)
+        before = before.until(failover.after) if failover else before
         # What this hub has stored is told when its publishers are answered.
         while self._writer.begun is not None and before.newest > self._writer.begun:
             await self._answered.wait()
+        if page.hole:
+            # Whoever reads that is told of a gap.
+            self._follower.skip_to(before.newest)
         return before.messages, before.newest, rows.newest
 
     async def _look_for_failovers(self) -> None:

@@ -16,7 +16,7 @@ from ..errors import Unavailable
 from .batch import Batch, moved_in
 from .contract import Noted, Unit
 from .deduplication import FirstUse, digest
-from .stored_message import encode_meta
+from .sealing import NO_KEYS, Sealing
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -207,7 +207,14 @@ def begin_batch(
 
 
 def finish_batch(
-    connection: "Connection[Any]", batch: Batch, hub: str, token: UUID, channel: str, *, replaces: UUID | None = None
+    connection: "Connection[Any]",
+    batch: Batch,
+    hub: str,
+    token: UUID,
+    channel: str,
+    *,
+    replaces: UUID | None = None,
+    sealing: Sealing = NO_KEYS,
 ) -> None:
     """Store a batch, commit, and then notify those who listen on `channel` of its head.
 
@@ -219,7 +226,7 @@ def finish_batch(
     try:
         with replicated(connection), one_trip(connection):
             if not batch.is_empty:
-                connection.execute(_STORE, {**_values(batch), "token": token, "replaces": replaces})
+                connection.execute(_STORE, {**_values(batch, sealing), "token": token, "replaces": replaces})
                 _save_cursors(connection, batch.cursors, batch.time_us)
                 if replaces is None:
                     connection.execute(_FORGET_TOKENS, (batch.time_us - _FORGOTTEN_AFTER_US,))
@@ -249,16 +256,17 @@ def find_token(connection: "Connection[Any]", lock_key: int, token: UUID) -> boo
     return found.rowcount == 1
 
 
-def _values(batch: Batch) -> dict[str, Any]:
+def _values(batch: Batch, sealing: Sealing) -> dict[str, Any]:
     rows, messages, uses = [row for row, _ in batch.stored], batch.messages, batch.keys.values()
+    sealed = [sealing.seal(row[0], message) for row, message in batch.stored]
     return {
         "head": batch.head,
         "time_us": batch.time_us,
         "positions": [row[0] for row in rows],
         "sizes": [row[2] for row in rows],
         "topics": [message.topic for message in messages],
-        "metas": [encode_meta(message) for message in messages],
-        "bodies": [message.body for message in messages],
+        "metas": [meta for meta, _ in sealed],
+        "bodies": [body for _, body in sealed],
         "keys": list(batch.keys),
         "key_positions": [use.position for use in uses],
         "unsafe": [use.unsafe for use in uses],

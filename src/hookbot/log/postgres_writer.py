@@ -24,6 +24,7 @@ from .postgres_batch import begin_batch, find_token, finish_batch
 from .postgres_connection import Broken, PostgresConnection
 from .postgres_errors import is_lost
 from .postgres_identity import LogIdentity
+from .sealing import NO_KEYS, Sealing
 from .writer_thread import WriterThread
 
 # `require_psycopg` says what to install.
@@ -66,11 +67,13 @@ class PostgresWriter:
         identity: LogIdentity,
         hub: str,
         clock_us: Callable[[], int] | None,
+        sealing: Sealing = NO_KEYS,
     ) -> None:
         self._connection = connection
         self._identity = identity
         self._hub = hub
         self._clock_us = clock_us
+        self._sealing = sealing
         self.begun: int | None = None
         """Position before a batch that others may read, until its publishers are answered; whoever does that resets it.
         """
@@ -126,7 +129,9 @@ class PostgresWriter:
         channel = self._identity.address.channel
         self.begun = batch.after
         try:
-            finish_batch(connection, batch, self._hub, attempt.token, channel, replaces=self._token)
+            finish_batch(
+                connection, batch, self._hub, attempt.token, channel, replaces=self._token, sealing=self._sealing
+            )
         except psycopg.Error as error:
             # The server's word that it failed leaves no doubt.
             if not is_lost(connection, error):

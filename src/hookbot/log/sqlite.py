@@ -27,6 +27,7 @@ from .contract import Deletion, Page, Result, SavedCursor, Stored, Unit
 from .copies import Copy
 from .engine import Engine, ScanRange, TopicHeads
 from .retention import Retention, RetentionLimits
+from .sealing import NO_KEYS, Sealing
 from .sqlite_connections import Connections
 from .sqlite_copies import load_copies
 from .sqlite_deletion import delete_step
@@ -56,18 +57,22 @@ async def open_sqlite_log(
     clock_us: Callable[[], int] = wall_clock_us,
     scan_length: int = queries.SCAN_LENGTH,
     primed: int = PRIMED,
+    sealing: Sealing = NO_KEYS,
 ) -> AsyncIterator["SqliteLog"]:
     """The log in `directory`, locked against other processes until the block ends.
 
-    Raises the same errors as `open_log_file`, and `ConfigError` for a copy that is not finished.
+    Raises the same errors as `open_log_file`, and `ConfigError` for a copy that is not finished, and for a log whose
+    newest message `sealing` cannot open.
     """
     file = await trio.to_thread.run_sync(open_log_file, directory, limiter=hub_threads())
     thread = WriterThread(trio.lowlevel.current_trio_token())
     try:
         try:
             await trio.to_thread.run_sync(require_finished, file.readers[0], directory, limiter=hub_threads())
+            await trio.to_thread.run_sync(_require_key, file.readers[0], sealing, limiter=hub_threads())
             connections = Connections(file, thread)
-            make = partial(SqliteLog, file, connections, clock_us=clock_us, scan_length=scan_length, primed=primed)
+            make = partial(SqliteLog, file, connections, sealing, clock_us=clock_us)
+            make = partial(make, scan_length=scan_length, primed=primed)
             log = await trio.to_thread.run_sync(make, limiter=hub_threads())
         except GARBLED as error:
             raise cannot_open(directory, error) from error
@@ -83,12 +88,20 @@ class SqliteLog(Engine):
     """Log on disk. `append` returns after the messages have reached the disk. Opened by `open_sqlite_log`."""
 
     def __init__(
-        self, file: LogFile, connections: Connections, *, clock_us: Callable[[], int], scan_length: int, primed: int
+        self,
+        file: LogFile,
+        connections: Connections,
+        sealing: Sealing,
+        *,
+        clock_us: Callable[[], int],
+        scan_length: int,
+        primed: int,
     ) -> None:
         reader = file.readers[0]
         super().__init__(queries.load_epoch(reader), totals.load_partitions(reader), clock_us)
         self._ancestors = load_ancestors(reader)
         self._connections = connections
+        self._sealing = sealing
         self._damage_told = False
         self._scan_length = scan_length
         self._prime(reader, max(0, self.head - primed))
@@ -119,9 +132,10 @@ class SqliteLog(Engine):
 
         def load(reader: sqlite3.Connection) -> Page:
             try:
-                return queries.load_page(reader, self.epoch, wanted, scan, **bounds)
+                page = queries.load_page(reader, self.epoch, wanted, scan, **bounds)
             except GARBLED:
-                return damage.load_readable(reader, self.epoch, wanted, scan, **bounds, known=self._partitions)
+                page = damage.load_readable(reader, self.epoch, wanted, scan, **bounds, known=self._partitions)
+            return self._sealing.open(page)
 
         page = await self._connections.read(load)
         if page.hole and not self._damage_told:
@@ -201,7 +215,7 @@ class SqliteLog(Engine):
             batch = self._new_batch(known, queries.load_positions(writer, moved_in(units)))
             results = [batch.add_unit(unit) for unit in units]
             partitions = self._partitions.grown(batch.rows)
-            queries.insert_batch(writer, batch)
+            queries.insert_batch(writer, batch, self._sealing)
             totals.save_partitions(writer, partitions, self._partitions)
             queries.save_cursors(writer, batch.cursors, batch.time_us)
         return partitions, batch, results
@@ -287,6 +301,13 @@ class _Bounds(TypedDict):
 def _probe(writer: sqlite3.Connection) -> None:
     with queries.transaction(writer):
         probe(writer)
+
+
+def _require_key(reader: sqlite3.Connection, sealing: Sealing) -> None:
+    try:
+        sealing.check(reader)
+    except GARBLED as error:
+        raise_unless_damage(error)
 
 
 def _find_earlier_keys(connection: sqlite3.Connection) -> bool:

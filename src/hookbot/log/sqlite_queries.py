@@ -27,9 +27,9 @@ from .engine import ScanRange
 from .histogram import Histogram
 from .large_bodies import in_row, is_apart, read_body, write_body
 from .retention import Row
+from .sealing import NO_KEYS, Sealing
 from .sqlite_keys import insert_keys
 from .sqlite_rows import Columns, decode, in_runs, insert_rows
-from .stored_message import encode_meta
 
 # Positions that one query scans, in about five milliseconds.
 SCAN_LENGTH = 50_000
@@ -79,11 +79,9 @@ def load_topics(connection: sqlite3.Connection, scan: ScanRange) -> list[tuple[s
     return list(zip(topics, positions, strict=True))
 
 
-def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
+def insert_batch(connection: sqlite3.Connection, batch: Batch, sealing: Sealing = NO_KEYS) -> None:
     """Write the messages of a batch, and the first uses of their keys."""
-    insert_messages(
-        connection, [(row, message.topic, encode_meta(message), message.body) for row, message in batch.stored]
-    )
+    insert_messages(connection, [(row, message.topic, *sealing.seal(row[0], message)) for row, message in batch.stored])
     insert_keys(connection, batch.keys)
 
 

@@ -61,9 +61,18 @@ class StoredMessage(Message):
         return self._row[3]
 
     @property
+    def meta(self) -> str:
+        """Its meta as it is stored: nothing is decoded."""
+        return self._row[-1]
+
+    @property
     def stored(self) -> tuple[int, int, int, str]:
         """Position, time, size and meta, as they are stored: nothing is decoded."""
         return self._row[1:]
+
+    def having(self, meta: str, body: bytes) -> "StoredMessage":
+        """The message at the same place with another meta and another body."""
+        return StoredMessage.of(self.topic, body, (*self._row[:-1], meta))
 
     @property
     def wrapped(self) -> bool:
