@@ -20,10 +20,9 @@ from ..hub.data_dir import default_data_dir
 from ..protocol.message import Headers, parse_time
 from ..protocol.pasted import check_seen, read_text, trim, unquote
 from ..protocol.since import parse_duration
+from ..protocol.sizes import parse_size
 from ..protocol.urls import without_secrets
 
-_SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)", re.IGNORECASE)
-_SHIFTS = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _FRACTION = re.compile(r"([0-9]{1,9}\.[0-9]{1,9})s")
 # Somebody who writes `keep = 7` does not mean seconds; nothing is nothing in any unit.
 _BARE_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
@@ -94,10 +93,10 @@ class Size(click.ParamType[int]):
             return 0
         if _BARE_NUMBER.fullmatch(text):
             self.fail(f"a size has a unit, as in 512B, 25MiB or 1GiB, and {text[:80]!r} has none", param, ctx)
-        match = _SIZE.fullmatch(text)
-        if match is None:
-            self.fail(f"not a size such as 25MiB or 1GiB: {value!r}", param, ctx)
-        return int(match[1]) << _SHIFTS[match[2][0].lower()]
+        try:
+            return parse_size(text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Directory(click.Path):
