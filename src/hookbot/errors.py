@@ -14,6 +14,7 @@
     │   ├── KeyReused      an Idempotency-Key was reused with another body       422
     │   ├── UpgradeRequired  neither a websocket nor a streaming response        426
     │   ├── TooManyRequests  a limit: retry after `retry_after_s`                429
+    │   │   └── QuotaReached   one on the topics of a prefix
     │   └── HeadersTooLarge                                                      431
     ├── Unavailable        temporary: retry with jittered backoff                503
     │   ├── HeldElsewhere  another hub serves the cursor or the group
@@ -151,6 +152,10 @@ class TooManyRequests(Refused):
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class QuotaReached(TooManyRequests):
+    """A quota of the topics of a prefix is reached, whoever has used it up."""
 
 
 class HeadersTooLarge(Refused):

@@ -11,6 +11,7 @@ from hookbot.access.active_subscriptions import GRANT_ENDED, SWEEP_BATCH, Active
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.errors import TooManyRequests, Unauthorized
 from hookbot.hub.logging_setup import fields_of
+from hookbot.protocol.topics import TopicFilter
 from support import KEY
 from support.subscriptions import Unconnected
 
@@ -113,7 +114,7 @@ def test_all_may_leave_between_two_of_them() -> None:
 def test_what_is_no_longer_granted_does_not_begin() -> None:
     active = make_active()
     with pytest.raises(Unauthorized):
-        active.check(Grant("another key"))
+        active.check(Grant("another key"), TopicFilter(("foo",)))
     with pytest.raises(Unauthorized), active.hold(Unconnected(Grant("another key"))):
         """Never reached."""
     assert len(active) == 0
@@ -122,13 +123,13 @@ def test_what_is_no_longer_granted_does_not_begin() -> None:
 def test_there_are_only_so_many_in_all() -> None:
     active, one = make_active(max_subscribers=2), Unconnected(PLAIN)
     active.add(one)
-    active.check(PLAIN)
+    active.check(PLAIN, TopicFilter(("foo",)))
     active.add(Unconnected(Grant(KEY, path="/")))
     with pytest.raises(TooManyRequests, match="this hub") as refused:
-        active.check(Grant(KEY, path="/other"))
+        active.check(Grant(KEY, path="/other"), TopicFilter(("foo",)))
     assert refused.value.retry_after_s > 0
     active.remove(one)
-    active.check(PLAIN)
+    active.check(PLAIN, TopicFilter(("foo",)))
 
 
 def test_there_are_only_so_many_for_a_token_however_it_is_narrowed() -> None:
@@ -137,26 +138,26 @@ def test_there_are_only_so_many_for_a_token_however_it_is_narrowed() -> None:
     active.add(Unconnected(Grant(KEY, path="/sub/", expires_s=100)))
     for same in (PLAIN, Grant(KEY, path="/sub/", live_only=True)):
         with pytest.raises(TooManyRequests, match="this token"):
-            active.check(same)
+            active.check(same, TopicFilter(("foo",)))
     for another in (Grant(KEY, path="/"), Grant(KEY, path="/sub/", names=("ann",)), Grant("old", path="/sub/")):
-        active.check(another)
+        active.check(another, TopicFilter(("foo",)))
     active.remove(one)
-    active.check(PLAIN)
+    active.check(PLAIN, TopicFilter(("foo",)))
 
 
 def test_limits_may_change_while_there_are_subscriptions() -> None:
     active = make_active()
     for _ in range(3):
         active.add(Unconnected(PLAIN))
-    active.check(PLAIN)
+    active.check(PLAIN, TopicFilter(("foo",)))
     active.adopt(make_active(max_per_token=3))
     with pytest.raises(TooManyRequests):
-        active.check(PLAIN)
+        active.check(PLAIN, TopicFilter(("foo",)))
     active.adopt(make_active(max_per_token=4))
-    active.check(PLAIN)
+    active.check(PLAIN, TopicFilter(("foo",)))
     active.adopt(make_active(max_subscribers=3))
     with pytest.raises(TooManyRequests):
-        active.check(PLAIN)
+        active.check(PLAIN, TopicFilter(("foo",)))
 
 
 def test_each_is_listed_with_its_time_and_found_by_an_id_of_its_own() -> None:

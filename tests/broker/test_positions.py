@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from hookbot.broker.positions import MAX_PER_PATH, SWEEP_INTERVAL_S
+from hookbot.broker.positions import SWEEP_INTERVAL_S
+from hookbot.broker.room import MAX_PER_PATH
 from hookbot.errors import Refused
 from hookbot.log.contract import Page
 from hookbot.log.sqlite import open_sqlite_log

@@ -9,7 +9,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.claims import ConsumerId
-from hookbot.broker.positions import MAX_PER_PATH, SWEEP_INTERVAL_S, UNUSED_US, USED
+from hookbot.broker.positions import SWEEP_INTERVAL_S, UNUSED_US, USED
+from hookbot.broker.room import MAX_PER_PATH
 from hookbot.errors import Ended, HeldElsewhere, NotFound, Refused, Unavailable
 from hookbot.log.contract import SavedCursor
 from hookbot.log.duties import Held, Holder

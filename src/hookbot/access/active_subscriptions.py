@@ -17,9 +17,8 @@ from ..protocol.subscribe import Format
 from ..protocol.topics import TopicFilter
 from ..protocol.websocket import POLICY_VIOLATION
 from .authorizer import Authorizer, Grant
+from .quotas import RETRY_AFTER_S, Quotas
 
-# Subscriptions last for hours, so a client that retries sooner would hardly ever find room.
-RETRY_AFTER_S = 30
 # A subscription may outlive its token by this long.
 SWEEP_INTERVAL_S = 1.0
 # Sending a close frame takes about ten microseconds, so the event loop is held up for five milliseconds at most.
@@ -84,8 +83,10 @@ class ActiveSubscriptions:
         clock_us: Callable[[], int],
         max_subscribers: int | None = None,
         max_per_token: int | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.authorizer = authorizer
+        self.quotas = quotas or Quotas()
         self.max_subscribers = max_subscribers
         self.max_per_token = max_per_token
         self._clock_us = clock_us
@@ -105,10 +106,15 @@ class ActiveSubscriptions:
     def adopt(self, other: "ActiveSubscriptions") -> None:
         """Take over the authorizer and the limits of `other`; the next `sweep` checks every subscription."""
         self.authorizer = other.authorizer
+        self.quotas.adopt(other.quotas)
+        for quota in self.quotas:
+            quota.subscribers = 0
+        for subscription in self.all() if any(self.quotas) else ():
+            self.quotas.count_subscription(subscription.request.wanted)
         self.max_subscribers, self.max_per_token = other.max_subscribers, other.max_per_token
         self._changed = True
 
-    def check(self, grant: Grant) -> None:
+    def check(self, grant: Grant, wanted: TopicFilter) -> None:
         """Raise `TooManyRequests` if a limit is reached, `Unauthorized` if the grant is no longer valid."""
         if not self._is_valid(grant):
             raise Unauthorized.because("the token has become invalid")
@@ -120,6 +126,7 @@ class ActiveSubscriptions:
             raise TooManyRequests(
                 f"this token has reached its limit of {self.max_per_token} subscribers", retry_after_s=RETRY_AFTER_S
             )
+        self.quotas.check_subscription(wanted)
 
     def add(self, subscription: ActiveSubscription) -> None:
         """Register a subscription without checking limits; `sweep` ends it when its grant is no longer valid."""
@@ -129,6 +136,7 @@ class ActiveSubscriptions:
         if grant.expires_s < inf:
             self._expiring[grant] = None
         self._held[grant.holder] += 1
+        self.quotas.count_subscription(subscription.request.wanted)
         self.by_format[subscription.request.format] += 1
         self._count += 1
         _log("a subscription began", subscription)
@@ -142,6 +150,7 @@ class ActiveSubscriptions:
             del self._by_grant[grant]
             self._expiring.pop(grant, None)
         self._held[grant.holder] -= 1
+        self.quotas.count_subscription(subscription.request.wanted, -1)
         # A Counter keeps entries of zero, one for each token ever used.
         if not self._held[grant.holder]:
             del self._held[grant.holder]
@@ -152,7 +161,7 @@ class ActiveSubscriptions:
     @contextmanager
     def hold(self, subscription: ActiveSubscription) -> Iterator[None]:
         """Register a subscription for the duration of the block. Raises the same errors as `check`."""
-        self.check(subscription.grant)
+        self.check(subscription.grant, subscription.request.wanted)
         self.add(subscription)
         try:
             yield

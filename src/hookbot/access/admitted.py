@@ -1,5 +1,6 @@
 """Admitted publishes and subscriptions, with what they were granted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from urllib.parse import unquote_plus
@@ -13,6 +14,7 @@ from ..protocol.since import AfterId
 from ..protocol.subscribe import SubscribeRequest
 from ..signatures import SignedRequest
 from .authorizer import Grant
+from .quotas import NO_QUOTAS, Quota
 from .sources import Source
 
 SECRET_HEADERS = frozenset(
@@ -85,7 +87,7 @@ Accepted = Draft | Genuine | Response
 class AdmittedPublish:
     """An admitted publish, whose body may now be read. Read-only; a plain class as `Request` is."""
 
-    __slots__ = ("has_token", "max_body_bytes", "query", "request", "signed", "source")
+    __slots__ = ("has_token", "max_body_bytes", "query", "quotas", "request", "signed", "source")
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class AdmittedPublish:
         has_token: bool = False,
         query: str | None = None,
         signed: SignedRequest | None = None,
+        quotas: Sequence[Quota] = NO_QUOTAS,
     ) -> None:
         self.request = request
         self.max_body_bytes = max_body_bytes
@@ -106,6 +109,8 @@ class AdmittedPublish:
         """The query as it is stored."""
         self.signed = signed
         """Head as the sender has signed it; None only if the topic has no source."""
+        self.quotas = quotas
+        """Quotas of which its topic is; it is counted once it is genuine."""
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """Verify the complete publish, unless it has no source, and return the result.

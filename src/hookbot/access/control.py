@@ -28,10 +28,11 @@ from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .near_misses import NearMisses
 from .permits import Key, Permit, Permits, key_of
+from .quotas import Quotas, check_publish
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .refusals import Refusals
 from .senders import Standing
-from .sources import Source, Sources
+from .sources import Sources
 from .token_checks import TokenChecks
 from .verifier import Verifier
 
@@ -43,9 +44,9 @@ class AccessControl:
 
     Every refusal is a `Refused`, whose text becomes the response. A publish is checked in this order: path (400, 404,
     405), address and certificate (403), token (401, 403, or 429 after too many failures), the signature as far as it is
-    in the head (401 or 429), rate (429), query and headers (400), declared length (413). A subscription: path, header
-    for unsafe topics (400), token, query and headers (400, 426), restrictions of the token (403), number of
-    subscriptions (429).
+    in the head (401 or 429), rate (429), query and headers (400), declared length (413), quotas (429). A subscription:
+    path, header for unsafe topics (400), token, query and headers (400, 426), restrictions of the token (403), numbers
+    of subscriptions (429).
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class AccessControl:
         publishes: Rate | None = None,
         max_subscribers: int | None = None,
         max_subscribers_per_token: int | None = None,
+        quotas: Quotas | None = None,
         unsafe_prefixes: Sequence[str] = ("",),
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         origins: Sequence[str] = (),
@@ -71,13 +73,13 @@ class AccessControl:
         """URL of the hub as senders and browsers see it, without a slash at the end; empty if that is not known."""
         self.sources = sources or Sources()
         self.near_misses = NearMisses(self.sources.topics)
-        self.refusals = Refusals(self._find_source, self._clock)
+        self.refusals = Refusals(lambda topic: self.sources.find(topic), self._clock)  # noqa: PLW0108 - others later
         """Requests refused lately, here and wherever else requests are answered."""
         self._permits = Permits[Permit](self.sources.targets)
         self._subscriptions = Permits[AdmittedSubscription]()
-        self.active = ActiveSubscriptions(
-            authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
-        )
+        limits = {"max_subscribers": max_subscribers, "max_per_token": max_subscribers_per_token}
+        self.active = ActiveSubscriptions(authorizer, clock_us=clock_us, quotas=quotas, **limits)
+        self.quotas = self.active.quotas
         limiter = RateLimiter(failures, "requests without a valid token or signature")
         self.tokens = TokenChecks(authorizer, self._clock, limiter, frozenset(origin.lower() for origin in origins))
         self.verifier = Verifier(self._clock, limiter, fetches or Fetches())
@@ -91,7 +93,7 @@ class AccessControl:
         """Take over the rules of `other`, except for the size of bodies.
 
         Active subscriptions are kept until the next sweep checks them, verified networks for their hour. Rate limits
-        start to count anew.
+        start to count anew, but for quotas that are as before.
         """
         self.sources, self.public_url = other.sources.after(self.sources), other.public_url
         self.proxies, self._unsafe, self._doubted = other.proxies, other._unsafe, False
@@ -120,11 +122,10 @@ class AccessControl:
         forwarded_for = request.header("x-forwarded-for")
         # Mostly there is neither.
         if self.proxies or forwarded_for:
-            if not self._doubted and request.method == "POST":
-                doubt = self.proxies.doubt(request.client, forwarded_for)
-                self._doubted = bool(doubt)
-                if doubt:
-                    logger.warning("%s", doubt)
+            is_checked = self._doubted or request.method != "POST"
+            if not is_checked and (doubt := self.proxies.doubt(request.client, forwarded_for)):
+                self._doubted = True
+                logger.warning("%s", doubt)
             request.client = self.proxies.client(request.client, forwarded_for)
         if relayed.HEADER in request.fields:
             client = relayed.read_client(request, self.tokens.authorizer.keys, now_s=self.now_s)
@@ -155,7 +156,12 @@ class AccessControl:
         # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
         if publish.declared_bytes > permit.max_body_bytes:
             raise BodyTooLarge.than(permit.max_body_bytes)
-        return AdmittedPublish(publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query, signed)
+        # Counted once the body is there, and genuine: until then, anybody could use up the quota of a source.
+        if permit.quotas:
+            check_publish(permit.quotas, publish.declared_bytes, now_s=self._clock.monotonic_s)
+        return AdmittedPublish(
+            publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query, signed, permit.quotas
+        )
 
     def find_permit(self, key: Key, client: str, length: int) -> Permit | None:
         """Permit of a publish with this key and body length; None if it has to be admitted, as each to a source has."""
@@ -194,11 +200,15 @@ class AccessControl:
         """The permit of a request, by its path, its sender and its token. Raises `Refused`."""
         route = self._route(request, "publish")
         check_owner(route.topic)
-        source = self._source(request, route.topic)
-        unsafe = is_unsafe(route.topic)
+        source, unsafe = self.sources.find(route.topic), is_unsafe(route.topic)
+        if source:
+            source.check_sender(request.client, request.certificate)
         expires_s = inf if unsafe else self.tokens.authorize(request, route.path, "publish").expires_s
-        max_body_bytes = min(self.max_body_bytes, (source and source.max_body_bytes) or self.max_body_bytes)
-        permit = Permit(route.topic, source, max_body_bytes, without_token(request.query), expires_s, not unsafe)
+        quotas = self.quotas.of(route.topic)
+        limits = [source.max_body_bytes if source else None, *(quota.max_body_bytes for quota in quotas)]
+        max_body_bytes = min(filter(None, [self.max_body_bytes, *limits]))
+        query = without_token(request.query)
+        permit = Permit(route.topic, source, max_body_bytes, query, expires_s, not unsafe, quotas)
         self._permits.add(request, permit)
         return permit
 
@@ -224,7 +234,8 @@ class AccessControl:
         if response is not None:
             self._check_existence(route)
             check_owner(route.topic)
-            self._source(request, route.topic)
+            if source:
+                source.check_sender(request.client, request.certificate)
             if not is_unsafe(route.topic):
                 self.tokens.authorize(request, route.path, "publish")
         return response
@@ -232,7 +243,7 @@ class AccessControl:
     def admit_subscription(self, request: Request, *, websocket: bool) -> AdmittedSubscription:
         """Admit a subscription, restricted to what its token grants. Raises `Refused`."""
         admitted = self._recall_subscription(request, websocket) or self._admit_subscription(request, websocket)
-        self.active.check(admitted.grant)
+        self.active.check(admitted.grant, admitted.request.wanted)
         return admitted.of(request.client)
 
     def _recall_subscription(self, request: Request, websocket: bool) -> AdmittedSubscription | None:
@@ -287,14 +298,3 @@ class AccessControl:
     def _note_topic(self, topic: str, client: str) -> None:
         if topic not in self.near_misses:
             self.near_misses.note(topic, client, now_s=self._clock.monotonic_s)
-
-    def _find_source(self, topic: str) -> Source | None:
-        # Others after a reload.
-        return self.sources.find(topic)
-
-    def _source(self, request: Request, topic: str) -> Source | None:
-        """Source of a topic, or None. Raises `Forbidden` if the client's address or certificate is not allowed."""
-        source = self.sources.find(topic)
-        if source:
-            source.check_sender(request.client, request.certificate)
-        return source

@@ -1,12 +1,13 @@
 """Permits: what was decided about a request by its target and its token, for the next one that has the same."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
 
 from ..protocol.request import Request
+from .quotas import NO_QUOTAS, Quota
 from .sources import Source
 
 # About 8 MiB of memory, twice that for subscriptions: room for ten thousand topics that each have a token of their own.
@@ -33,6 +34,7 @@ class Permit:
     """Expiry of the token, in seconds since 1970."""
     has_token: bool = True
     """False if the topic takes no token."""
+    quotas: Sequence[Quota] = NO_QUOTAS
     noted: bool = False
     """True once it is known whether the topic is a near miss."""
 

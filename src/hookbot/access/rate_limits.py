@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from ..errors import ConfigError, TooManyRequests
+from ..protocol.sizes import parse_size
 
 # About 2 MiB of memory. A client with more addresses than this is not stopped by a rate for each address anyway.
 MAX_KEYS = 10_000
@@ -30,6 +31,18 @@ class Rate:
             raise ConfigError(f"a rate must be like 100/s, 60/m or 1000/h, not {text!r}")
         return cls(int(match[1]), _PERIODS[match[2]])
 
+    @classmethod
+    def parse_bytes(cls, text: str) -> "Rate":
+        """Parse a rate of bytes such as ``10MB/s`` or ``1GB/h``. Raises `ConfigError` for anything else."""
+        size, _, period = text.rpartition("/")
+        try:
+            count = parse_size(size) if period in _PERIODS else 0
+        except ValueError:
+            count = 0
+        if not count:
+            raise ConfigError(f"a rate of bytes must be like 10MB/s, 100MB/m or 1GB/h, not {text!r}")
+        return cls(count, _PERIODS[period])
+
 
 FAILURES = Rate(100, 60)
 """Default limit for one client on requests without a valid token or signature."""
@@ -44,15 +57,29 @@ class Bucket:
         self._rate = rate
         self._empty_at = 0.0
 
-    def use(self, *, now_s: float) -> float:
-        """Count one use and return 0. If it exceeds the rate, count nothing and return the seconds to wait for it."""
+    def use(self, uses: int = 1, *, now_s: float) -> float:
+        """Count uses and return 0. If they exceed the rate, count nothing and return the seconds to wait for them."""
         period_s = self._rate.period_s
-        # Capped at a full bucket: if the clock is set back by hours, clients do not wait for hours.
-        level = min(max(self._empty_at - now_s, 0), period_s)
-        filled = level + period_s / self._rate.count
+        level = self._level_s(now_s)
+        filled = level + uses * period_s / self._rate.count
         fits = filled <= period_s + ROUNDING_S
         self._empty_at = now_s + (filled if fits else level)
         return 0 if fits else filled - period_s
+
+    def wait_s(self, uses: int = 1, *, now_s: float) -> float:
+        """Seconds until so many uses fit in; 0 if they do now. Counts nothing."""
+        period_s = self._rate.period_s
+        over_s = self._level_s(now_s) + uses * period_s / self._rate.count - period_s
+        return over_s if over_s > ROUNDING_S else 0
+
+    def used(self, *, now_s: float) -> float:
+        """Number of uses that it holds."""
+        return self._level_s(now_s) * self._rate.count / self._rate.period_s
+
+    def _level_s(self, now_s: float) -> float:
+        """Seconds until it is empty."""
+        # Capped at a full bucket: if the clock is set back by hours, clients do not wait for hours.
+        return min(max(self._empty_at - now_s, 0), self._rate.period_s)
 
 
 class RateLimiter:

@@ -1,6 +1,6 @@
 """Verification of signatures: at which time, in which thread, and what its result counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -19,6 +19,7 @@ from ..threads import hub_threads
 from .admitted import Accepted, AdmittedPublish, Genuine
 from .client_address import client_network
 from .fetching import Fetches
+from .quotas import Quota, count_publish
 from .rate_limits import RateLimiter
 from .senders import RETRIED_S, SeenDeliveries, Standing, VerifiedNetworks
 from .sources import Source
@@ -82,13 +83,14 @@ class Verifier:
         if not _is_small(admitted, body):
             return None
         if source is None:
+            self.count_publish(admitted.quotas, len(body))
             return admitted.draft(body)
         try:
             accepted = self._accept(admitted, body)
             # It is verified once more before its URL is fetched; only few requests have one.
             if isinstance(accepted, Genuine) and accepted.confirm_url:
                 return None
-            return self._count_genuine(admitted.request.http, source, accepted)
+            return self._count_genuine(admitted, source, accepted)
         except CertificateNeeded:
             return None
         except BadSignature:
@@ -106,6 +108,7 @@ class Verifier:
         """
         source, request = admitted.source, admitted.request.http
         if source is None:
+            self.count_publish(admitted.quotas, len(body))
             return await self._run(admitted, body, lambda: admitted.draft(body))
         client = client_network(request.client)
         accept = partial(self._accept, admitted, body)
@@ -116,7 +119,7 @@ class Verifier:
                 # Verification is pure and cannot fetch: it names the certificate, and runs again once the cache has it.
                 await self._fetches.fill(needed.cache, needed.url, client, now_s=self._clock.monotonic_s)
                 accepted = await self._run(admitted, body, accept)
-            verified = self._count_genuine(request, source, accepted)
+            verified = self._count_genuine(admitted, source, accepted)
         except BadSignature:
             self._count_failure(request)
             raise
@@ -153,19 +156,28 @@ class Verifier:
         """Count an invalid signature; raise `TooManyRequests` beyond the limit."""
         self.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
 
-    def _count_genuine(self, request: Request, source: Source, accepted: Accepted) -> Draft | Response:
+    def count_publish(self, quotas: Sequence[Quota], size: int) -> None:
+        """Count a publish whose body, of this size, is there and genuine. Raises `QuotaReached` beyond a quota."""
+        # Mostly there are none, and asking for the time would cost more than all the rest.
+        if quotas:
+            count_publish(quotas, size, now_s=self._clock.monotonic_s)
+
+    def _count_genuine(self, admitted: AdmittedPublish, source: Source, accepted: Accepted) -> Draft | Response:
         """Draft or response that is accepted; the network of a genuine publish is remembered.
 
-        It is counted against its source's rate; raises `TooManyRequests` beyond that. After verification, because
-        otherwise anybody could use up the rate. A repeat shows only that its sender saw the delivery: it makes no
-        network known, and does not use up the rate of what is new. Those that are stored are counted by network. Raises
-        `BadSignature` for one with a signed time that is fresh again, since the clock was set back for good.
+        It is counted against its source's rate and its quotas; raises `TooManyRequests` beyond them. After
+        verification, because otherwise anybody could use them up. A repeat shows only that its sender saw the delivery:
+        it makes no network known, and does not use up the rate of what is new. Those that are stored are counted by
+        network, and in the quotas. Raises `BadSignature` for one with a signed time that is fresh again, since the
+        clock was set back for good.
         """
         if not isinstance(accepted, Genuine):
             return accepted
-        genuine, network, now_s = accepted, client_network(request.client), self._clock.monotonic_s
+        genuine, request = accepted, admitted.request.http
+        network, now_s = client_network(request.client), self._clock.monotonic_s
         delivery = None if genuine.signed is None else (source.topic, genuine.signed)
         age_s = delivery and self._seen.age_s(delivery, now_s=now_s)
+        is_stored = age_s is None or not any(once.exclusive for once in genuine.draft.once)
         if age_s is None:
             request.authenticated = True
             self._verified.add(network, now_s=now_s)
@@ -174,8 +186,10 @@ class Verifier:
         # The `max_age` of the source may be some days.
         elif genuine.signed_at is not None and age_s > max(RETRIED_S, source.provider.window_s):
             raise BadSignature(f"the same request came {age_s:.0f} seconds ago, so that its signature cannot be fresh")
-        elif source.publishes and not any(once.exclusive for once in genuine.draft.once):
+        elif source.publishes and is_stored:
             source.publishes.use(f"{source.topic} from {network}", now_s=now_s)
+        if is_stored:
+            self.count_publish(admitted.quotas, len(genuine.draft.body))
         source.activity.accept(now_s, is_repeat=age_s is not None)
         if delivery:
             self._seen.add(delivery, now_s=now_s)

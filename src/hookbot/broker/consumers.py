@@ -23,6 +23,7 @@ from .cursors import open_cursor
 from .groups import Groups
 from .history import MessageSource
 from .positions import Positions
+from .room import LimitsOf, no_limits
 from .shared_positions import SharedPositions
 from .time_slices import TimeSlice
 
@@ -62,13 +63,15 @@ class ConsumerInfo:
 
 
 @asynccontextmanager
-async def open_consumers(broker: Broker, *, clock_us: Callable[[], int] = wall_clock_us) -> AsyncIterator["Consumers"]:
+async def open_consumers(
+    broker: Broker, *, clock_us: Callable[[], int] = wall_clock_us, limits_of: LimitsOf = no_limits
+) -> AsyncIterator["Consumers"]:
     """Consumers of a hub until the block ends. Then all acknowledged positions are saved; a failure is only logged.
 
     Raises `Unavailable` if the saved positions cannot be read.
     """
     alone = isinstance(broker.log.duties, SoleDuties)
-    positions = Positions(broker, clock_us) if alone else SharedPositions(broker, clock_us)
+    positions = (Positions if alone else SharedPositions)(broker, clock_us, limits_of)
     await positions.load()
     async with trio.open_nursery() as nursery:
         groups = Groups(positions, nursery)
@@ -99,6 +102,10 @@ class Consumers:
     async def refresh(self) -> None:
         """Have `list` know what other hubs have done, if there are any. Raises `Unavailable`."""
         await self._positions.refresh()
+
+    def paths(self) -> Sequence[str]:
+        """Paths of all cursors and groups, each as often as it has any."""
+        return [state.id.path for state in self._positions.all()]
 
     def check_request(self, request: SubscribeRequest) -> None:
         """Raise the `Refused` that `open` would raise now, so that the handshake can be answered with it."""

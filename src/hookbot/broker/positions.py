@@ -6,11 +6,11 @@ only after a move back by hand that could not be saved: after a crash messages m
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import trio
 
-from ..errors import Damaged, Ended, Refused, Unavailable
+from ..errors import Damaged, Ended, Unavailable
 from ..log.contract import Noted
 from ..log.duties import Held
 from ..log.trusted_clock import TrustedClock
@@ -19,9 +19,8 @@ from ..protocol.since import AfterId, Since
 from .broker import Broker, Start
 from .claims import Claim, Claims, ConsumerId
 from .consumer_state import ConsumerState
+from .room import LimitsOf, check_room, no_limits
 
-# Each costs memory and two rows in the log until 30 days after its last use: clients may not create any number.
-MAX_PER_PATH = 100
 # After a crash, messages acknowledged in this time are sent again; shorter would cost a commit for nearly every
 # acknowledgement.
 SAVE_INTERVAL_S = 0.1
@@ -45,10 +44,11 @@ logger = logging.getLogger(__package__)
 class Positions:
     """States of all cursors and groups of a hub."""
 
-    def __init__(self, broker: Broker, clock_us: Callable[[], int]) -> None:
+    def __init__(self, broker: Broker, clock_us: Callable[[], int], limits_of: LimitsOf = no_limits) -> None:
         self.broker = broker
         self.claims = Claims()
         self._clock = TrustedClock.of(clock_us)
+        self.limits_of = limits_of
         self._states: dict[ConsumerId, ConsumerState] = {}
         self._unread = ""
         """Reason why the saved positions are unknown, if they are."""
@@ -113,7 +113,7 @@ class Positions:
     def check_room(self, id: ConsumerId) -> None:
         """Raise `Refused` if `id` is new and its path has no room for it, and `Damaged` if that is unknown."""
         if self.find(id) is None:
-            check_room(id, self._states)
+            check_room(id, self._states, self.limits_of)
 
     async def restore(self, id: ConsumerId, since: Since | None) -> tuple[ConsumerState, Start]:
         """State of a cursor or a group, and its start; a new one starts at `since`, and is saved before this returns.
@@ -122,8 +122,9 @@ class Positions:
         """
         start = None
         if id not in self._states:
-            self.check_room(id)
             start = await self.broker.start_at(since, id.wanted)
+            # Only now: meanwhile, others may have been made.
+            self.check_room(id)
             self._states.setdefault(id, self._new(id, _before_gap(start)))
         state = self._states[id]
         self._use(state)
@@ -277,12 +278,6 @@ class Positions:
         for state, position in zip(states, positions, strict=True):
             if state and position:
                 state.saved = position.position
-
-
-def check_room(id: ConsumerId, others: Iterable[ConsumerId]) -> None:
-    """Raise `Refused` if a path has no room for another cursor or group beside these."""
-    if sum(other.path == id.path for other in others) >= MAX_PER_PATH:
-        raise Refused(f"{id.path!r} has {MAX_PER_PATH} cursors and groups already; delete one of them first")
 
 
 def _before_gap(start: Start) -> int:

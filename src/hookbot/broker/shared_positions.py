@@ -7,7 +7,6 @@ last connection has left and the state is saved, the duty is given up.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from itertools import chain
 from weakref import WeakValueDictionary
 
 import trio
@@ -19,7 +18,8 @@ from ..protocol.websocket import TRY_AGAIN_LATER
 from .broker import Broker, Start
 from .claims import ConsumerId
 from .consumer_state import ConsumerState
-from .positions import UNUSED_US, Positions, check_room
+from .positions import UNUSED_US, Positions
+from .room import LimitsOf, check_room, no_limits
 
 # A hub that lives has renewed what has less left.
 RENEWED_S = 6.5
@@ -28,8 +28,8 @@ RENEWED_S = 6.5
 class SharedPositions(Positions):
     """States of the cursors and groups that this hub serves, and what the log knew of all when it was asked last."""
 
-    def __init__(self, broker: Broker, clock_us: Callable[[], int]) -> None:
-        super().__init__(broker, clock_us)
+    def __init__(self, broker: Broker, clock_us: Callable[[], int], limits_of: LimitsOf = no_limits) -> None:
+        super().__init__(broker, clock_us, limits_of)
         self._duties = broker.log.duties
         self._held: dict[ConsumerId, Held] = {}
         self._saved: dict[ConsumerId, ConsumerState] = {}
@@ -75,10 +75,9 @@ class SharedPositions(Positions):
                 return
             if self.find(id) is None:
                 # Before the claim: clients may not have this hub claim any number.
-                await self.refresh(id.path)
+                await self.refresh(None if self.limits_of(id.wanted) else id.path)
             if self.find(id) is None:
-                known = chain(self._saved, self._held, self._claiming)
-                check_room(id, {other for other in known if other.path == id.path})
+                check_room(id, {*self._saved, *self._held, *self._claiming}, self.limits_of)
             self._claiming.add(id)
             try:
                 await self._claim(id, takeover)

@@ -1,4 +1,4 @@
-"""The configuration file: TOML with the options of ``hookbot serve``, and with sections for sources and routers.
+"""The configuration file: TOML with options of ``hookbot serve`` and with sections: sources, routers and quotas.
 
 Every mistake is reported with its line.
 """
@@ -88,6 +88,7 @@ class ConfigFile:
     sources: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     routers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     retention: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    quotas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "ConfigFile":
@@ -98,8 +99,8 @@ class ConfigFile:
         except tomllib.TOMLDecodeError as error:
             raise _syntax_error(path, text, str(error)) from None
         sources, routers = tables.pop("sources", []), tables.pop("routers", {})
-        retention = tables.pop("retention", {})
-        file = cls(path, text, tables, sources, routers, retention)
+        retention, quotas = tables.pop("retention", {}), tables.pop("quotas", {})
+        file = cls(path, text, tables, sources, routers, retention, quotas)
         if not _are_tables(sources, list):
             raise file.error("each source is written as a section [[sources]]", "sources", "sources")
         if not _are_tables(routers, dict):
@@ -107,6 +108,8 @@ class ConfigFile:
         if not _are_tables(retention, dict):
             reason = 'what is kept of some topics is written as a section [retention."TOPIC/"]'
             raise file.error(reason, "retention", "retention")
+        if not _are_tables(quotas, dict):
+            raise file.error('the quota of topics is written as a section [quotas."TOPIC/"]', "quotas", "quotas")
         return file
 
     def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:

@@ -189,7 +189,7 @@ async def open_hub(
         listening(config, tls, inherited) as sockets,
         _opened(config, partial(open_log, config, clock), sockets, unauthenticated) as log,
         open_broker(log, config.retention, clock_us=clock) as broker,
-        open_consumers(broker, clock_us=clock) as consumers,
+        open_consumers(broker, clock_us=clock, limits_of=access.quotas.of_cursors) as consumers,
         open_routers(broker, specs, resolve_secret) as routers,
         trio.open_nursery() as background,
     ):

@@ -24,6 +24,7 @@ def ineffective(config: Config) -> Iterator[ConfigError]:
     """Settings without effect, each as an error with its place and the reason."""
     yield from _sections_of_routers(config)
     yield from _sources(config)
+    yield from _quotas(config)
     for topic in github_topics(config):
         if not exists(topic, config):
             yield config.error("unsafe", f"a GitHub router reads {topic!r}, which this hub does not have")
@@ -55,6 +56,12 @@ def _sources(config: Config) -> Iterator[ConfigError]:
     for index, section in enumerate(config.file.sources):
         for key, reason in (*_topic_and_size(section, config), *_of_provider(section), *_of_secrets(section)):
             yield config.file.error(reason, key, "sources", index)
+
+
+def _quotas(config: Config) -> Iterator[ConfigError]:
+    for prefix in config.file.quotas:
+        if not exists(prefix, config):
+            yield config.file.error(f"this hub has no such unsafe topic as {prefix!r}", header=f"quotas.{prefix}")
 
 
 def _topic_and_size(section: Mapping[str, Any], config: Config) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from ..access.audit import audit
 from ..access.authorizer import Authorizer
 from ..access.control import AccessControl
 from ..access.fetching import Fetch, Fetches, fetch_small
+from ..access.quotas import Quotas
 from ..access.sources import Sources
 from ..broker.broker import Broker
 from ..errors import ConfigError
@@ -18,7 +19,7 @@ from .bind_address import BindAddress
 from .config import Config
 from .digests import configuration_digests
 from .ineffective import ineffective
-from .sections import read_sources, unless_wrong
+from .sections import read_quotas, read_sources, unless_wrong
 
 NEED_RESTART = frozenset(
     {
@@ -59,6 +60,7 @@ def make_access_control(
         publishes=config.publish_rate,
         max_subscribers=config.max_subscribers,
         max_subscribers_per_token=config.max_subscribers_per_token,
+        quotas=Quotas(unless_wrong(read_quotas(config))),
         unsafe_prefixes=config.unsafe_prefixes,
         max_body_bytes=config.max_body_bytes,
         origins=config.cors_origins,

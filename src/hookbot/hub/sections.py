@@ -1,9 +1,10 @@
-"""The sections of a configuration file: sources and routers. Mistakes are collected and reported together."""
+"""The sections of a configuration file: sources, routers and quotas. Mistakes are collected and reported together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..access.ip_ranges import networks_of, read_ranges
+from ..access.quotas import Quota
 from ..access.sources import Source
 from ..errors import ConfigError
 from ..routers import Secret
@@ -11,6 +12,7 @@ from ..routers.runner import RouterSpec, name_of
 from ..signatures import load_provider
 from .config import RANGES_FILE, Config
 from .config_file import Mistakes, Table
+from .quota_section import parse_quota
 from .secret_store import resolve_secret
 from .source_section import parse_source, read_secrets
 
@@ -58,6 +60,17 @@ def read_routers(config: Config) -> Iterator[RouterSpec | ConfigError]:
             yield from _located(error, config, f"routers.{name}")
         except ConfigError as error:
             yield error_of_router(config, name, str(error))
+
+
+def read_quotas(config: Config) -> Iterator[Quota | ConfigError]:
+    """Quotas of the configuration, or the mistakes in them."""
+    for prefix, section in config.file.quotas.items():
+        try:
+            yield parse_quota(prefix, section)
+        except Mistakes as error:
+            yield from _located(error, config, f"quotas.{prefix}")
+        except ConfigError as error:
+            yield config.file.error(str(error), header=f"quotas.{prefix}")
 
 
 def needs_github_secret(routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -97,5 +97,5 @@ class Services:
         request, grant = admitted.request, admitted.grant
         start = await self.broker.start_at(request.since, request.wanted, not_before_us=grant.since_us)
         # Checked again: while the log was read, others may have subscribed, and the token may have been revoked.
-        self.access.active.check(grant)
+        self.access.active.check(grant, request.wanted)
         return start

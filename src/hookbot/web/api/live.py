@@ -63,7 +63,7 @@ def add_live(api: Api, services: Services) -> None:
         if asked.plain.method != "GET":
             raise MethodNotAllowed("the live view never ends, so it takes a GET", allow="GET")
         view = LiveView(services, asked, Filters.read(asked), abort_of(request))
-        services.access.active.check(view.grant)
+        services.access.active.check(view.grant, view.request.wanted)
         return Response(view.lines(), content_type=JSON_LINES, headers=STREAM_HEADERS)
 
     api.add("GET", LIVE, live, "Show new messages", parameters=FILTERS, lines=Line)

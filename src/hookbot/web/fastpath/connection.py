@@ -127,6 +127,7 @@ class FastPathConnection(HttpConnection):
         self._exchange, self._waiting = usual.exchange, True
         services.access.count_publish(usual.publish.http)
         usual.body.hold(length)
+        services.access.verifier.count_publish(permit.quotas, length)
         draft = Draft(permit.topic, sent[head_size:], headers, permit.query, hops=usual.publish.hops)
         services.broker.submit((draft,), self._stored)
         return True
