@@ -37,7 +37,10 @@ def test_what_a_section_does_not_name_it_has_from_the_options(tmp_path: Path) ->
         ('[retention."logs/"]\nkeep = 7', "2: keep must be a string, not an integer"),
         ('[retention."logs/"]\n\nkeep-count = 0', "3: 0 is not in the range x>=1."),
         ('[retention."logs/"]\nkeep-byte = "1KB"', "2: a section of retention has no option 'keep-byte', did you mean"),
-        ('[retention."/logs/"]', "1: the topic of a section must be 'logs/', not '/logs/'"),
+        (
+            '[retention."/logs/"]',
+            "1: topic must be 'logs/' (for senders without a token: '/unsafe/logs/'), not '/logs/'",
+        ),
         ('[retention."a//b"]', "1: invalid topic 'a//b'"),
         ('[retention.""]', "1: '' is no section: --keep and the options beside it are for the rest of the topics"),
         ('[retention."/unsafe/"]', "1: '/unsafe/' is no section"),

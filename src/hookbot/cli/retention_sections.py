@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, InvalidTopic, did_you_mean
+from ..errors import ConfigError, did_you_mean
 from ..hub.config_file import ConfigFile, Mistakes, Table
+from ..hub.prefixes import parse_prefix
 from ..log.budgets import ROOTS
 from ..log.retention import Budget, Retention
-from ..protocol.paths import topic_meant
-from ..protocol.topics import check_topic, is_unsafe
+from ..protocol.topics import is_unsafe
 from .parameters import DURATION, SIZE
 
 KEYS = ("keep", "keep-bytes", "keep-count")
@@ -35,7 +35,10 @@ def read_budgets(file: ConfigFile, rest: Retention) -> tuple[Budget, ...]:
 def _read(file: ConfigFile, prefix: str, section: Mapping[str, Any], rest: Retention) -> Iterator[Budget | ConfigError]:
     table = Table({key.replace("_", "-"): value for key, value in section.items()})
     try:
-        _check(prefix)
+        if prefix in ROOTS:
+            rest_of = "--keep and the options beside it are for the rest of the topics"
+            raise ConfigError(f"{prefix!r} is no section: {rest_of}")
+        parse_prefix(prefix)
         budget = Budget(
             prefix,
             max_age_s=table.take("keep", str, _as(DURATION), default=rest.max_age_s),
@@ -54,19 +57,6 @@ def _read(file: ConfigFile, prefix: str, section: Mapping[str, Any], rest: Reten
             yield file.error(reason, key, f"retention.{prefix}")
     except ConfigError as error:
         yield file.error(str(error), header=f"retention.{prefix}")
-
-
-def _check(prefix: str) -> None:
-    """Raise `ConfigError` unless the name of a section is a topic, or a topic and a slash for all beneath it."""
-    if prefix in ROOTS:
-        raise ConfigError(f"{prefix!r} is no section: --keep and the options beside it are for the rest of the topics")
-    meant = topic_meant(prefix)
-    try:
-        check_topic(meant)
-    except InvalidTopic as error:
-        raise ConfigError(str(error)) from None
-    if meant != prefix:
-        raise ConfigError(f"the topic of a section must be {meant!r}, not {prefix!r}")
 
 
 def _as(kind: click.ParamType[Any]) -> Callable[[Any], Any]:
