@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.access.quotas import Limited, Quota, Quotas, check_publish, count_publish
+from hookbot.access.quotas import Quota, QuotaKind, Quotas, check_publish, count_publish
 from hookbot.access.rate_limits import Rate
 from hookbot.errors import QuotaReached, Refused
 from hookbot.protocol.paths import path_of
@@ -14,14 +14,14 @@ NOW_S = 1000.0
 
 
 def quota(prefix: str, **limits: Rate | int) -> Quota:
-    typed: dict[Limited, Rate | int] = limits  # type: ignore[assignment]
+    typed: dict[QuotaKind, Rate | int] = limits  # type: ignore[assignment]
     return Quota(prefix, typed, {name: f"<{name}>" for name in limits})
 
 
 def used(quotas: Quotas, *paths: str, now_s: float = NOW_S) -> dict[tuple[str, str], tuple[int, int]]:
     """Used and refused, by prefix and limit."""
-    uses = [use for one in quotas for use in one.uses(paths, now_s=now_s)]
-    return {(use.prefix, use.limited): (round(use.used), use.refused) for use in uses}
+    uses = quotas.uses(paths, now_s=now_s)
+    return {(use.prefix, use.kind): (round(use.used), use.refused) for use in uses}
 
 
 def wanted(text: str) -> TopicFilter:

@@ -103,3 +103,14 @@ def test_what_is_kept_stands_beside_the_rates(console: Page, hub: ConsoleHub) ->
     expect(kept).to_contain_text(re.compile("Messages[0-9]"))
     expect(kept).to_contain_text("kept for 7 d")
     expect(console.get_by_role("heading", name="Kept: /unsafe/")).to_be_visible()
+
+
+def test_quotas_are_shown_with_what_is_used_and_refused(console: Page, hub: ConsoleHub) -> None:
+    for _ in range(3):
+        hub.post("/pub/team/x", bytes(2048), token=hub.token("/pub/"))
+
+    console.goto(f"{hub.url}/hookbot/rates")
+
+    quotas = console.get_by_role("region", name="Quotas")
+    expect(quotas.get_by_role("row", name="team/ publishes, 2/h")).to_contain_text(re.compile(" 2.*1"))
+    expect(quotas.get_by_role("row", name="team/ bytes, 1MB/h")).to_contain_text("4.0 KB")

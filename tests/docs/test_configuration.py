@@ -15,6 +15,7 @@ from hookbot.cli.serve import serve
 from hookbot.cli.tokens import narrow
 from hookbot.hub import secret_store as store
 from hookbot.hub.config import RANGES_FILE
+from hookbot.hub.quota_section import LIMITS
 from hookbot.hub.source_section import SOURCE_KEYS
 from hookbot.routers.attempts import RouterLimits
 from support.pages import blocks, page, section
@@ -67,6 +68,10 @@ def test_every_key_of_a_router_has_a_row() -> None:
     assert {row.strip("`") for row in rows(section(CONFIGURATION, "`[routers.NAME]`"))} == known
 
 
+def test_every_limit_of_a_quota_has_a_row() -> None:
+    assert {row.strip("`") for row in rows(section(CONFIGURATION, '`[quotas."TOPIC/"]`'))} == set(LIMITS)
+
+
 def test_every_option_of_narrow_and_every_caveat_is_there() -> None:
     tokens = section(SECURITY, "Tokens")
     for option in narrow.params:
@@ -87,7 +92,9 @@ def test_the_token_that_is_shown_is_right() -> None:
     assert narrowed == str(NarrowedToken.of(plain, "/sub/").narrow("only", "sub").narrow("expires", "1800000000"))
 
 
-@pytest.mark.parametrize("name", ["cluster", "configuration", "how-to", "providers", "routers", "security"])
+@pytest.mark.parametrize(
+    "name", ["cluster", "configuration", "how-to", "operations", "providers", "routers", "security"]
+)
 def test_every_configuration_that_is_shown_is_right(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
     # Where hubs share a store, none of them makes one.

@@ -32,8 +32,12 @@ secrets = ["{SECRET}"]
 topic = "/unsafe/stripe/"
 provider = "stripe"
 secrets = ["{SECRET}"]
+
+[quotas."team/"]
+publishes = "2/h"
+bytes = "1MB/h"
 """
-"""Two sources and a router."""
+"""Two sources, a router and a quota."""
 PIPELINED = 50
 
 

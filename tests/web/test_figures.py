@@ -1,17 +1,21 @@
 """Figures that are loaded for a scrape: of cursors and groups, and of the hubs that share a log."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hookbot.access.tokens import make_token
 from hookbot.errors import Unavailable
 from hookbot.log.duties import HubInfo
 from hookbot.protocol.since import FromOldest
 from hookbot.web.figures import NAMED_CONSUMERS, add_consumers, add_family
 from hookbot.web.metrics import Metrics
 from hookbot.web.prometheus import render
+from support import KEY
 from support.consumers import WorkingLog, open_hub, take
+from support.hubs import open_whole_hub
 from support.metrics import Shown
 
 
@@ -98,3 +102,20 @@ async def test_what_cannot_be_loaded_is_left_out_and_the_rest_is_shown() -> None
 
     assert "hookbot_hubs" not in shown
     assert shown["hookbot_trims"] == 0
+
+
+async def test_shown_is_what_is_used_of_quotas_and_what_they_have_refused(tmp_path: Path) -> None:
+    text = '[quotas."team/"]\npublishes = "2/h"\ncursors = 3\n'
+    async with open_whole_hub(tmp_path, text) as hub:
+        for _ in range(3):
+            await hub.post("/pub/team/x", token=make_token(KEY, "/pub/"))
+        async with hub.listen("/sub/team/x?cursor=c", "v1"):
+            answer = await hub.http.get("/metrics", headers={"Authorization": f"Bearer {make_token(KEY, '/metrics')}"})
+    shown = Shown(answer.text)
+
+    for kind, limit, used, refused in (("publishes", 2, 2, 1), ("cursors", 3, 1, 0)):
+        labels = f'{{kind="{kind}",prefix="team/"}}'
+        assert shown[f"hookbot_quota_limit{labels}"] == limit
+        assert round(shown[f"hookbot_quota_used{labels}"]) == used
+        assert shown[f"hookbot_quota_refused_total{labels}"] == refused
+    assert shown['hookbot_refusals_total{reason="quota_reached"}'] == 1

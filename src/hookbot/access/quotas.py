@@ -14,7 +14,7 @@ from ..protocol.paths import path_to
 from ..protocol.topics import RECURSIVE, TopicFilter, is_subtree, patterns_of
 from .rate_limits import Bucket, Rate
 
-Limited = Literal["publishes", "bytes", "subscribers", "cursors"]
+QuotaKind = Literal["publishes", "bytes", "subscribers", "cursors"]
 """What a quota limits: publishes and the bytes of their bodies in a time, the others at a time."""
 
 # Subscriptions last for hours, so a client that retries sooner would hardly ever find room.
@@ -28,7 +28,7 @@ class QuotaUse:
     """What is used of one limit of a quota."""
 
     prefix: str
-    limited: Limited
+    kind: QuotaKind
     limit: int
     period_s: float | None
     """Time in which so many are allowed on average; None if as many are allowed at a time."""
@@ -42,7 +42,7 @@ class QuotaUse:
 class Quota:
     """Quota of a prefix: a topic or, ending in ``/``, everything beneath it, as in the patterns of a `TopicFilter`."""
 
-    def __init__(self, prefix: str, limits: Mapping[Limited, Rate | int], written: Mapping[str, str | int]) -> None:
+    def __init__(self, prefix: str, limits: Mapping[QuotaKind, Rate | int], written: Mapping[str, str | int]) -> None:
         """`written`: the limits, as they are configured."""
         self.prefix = prefix
         self.limits = limits
@@ -104,7 +104,7 @@ class Quota:
                 used = self.count_cursors(paths)
             yield QuotaUse(self.prefix, name, count, period_s, str(self._written[name]), used, self._refused[name])
 
-    def _refuse(self, name: Limited) -> str:
+    def _refuse(self, name: QuotaKind) -> str:
         self._refused[name] += 1
         return f"the quota of {self.prefix or 'all topics'!r} is reached: {name} = {self._written[name]}"
 
@@ -117,6 +117,11 @@ class Quotas:
 
     def __iter__(self) -> Iterator[Quota]:
         return iter(self._by_prefix.values())
+
+    def uses(self, paths: Collection[str], *, now_s: float) -> Iterator[QuotaUse]:
+        """What is used of each limit; `paths` are those of the cursors and groups that there are."""
+        for quota in self:
+            yield from quota.uses(paths, now_s=now_s)
 
     def adopt(self, other: "Quotas") -> None:
         """Replace the quotas by those of `other`; what is used of those with the same limits stays."""

@@ -40,6 +40,7 @@ COMMANDS = {
     "cursors": ("cursors:cursors", "List, move and delete the cursors and groups of a hub."),
     "who": ("who:who", "List the subscribers that are connected to a hub, or end one."),
     "budgets": ("budgets:budgets", "List how much a hub keeps of which topics, and how full that is."),
+    "quotas": ("quotas:quotas", "List the quotas of a hub, and what is used of them."),
     "refused": ("refused:refused", "List the requests that a hub refused lately, newest first."),
     "sources": ("sources:sources", "List and test the sources of a hub."),
     "messages": ("messages:messages", "List the stored messages of a hub, newest first."),

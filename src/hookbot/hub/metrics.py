@@ -12,7 +12,7 @@ import trio
 
 from ..threads import ThreadLimiter
 from ..version import __version__
-from ..web.figures import add_consumers, add_family
+from ..web.figures import add_consumers, add_family, add_quotas
 from ..web.metrics import Metrics
 from ..web.services import Services
 from ..web.tls import Tls
@@ -27,6 +27,7 @@ def add_all(services: Services, config: Config, tls: Tls | None, reloads: Reload
     """Add everything to the metrics of a hub that needs more than its services."""
     metrics, started_s = services.metrics, services.broker.clock() / 1e6
     add_consumers(metrics, services.consumers)
+    add_quotas(metrics, services.broker, services.access, services.consumers)
     add_family(metrics, services.broker.log)
     _add_reloads(metrics, reloads)
     info = __version__, platform.python_version(), _store(config)

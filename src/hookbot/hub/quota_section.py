@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..access.quotas import Limited, Quota
+from ..access.quotas import Quota, QuotaKind
 from ..access.rate_limits import Rate
 from ..errors import did_you_mean
 from .config_file import Mistakes, Table
 from .prefixes import parse_prefix
 from .source_section import positive
 
-LIMITS: Mapping[Limited, tuple[type, Callable[[Any], Rate | int]]] = {
+LIMITS: Mapping[QuotaKind, tuple[type, Callable[[Any], Rate | int]]] = {
     "publishes": (str, Rate.parse),
     "bytes": (str, Rate.parse_bytes),
     "subscribers": (int, positive),

@@ -6,6 +6,9 @@ from functools import partial
 from heapq import nlargest
 from typing import Any
 
+from ..access.control import AccessControl
+from ..access.quotas import QuotaUse
+from ..broker.broker import Broker
 from ..broker.consumers import ConsumerInfo, Consumers
 from ..broker.hubs import alive, describe_hubs
 from ..log.contract import Log
@@ -16,6 +19,7 @@ from .metrics import Metrics
 NAMED_CONSUMERS = 20
 
 CONSUMER = ("kind", "path", "name")
+QUOTA = ("prefix", "kind")
 KINDS = ("cursor", "group")
 
 
@@ -43,6 +47,29 @@ def add_family(metrics: Metrics, log: Log) -> None:
     )
 
 
+async def quota_uses(broker: Broker, access: AccessControl, consumers: Consumers) -> Sequence[QuotaUse]:
+    """What is used of the quotas. Raises `Unavailable` if one limits cursors, and their number is unknown."""
+    paths: Sequence[str] = ()
+    if any("cursors" in quota.limits for quota in access.quotas):
+        await consumers.refresh()
+        paths = consumers.paths()
+    return list(access.quotas.uses(paths, now_s=broker.clock.monotonic_s))
+
+
+def add_quotas(metrics: Metrics, broker: Broker, access: AccessControl, consumers: Consumers) -> None:
+    """Add the metrics of quotas: as many as are configured."""
+    metrics.add(
+        "counter", "quota_refused", "Requests refused because of it.", partial(_quotas, access, "refused"), label=QUOTA
+    )
+    metrics.add("gauge", "quota_limit", "Limit of the quota.", partial(_quotas, access, "limit"), label=QUOTA)
+
+    async def load() -> Mapping[str, Any]:
+        uses = await quota_uses(broker, access, consumers)
+        return {"quota_used": {(use.prefix, use.kind): use.used for use in uses}}
+
+    metrics.add_loaded(load, ("quota_used", "What is used of the limit now.", QUOTA))
+
+
 async def _consumers(consumers: Consumers) -> Mapping[str, Any]:
     await consumers.refresh()
     infos = await consumers.list()
@@ -64,6 +91,10 @@ async def _family(log: Log) -> Mapping[str, Any]:
     hubs = alive(await log.duties.hubs())
     described = describe_hubs(Family(log.epoch, log.head, hubs))
     return {"hubs": len(hubs), "hubs_differing": sum(bool(hub["differs"]) for hub in described)}
+
+
+def _quotas(access: AccessControl, field: str) -> Mapping[tuple[str, str], float]:
+    return {(use.prefix, use.kind): getattr(use, field) for use in access.quotas.uses((), now_s=0)}
 
 
 def _is_behind(info: ConsumerInfo) -> bool:

@@ -49,6 +49,7 @@ REQUESTS = {
     "GET subscriptions": "subscriptions",
     "DELETE subscriptions/{id}": "subscriptions/{subscription}",
     "GET refusals": "refusals",
+    "GET quotas": "quotas",
     "GET sources": "sources",
     "POST sources/test": "sources/test?topic=/unsafe/{name}/",
     "GET stats": "stats",
@@ -77,6 +78,7 @@ OWN = """
     GET subscriptions             200          200     200    200         200          200                200
     DELETE subscriptions/{id}     200          200     200    403         403          403                404
     GET refusals                  200          200     200    200         200          200                200
+    GET quotas                    200          200     200    200         200          200                200
     GET sources                   200          200     200    200         200          200                200
     POST sources/test             200          200     404    404         404          404                403
     GET stats                     200          200     403    403         403          403                403

@@ -10,6 +10,7 @@ from .live import add_live
 from .messages import add_messages
 from .openapi import add_description
 from .operations import Api
+from .quotas import add_quotas
 from .redelivery import add_redelivery
 from .refusals import add_refusals
 from .related import add_related
@@ -25,7 +26,7 @@ def create_api(services: Services) -> Blueprint:
     api = Api(services.access)
     for add in (
         *(add_session, add_tokens, add_messages, add_related, add_live, add_redelivery, add_deletion),
-        *(add_cursors, add_subscriptions, add_refusals, add_sources, add_budgets, add_states),
+        *(add_cursors, add_subscriptions, add_refusals, add_quotas, add_sources, add_budgets, add_states),
     ):
         add(api, services)
     add_description(api)
