@@ -9,7 +9,8 @@ import trio
 
 from hookbot.access.active_subscriptions import GRANT_ENDED, SWEEP_BATCH, ActiveSubscriptions, sweep_subscriptions
 from hookbot.access.authorizer import Authorizer, Grant
-from hookbot.errors import TooManyRequests, Unauthorized
+from hookbot.access.quotas import Quota, Quotas
+from hookbot.errors import QuotaReached, TooManyRequests, Unauthorized
 from hookbot.hub.logging_setup import fields_of
 from hookbot.protocol.topics import TopicFilter
 from support import KEY
@@ -229,3 +230,21 @@ def test_who_begins_and_ends_is_logged_for_who_looks_closely(caplog: pytest.LogC
     assert caplog.messages == ["a subscription began", "a subscription ended"]
     of_it = {"client": "192.0.2.1", "path": "/sub/topic", "format": "raw"}
     assert [fields_of(record) for record in caplog.records] == [of_it, of_it]
+
+
+def test_subscriptions_count_in_quotas_also_those_of_a_reload() -> None:
+    def quotas(*prefixes: str) -> Quotas:
+        return Quotas(Quota(prefix, {"subscribers": 1}, {"subscribers": 1}) for prefix in prefixes)
+
+    active, topic = make_active(quotas=quotas("x")), TopicFilter(("topic",))
+    subscription = Unconnected(PLAIN)
+    active.add(subscription)
+    active.check(PLAIN, topic)
+
+    active.adopt(make_active(quotas=quotas("topic", "x")))
+    with pytest.raises(QuotaReached, match="the quota of 'topic' is reached"):
+        active.check(PLAIN, topic)
+    active.check(PLAIN, TopicFilter(("other",)))
+    active.remove(subscription)
+    active.check(PLAIN, topic)
+    assert [quota.subscribers for quota in active.quotas] == [0, 0]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.access.rate_limits import MAX_KEYS, Rate, RateLimiter
+from hookbot.access.rate_limits import MAX_KEYS, Bucket, Rate, RateLimiter
 from hookbot.errors import ConfigError, TooManyRequests
 
 NOW_S = 1_700_000_000.0
@@ -94,3 +94,28 @@ def test_who_did_something_long_ago_is_forgotten_when_there_are_too_many() -> No
     assert passes(throttle, "one more")
     assert passes(throttle, "0")
     assert not passes(throttle, "first")
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("10MB/s", Rate(10 << 20, 1)), ("100KiB/m", Rate(100 << 10, 60)), ("1GB/h", Rate(1 << 30, 3600))],
+)
+def test_a_rate_of_bytes_has_a_size(text: str, rate: Rate) -> None:
+    assert Rate.parse_bytes(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "1GB", "1GB/", "/h", "1/h", "0B/s", "1GB/d", "1 GB/h", "1.5GB/h"])
+def test_what_is_no_rate_of_bytes_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="10MB/s"):
+        Rate.parse_bytes(text)
+
+
+def test_several_uses_are_counted_at_once_or_not_at_all() -> None:
+    bucket = Bucket(Rate(100, 10))
+    assert bucket.use(70, now_s=NOW_S) == 0
+    assert bucket.wait_s(50, now_s=NOW_S) == pytest.approx(2)
+    assert bucket.use(50, now_s=NOW_S) == pytest.approx(2)
+    assert bucket.used(now_s=NOW_S) == pytest.approx(70)
+    assert bucket.wait_s(30, now_s=NOW_S) == bucket.use(30, now_s=NOW_S) == 0
+    assert bucket.used(now_s=NOW_S + 5) == pytest.approx(50)
+    assert bucket.used(now_s=NOW_S + 50) == 0

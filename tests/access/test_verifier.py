@@ -12,11 +12,12 @@ from hookbot.access.authorizer import Authorizer
 from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
 from hookbot.access.fetching import Fetches
+from hookbot.access.quotas import Quota, Quotas
 from hookbot.access.rate_limits import Rate, RateLimiter
 from hookbot.access.senders import RETRIED_S, Standing
 from hookbot.access.sources import Source, Sources
 from hookbot.access.verifier import SMALL_BODY, VERIFYING_THREADS, Verifier
-from hookbot.errors import BadSignature, BodyTooLarge, TooManyRequests, Unavailable
+from hookbot.errors import BadSignature, BodyTooLarge, QuotaReached, TooManyRequests, Unavailable
 from hookbot.log.trusted_clock import STEADY_US, TrustedClock
 from hookbot.protocol.bodies import UNVERIFIED
 from hookbot.protocol.envelope import LARGE_BODY
@@ -289,6 +290,31 @@ async def test_repeats_use_up_no_more_than_their_network_may_repeat() -> None:
     assert await publish_signed(access, b"2", client="203.0.113.9")
     with pytest.raises(TooManyRequests):
         await publish_signed(access, b"3")
+
+
+@pytest.mark.parametrize(("provider", "repeats_count"), [("slack", False), ("github", True)])
+async def test_a_quota_counts_what_is_genuine_and_may_be_stored(provider: str, repeats_count: bool) -> None:
+    quota = Quota("/unsafe/", {"publishes": Rate(9, 3600), "bytes": Rate(900, 3600)}, {"publishes": "", "bytes": ""})
+    source = Source("/unsafe/acme", load_provider(provider), [SECRET])
+    access = make_access(source, quotas=Quotas([quota]))
+    headers = source.provider.sign(SignedRequest(b"[1, 2]"), SECRET, now=NOW_S).headers
+
+    for _ in range(3):
+        await publish(access, b"[1, 2]", headers)
+    with pytest.raises(BadSignature):
+        await publish(access, b"[1, 3]", headers)
+
+    counted = 3 if repeats_count else 1
+    assert [round(use.used) for use in quota.uses((), now_s=access._clock.monotonic_s)] == [counted, 6 * counted]
+
+
+async def test_what_is_beyond_a_quota_is_refused_before_it_is_verified() -> None:
+    quota = Quota("/unsafe/", {"publishes": Rate(1, 3600)}, {"publishes": "1/h"})
+    access = make_access(Source("/unsafe/acme", load_provider("github"), [SECRET]), quotas=Quotas([quota]))
+    await publish_signed(access, b"1")
+    for body in (b"1", b"2"):
+        with pytest.raises(QuotaReached, match="the quota of '/unsafe/' is reached: publishes = 1/h"):
+            await publish_signed(access, body)
 
 
 async def test_a_delivery_that_had_to_wait_is_new_when_it_comes_again() -> None:

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
+from hookbot.access.quotas import Quota, Quotas
 from hookbot.broker.positions import SWEEP_INTERVAL_S
 from hookbot.broker.room import MAX_PER_PATH
 from hookbot.errors import Refused
 from hookbot.log.contract import Page
 from hookbot.log.sqlite import open_sqlite_log
-from hookbot.protocol.since import AfterId, FromOldest
-from support.clock import Clock, pass_time, trusted
+from hookbot.protocol.since import AfterId, FromOldest, SinceTime
+from support.clock import START_US, Clock, pass_time, trusted
 from support.consumers import ConsumerHub, WorkingLog, ack, open_hub, shown, take
 from support.damage import lose_bodies
 
@@ -291,6 +293,27 @@ async def test_a_path_has_room_for_so_many_cursors_and_groups(hub: ConsumerHub, 
             pass
     async with hub.open(cursor="c0"), hub.open("elsewhere", cursor="more"):
         assert len(await hub.consumers.list("/sub/t")) == MAX_PER_PATH
+
+
+async def test_those_who_come_at_once_do_not_get_past_a_limit(autojump_clock: MockClock) -> None:
+    of_cursors = Quotas([Quota("t", {"cursors": 2}, {"cursors": 2})]).of_cursors
+    outcomes = []
+
+    async def listen(hub: ConsumerHub, name: str) -> None:
+        try:
+            async with hub.open(cursor=name, since=SinceTime(START_US)):
+                outcomes.append("opened")
+        except Refused:
+            outcomes.append("refused")
+
+    async with open_hub(WorkingLog(), limits_of=of_cursors) as hub:
+        await hub.publish("t")
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(listen, hub, f"c{number}")
+        assert list(hub.consumers.paths()) == ["/sub/t", "/sub/t"]
+
+    assert sorted(outcomes) == ["opened"] * 2 + ["refused"] * 3
 
 
 async def test_a_new_cursor_whose_connection_breaks_before_an_ack_is_told_of_the_gap_again(

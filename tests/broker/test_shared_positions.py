@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from hookbot.access.quotas import Quota, Quotas
 from hookbot.broker.claims import ConsumerId
 from hookbot.broker.positions import SWEEP_INTERVAL_S, UNUSED_US, USED
 from hookbot.broker.room import MAX_PER_PATH
@@ -407,6 +408,22 @@ async def test_a_new_cursor_has_only_those_of_its_path_read(
         pass
 
     assert read == ["cursor /sub/t c"]
+
+
+async def test_other_limits_count_those_of_all_hubs_and_paths(family: Family) -> None:
+    of_cursors = Quotas([Quota("t/", {"cursors": 3}, {"cursors": 3})]).of_cursors
+    async with (
+        open_hub(family.hub("a", "http://a"), limits_of=of_cursors) as a,
+        open_hub(family.hub("b", "http://b"), limits_of=of_cursors) as b,
+    ):
+        for hub, topic in ((a, "t/1"), (b, "t/2"), (b, "u")):
+            async with hub.open(topic, cursor="c"):
+                pass
+        async with a.open("t/3", cursor="c"):
+            with pytest.raises(Refused, match="the quota of 't/' is reached: cursors = 3; delete"):
+                await b.consumers.locate(listening("t/4", cursor="c"))
+        await a.consumers.delete("cursor", "/sub/t/1", "c")
+        await b.consumers.locate(listening("t/4", cursor="c"))
 
 
 @pytest.mark.parametrize("at_once", [True, False])

@@ -57,6 +57,11 @@ def test_what_has_an_effect_is_not_told(tmp_path: Path, text: str, options: dict
             for key in ("sk_live_", "pk_test_", "rk_live_", "ghp_", "github_pat_", "xoxb-", "xapp-", "shpat_", "SG.")
         ),
         (SOURCE.replace("whsec", 'whsec", "sk_test_s3cret'), {}, "toml:4: a secret that begins with 'sk_test_'"),
+        (
+            "[quotas.x]\n[quotas.'/unsafe/x/']\ncursors = 1\n",
+            {"unsafe_prefixes": ("y",)},
+            "toml:2: this hub has no such unsafe topic as '/unsafe/x/'",
+        ),
         ("[routers.a]\n", {}, "hookbot.toml:1: [routers.a]: the hub runs no router of this name; add it"),
         ("[routers.a]\n", {"routers": ("ab",)}, "did you mean 'ab'?"),
         (

@@ -12,7 +12,7 @@ from hookbot.errors import ConfigError
 from hookbot.hub.config import RANGES_FILE, Config
 from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.secret_store import StoredSecret
-from hookbot.hub.sections import needs_github_secret, read_routers, read_sources, unless_wrong
+from hookbot.hub.sections import needs_github_secret, read_quotas, read_routers, read_sources, unless_wrong
 from hookbot.log.retention import Retention
 
 SECRET = "the secret of the tests, not too short"
@@ -148,3 +148,12 @@ def test_what_is_wrong_with_a_router_is_told_with_the_line_of_its_section(tmp_pa
     first, second = str(caught.value).splitlines()
     assert "hookbot.toml:1: " in first
     assert "'no name'" in second
+
+
+def test_quotas_are_read_and_each_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+    text = '[quotas."team/"]\ncursors = 1\n[quotas."/unsafe/"]\npublishes = "1/s"\n'
+    assert [quota.prefix for quota in unless_wrong(read_quotas(configured(text, tmp_path)))] == ["team/", "/unsafe/"]
+
+    wrong = '[quotas."a//"]\ncursors = 1\n[quotas."team/"]\ncursors = 0\npublish = "1/s"\n[quotas.x]\n'
+    mistakes = [str(one).partition("hookbot.toml")[2] for one in read_quotas(configured(wrong, tmp_path))]
+    assert [line.split(" ")[0] for line in mistakes] == [":1:", ":4:", ":5:", ":6:"]

@@ -93,11 +93,11 @@ def listening(topic: str = "t", **asked: Any) -> SubscribeRequest:
 
 @asynccontextmanager
 async def open_hub(
-    log: Log, *, clock: Callable[[], int] | None = None, limits: BrokerLimits | None = None
+    log: Log, *, clock: Callable[[], int] | None = None, limits: BrokerLimits | None = None, **options: Any
 ) -> AsyncIterator[ConsumerHub]:
     async with (
         open_broker(log, KEEP_ALL, limits=limits) as broker,
-        open_consumers(broker, clock_us=clock or Clock(runs=True)) as consumers,
+        open_consumers(broker, clock_us=clock or Clock(runs=True), **options) as consumers,
     ):
         yield ConsumerHub(broker, consumers, log)
 

@@ -100,7 +100,7 @@ class ConfigFile:
             raise _syntax_error(path, text, str(error)) from None
         sources, routers = tables.pop("sources", []), tables.pop("routers", {})
         retention, quotas = tables.pop("retention", {}), tables.pop("quotas", {})
-        file = cls(path, text, tables, sources, routers, retention, quotas)
+        file = cls(path, text, tables, sources, routers, retention, quotas=quotas)
         if not _are_tables(sources, list):
             raise file.error("each source is written as a section [[sources]]", "sources", "sources")
         if not _are_tables(routers, dict):
