@@ -19,6 +19,7 @@ from ..errors import ConfigError
 from ..protocol.envelope import encode_json
 from ..protocol.message import Message
 from .contract import Page
+from .sqlite_errors import GARBLED, raise_unless_damage
 from .sqlite_rows import with_breaks
 from .stored_message import StoredMessage, encode_meta
 
@@ -48,9 +49,13 @@ class Sealing:
         self._told: set[str] = set()
 
     def check(self, connection: "sqlite3.Connection | Connection[Any]") -> None:
-        """Raise `ConfigError` unless the key of the newest message in a database is among these."""
-        newest = connection.execute(_NEWEST_META).fetchone()
-        if newest and newest[0].startswith(_MARK) and (key := _key_of(newest[0])) not in self._keys:
+        """Raise `ConfigError` unless the key of the newest message in a database is among these, or damage hides it."""
+        try:
+            newest = connection.execute(_NEWEST_META).fetchone()
+        except GARBLED as error:
+            raise_unless_damage(error)
+            return
+        if newest and str(newest[0]).startswith(_MARK) and (key := _key_of(newest[0])) not in self._keys:
             given = ", ".join(self._keys) or "none"
             raise ConfigError(
                 f"the log is encrypted with the key {key}, which is not among those of --at-rest-key (given: {given})"

@@ -69,7 +69,7 @@ async def open_sqlite_log(
     try:
         try:
             await trio.to_thread.run_sync(require_finished, file.readers[0], directory, limiter=hub_threads())
-            await trio.to_thread.run_sync(_require_key, file.readers[0], sealing, limiter=hub_threads())
+            await trio.to_thread.run_sync(sealing.check, file.readers[0], limiter=hub_threads())
             connections = Connections(file, thread)
             make = partial(SqliteLog, file, connections, sealing, clock_us=clock_us)
             make = partial(make, scan_length=scan_length, primed=primed)
@@ -301,13 +301,6 @@ class _Bounds(TypedDict):
 def _probe(writer: sqlite3.Connection) -> None:
     with queries.transaction(writer):
         probe(writer)
-
-
-def _require_key(reader: sqlite3.Connection, sealing: Sealing) -> None:
-    try:
-        sealing.check(reader)
-    except GARBLED as error:
-        raise_unless_damage(error)
 
 
 def _find_earlier_keys(connection: sqlite3.Connection) -> bool:
