@@ -58,6 +58,9 @@ def test_the_file_can_be_named_in_the_environment(environment: pytest.MonkeyPatc
 
 def value_for(option: Option, tmp_path: Path) -> str:
     """Any value of an option, in TOML."""
+    if option.name == "at_rest_keys":
+        (tmp_path / "at-rest").write_text("0" * 64)
+        return f'"file:{tmp_path / "at-rest"}"'
     if option.multiple:
         return f'["{ {"cors_origins": "https://x", "bind": ":7"}.get(str(option.name), "x") }"]'
     if option.is_flag:

@@ -86,7 +86,7 @@ def test_the_page_can_be_pasted_from_its_first_line_to_its_last(machine: Machine
     one_hub = PAGE
     for title in ("Several hubs with one log", "Run it in a container", "Run it in Kubernetes"):
         one_hub = one_hub.replace(section(PAGE, title), "")
-    install, settings, restart, stop, _, make_secret, add_secret, _, *rest = blocks(one_hub)
+    install, settings, restart, stop, _, make_secret, add_secret, encrypt, _, *rest = blocks(one_hub)
     back_up, restore, save, metrics = rest
 
     installed = machine.paste(install + settings)
@@ -99,12 +99,17 @@ def test_the_page_can_be_pasted_from_its_first_line_to_its_last(machine: Machine
     machine.paste(add_secret)
     assert (machine.root / "run/credentials/hookbot.service/stripe").read_text() == "whsec_secret"
 
+    machine.paste(encrypt)
+    assert len((machine.root / "run/credentials/hookbot.service/at-rest").read_text()) == 65
+
     # The default, which is not mapped to the free port otherwise.
     machine.paste("export HOOKBOT_URL_BASE=http://localhost:8080\n")
     ready = "until curl -fs http://127.0.0.1:8080/readyz; do sleep 0.1; done\n"
     backed_up = machine.paste(ready + 'curl -d first "$(hookbot make-tokens /pub/a)"\n' + back_up)
     assert re.search(r"backed up [0-9.]+ kB, with key\n", backed_up)
     machine.paste('curl -d second "$(hookbot make-tokens /pub/a)"; curl -d third http://localhost:8080/unsafe/pub/b\n')
+    data = machine.root / "var/lib/hookbot"
+    assert [path.name for path in data.iterdir() if path.is_file() and b"second" in path.read_bytes()] == []
     machine.paste(save)
     saved = machine.paste("cat rest.jsonl\n")
     assert [word in saved for word in ("first", "second", "third")] == [True, True, True]

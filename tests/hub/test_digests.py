@@ -64,6 +64,7 @@ def test_hubs_that_do_the_same_do_not_differ(
         (["plain-tokens"], TEXT, {"sha1_tokens_live_only": True}),
         (["revoked"], TEXT, {"revoked": frozenset({"laptop"})}),
         (["cors-origin"], TEXT, {"cors_origins": ()}),
+        (["at-rest-key"], TEXT, {"at_rest_keys": (bytes(32),)}),
         (["sources", "max-body"], A + ROUTERS, {"max_body_bytes": 1}),
     ],
 )

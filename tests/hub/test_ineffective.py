@@ -32,6 +32,7 @@ SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["wh
         ("[routers.a]\n", {"routers": ("somewhere/a.py",)}),
         ("", {"sha1_tokens_live_only": True, "max_subscribers": 5, "max_subscribers_per_token": 5}),
         ("", {"sha1_tokens": False, "max_subscribers_per_token": 5}),
+        ("", {"store": "sqlite:", "at_rest_keys": (bytes(32),)}),
         ("", {"store": parse_store("postgresql://db"), "advertise": "http://10.0.0.5:8080"}),
     ],
 )
@@ -71,6 +72,7 @@ def test_what_has_an_effect_is_not_told(tmp_path: Path, text: str, options: dict
         ),
         ("", {"sha1_tokens": False, "sha1_tokens_live_only": True}, "--plain-tokens: it has no effect"),
         ("", {"advertise": "http://10.0.0.5:8080"}, "--advertise: it has no effect without a store that several hubs"),
+        ("", {"at_rest_keys": (bytes(32),)}, "--at-rest-key: it has no effect with a store in memory"),
         ("", {"max_subscribers": 4, "max_subscribers_per_token": 5}, "--max-subscribers-per-token: 5 has no effect"),
     ],
 )

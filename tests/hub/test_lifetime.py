@@ -14,6 +14,7 @@ from hookbot.hub.lifetime import Lifetime, log_start
 from hookbot.hub.logging_setup import fields_of
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.retention import Retention
+from hookbot.log.sealing import key_id
 from hookbot.signatures import load_provider
 from hookbot.version import __version__
 from support.hubs import configured
@@ -33,7 +34,7 @@ def told(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
 def test_a_start_tells_what_the_hub_is_and_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = PostgresAddress.parse("postgresql://hub:s3cret@db.example.com/hookbot")
     retention = Retention(max_age_s=60, max_bytes=None, max_count=7, max_unsafe_bytes=1)
-    shared: dict[str, Any] = {"store": store, "advertise": "http://10.0.0.5:8080"}
+    shared: dict[str, Any] = {"store": store, "advertise": "http://10.0.0.5:8080", "at_rest_keys": (bytes(32),)}
     config = replace(configured(tmp_path, retention=retention, routers=("github", "filter")), **shared)
     sources = Sources([Source("/unsafe/acme/", load_provider("stripe"), ["a secret"])])
 
@@ -47,6 +48,7 @@ def test_a_start_tells_what_the_hub_is_and_no_secret(tmp_path: Path, caplog: pyt
         "advertise": "http://10.0.0.5:8080",
         "store": str(store),
         "data_dir": str(tmp_path),
+        "at_rest_keys": key_id(bytes(32)),
         "keep_s": 60,
         "keep_count": 7,
         "keep_unsafe_bytes": 1,

@@ -34,6 +34,7 @@ from hookbot.web.listening import ListeningSocket
 from hookbot.web.tls import Tls
 from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S
+from support.api import open_api
 from support.clients import Answer, basic, connect, post
 from support.hubs import configured, no_groups
 from support.ports import free_ports
@@ -101,6 +102,20 @@ GET = b" HTTP/1.1\r\nHost: x\r\n\r\n"
 async def test_the_log_is_that_of_the_store(store: str, kind: type, tmp_path: Path) -> None:
     async with open_log(configured(tmp_path, store=store), wall_clock_us) as log:
         assert isinstance(log, kind)
+
+
+async def test_with_a_key_at_rest_a_hub_reads_and_finds_what_nobody_can_read_on_the_disk(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"store": "sqlite:", "at_rest_keys": (bytes(32),)}
+    async with open_api(tmp_path, **options) as hub:
+        assert (await hub.post("/unsafe/pub/x?secret-query", b"secret body", [("X-Mark", "secret header")])).is_success
+        assert all(b"secret" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+    async with open_api(tmp_path, **options) as hub:
+        found = (await hub.http.get("/hookbot/v1/messages", params={"text": "secret body"})).json()["messages"]
+        [message] = await hub.stored()
+
+    assert [one["id"] for one in found] == [message.id]
+    assert (message.body, message.query, message.header("X-Mark")) == (b"secret body", "secret-query", "secret header")
 
 
 async def test_a_store_that_is_there_is_open_at_once(sock: socket.socket, told: Callable[[], Sequence[str]]) -> None:

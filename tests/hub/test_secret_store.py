@@ -16,6 +16,7 @@ from hookbot.hub.secret_store import (
     find_secret,
     find_shared_secret,
     known_secret,
+    read_at_rest_key,
     read_revoked,
     read_secret_file,
     resolve_secret,
@@ -300,3 +301,21 @@ def test_a_secret_that_is_not_where_it_should_be_is_refused(value: str, monkeypa
     monkeypatch.setenv("BLANK", " \n")
     with pytest.raises(ConfigError):
         resolve_secret(value)
+
+
+def test_a_key_at_rest_is_64_digits_somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text("0123456789abcdefABCDEF" + "0" * 42 + "\n")
+    monkeypatch.setenv("AT_REST", "f" * 64)
+
+    assert read_at_rest_key(f"file:{tmp_path / 'key'}").startswith(b"\x01\x23\x45\x67\x89\xab\xcd\xef\xab\xcd\xef\x00")
+    assert read_at_rest_key("env:AT_REST") == b"\xff" * 32
+
+
+@pytest.mark.parametrize("wrong", ["f" * 63, "f" * 65, "g" * 64, "f" * 32 + " " + "f" * 31])
+def test_anything_else_is_no_key_at_rest_and_is_not_shown(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AT_REST", wrong)
+
+    for given, told in (("env:AT_REST", "must be 64 hexadecimal digits"), (wrong, "not as it is")):
+        with pytest.raises(ConfigError, match=told) as caught:
+            read_at_rest_key(given)
+        assert wrong not in str(caught.value)

@@ -24,6 +24,7 @@ from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.postgres_failovers import JUMP
 from hookbot.log.postgres_follower import Follower
 from hookbot.log.retention import Retention
+from hookbot.log.sealing import Sealing
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
 from support.log_hubs import GUARD_S, Hub, publishing
@@ -46,8 +47,8 @@ class Family:
         async with AsyncExitStack() as stack:
             yield tuple([Hub(await stack.enter_async_context(self.open())) for _ in range(count)])
 
-    def open(self) -> AbstractAsyncContextManager[PostgresLog]:
-        return open_postgres_log(self.address, OwnHub(token_hex(8), "", "0", ""))
+    def open(self, **options: Any) -> AbstractAsyncContextManager[PostgresLog]:
+        return open_postgres_log(self.address, OwnHub(token_hex(8), "", "0", ""), **options)
 
     def execute(self, statement: str) -> list[tuple[object, ...]]:
         return self.server.execute(statement, schema=self.schema)
@@ -97,6 +98,22 @@ async def test_a_message_of_another_hub_can_be_read_where_it_was_told(family: Fa
 
         [told] = [message for news in other.news for message in news.messages]
         assert [*page.messages] == [told] == [message for news in one.news for message in news.messages]
+
+
+async def test_what_another_hub_encrypts_with_an_unknown_key_is_a_gap(family: Family) -> None:
+    async with family.open() as log, family.open(sealing=Sealing([bytes(32)])) as encrypting:
+        one, other = Hub(log), Hub(encrypting)
+        await one.store("a")
+        await other.until_told(1)
+        await other.store("b", "b")
+        await one.until_told(3)
+        await one.store("c")
+        await other.until_told(4)
+
+        hole = await log.read(EVERYTHING, after=1, limit=10, max_bytes=1 << 20)
+
+    assert (one.positions, other.positions) == ([1, 4], [1, 2, 3, 4])
+    assert (hole.messages, hole.next_after, hole.hole) == ([], 3, "damage")
 
 
 async def test_a_hub_that_has_not_heard_of_an_id_yet_asks(family: Family) -> None:

@@ -69,6 +69,7 @@ def make_config(
         data_dir=options["data_dir"],
         bind=options["bind"],
         store=options["store"],
+        at_rest_keys=options["at_rest_keys"],
         advertise=options["advertise"],
         routers=options["routers"],
         retention=_retention(options, file),

@@ -17,6 +17,7 @@ from ..errors import ConfigError, system_reason
 from ..hub.bind_address import BindAddress
 from ..hub.config import parse_advertised, parse_origin, parse_public, parse_store, parse_unsafe
 from ..hub.data_dir import default_data_dir
+from ..hub.secret_store import read_at_rest_key
 from ..protocol.message import Headers, parse_time
 from ..protocol.pasted import check_seen, read_text, trim, unquote
 from ..protocol.since import parse_duration
@@ -248,6 +249,7 @@ ADDRESS = Parsed("address", _address)
 RATE = Parsed("rate", Rate.parse)
 ORIGIN = Parsed("origin", parse_origin)
 STORE = Parsed("store", parse_store)
+AT_REST_KEY = Parsed("reference", read_at_rest_key)
 HUB_URL = Parsed("URL", parse_advertised)
 PUBLIC_URL = Parsed("URL", parse_public)
 UNSAFE_TOPIC = Parsed("unsafe topic", parse_unsafe)

@@ -21,6 +21,7 @@ from .config_option import ARGUMENTS, ConfiguredCommand, config_file
 from .configure import find_config
 from .parameters import (
     ADDRESS,
+    AT_REST_KEY,
     DURATION,
     EXISTING_FILE,
     HUB_URL,
@@ -74,6 +75,14 @@ logger = logging.getLogger(__package__)
     metavar="sqlite:|memory:|postgresql://...",
     shell_complete=completed(lambda: ("sqlite:", "memory:", "postgresql://")),
     help="Keep the log in the data directory, in memory, or in a database that several hubs share.",
+)
+@click.option(
+    "--at-rest-key",
+    "at_rest_keys",
+    type=AT_REST_KEY,
+    multiple=True,
+    metavar="file:PATH|env:NAME",
+    help="Encrypt stored messages with this key; further ones only decrypt. Repeatable.",
 )
 @click.option(
     "--advertise",

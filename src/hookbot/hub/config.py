@@ -36,6 +36,8 @@ class Config:
     github_secrets: tuple[StoredSecret, ...] = ()
     bind: tuple[str, ...] = ()
     """Addresses to listen on; without any, the sockets that systemd hands over, or else the default."""
+    at_rest_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """Keys by which stored messages are encrypted: the first encrypts new ones, all decrypt."""
     store: str | PostgresAddress = "sqlite:"
     advertise: str | None = None
     """URL at which the other hubs of a shared store reach this one; None if they cannot."""

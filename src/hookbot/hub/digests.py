@@ -8,6 +8,7 @@ from dataclasses import astuple
 from typing import Any
 
 from ..errors import ConfigError
+from ..log.sealing import key_id
 from ..routers.runner import name_of
 from .config import Config
 from .secret_store import is_reference, resolve_secret
@@ -30,6 +31,7 @@ def _parts(config: Config) -> Mapping[str, Any]:
     return {
         "key": "",
         "old-keys": sorted(set(config.old_keys)),
+        "at-rest-key": list(map(key_id, config.at_rest_keys)),
         "github-secrets": sorted({secret.value for secret in config.github_secrets}),
         "sources": sorted(map(_canonical, config.file.sources)),
         "routers": {name: config.file.routers.get(name, {}) for name in routers},

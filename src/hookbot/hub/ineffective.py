@@ -30,6 +30,10 @@ def ineffective(config: Config) -> Iterator[ConfigError]:
             yield config.error("unsafe", f"a GitHub router reads {topic!r}, which this hub does not have")
     if config.advertise and not config.shared:
         yield config.error("advertise", "it has no effect without a store that several hubs share (postgresql://...)")
+    if config.at_rest_keys and config.store == "memory:":
+        yield config.error(
+            "at-rest-key", "it has no effect with a store in memory, of which nothing is written to disk"
+        )
     if not config.sha1_tokens and config.sha1_tokens_live_only:
         yield config.error("plain-tokens", "it has no effect with no-sha1, which refuses these tokens")
     total, each = config.max_subscribers, config.max_subscribers_per_token

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from ..access.sources import Source, Sources
 from ..errors import describe
+from ..log.sealing import key_id
 from ..version import __version__
 from .config import Config
 
@@ -54,6 +55,7 @@ def log_start(config: Config, urls: Sequence[str], sources: Sources) -> None:
         "advertise": config.advertise,
         "store": str(config.store),
         "data_dir": str(config.data_dir),
+        "at_rest_keys": ",".join(map(key_id, config.at_rest_keys)),
         "keep_s": kept.max_age_s,
         "keep_count": kept.max_count,
         "keep_bytes": kept.max_bytes,

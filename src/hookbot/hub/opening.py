@@ -15,6 +15,7 @@ from ..log.contract import Log
 from ..log.memory import MemoryLog
 from ..log.postgres_address import PostgresAddress
 from ..log.postgres_duty_queries import OwnHub
+from ..log.sealing import Sealing
 from ..log.sqlite import open_sqlite_log
 from ..version import __version__
 from ..web.listening import ListeningSocket
@@ -35,15 +36,16 @@ logger = logging.getLogger(__package__)
 
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
     """The log of the configured store. Raises `ConfigError`, and `Unavailable` if it cannot be opened now."""
+    sealing = Sealing(config.at_rest_keys)
     if isinstance(config.store, PostgresAddress):
         # Only with such a store: it takes longer to import than all of a small hub's log.
         from ..log.postgres import open_postgres_log  # noqa: PLC0415
 
         own = OwnHub(token_hex(8), config.advertise or "", __version__, configuration_digests(config))
-        return open_postgres_log(config.store, own)
+        return open_postgres_log(config.store, own, sealing=sealing)
     if parse_store(config.store) == "memory:":
         return nullcontext(MemoryLog(clock_us=clock_us, retention=config.retention))
-    return open_sqlite_log(make_data_dir(config.data_dir), clock_us=clock_us)
+    return open_sqlite_log(make_data_dir(config.data_dir), clock_us=clock_us, sealing=sealing)
 
 
 @asynccontextmanager

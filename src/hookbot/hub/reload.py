@@ -29,6 +29,7 @@ NEED_RESTART = frozenset(
             "store",
             "advertise",
             "routers",
+            "at_rest_keys",
             "door",
             "console",
             "max_body_bytes",

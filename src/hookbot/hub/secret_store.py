@@ -9,6 +9,7 @@ sources and routers are in the configuration, usually as ``env:NAME`` or ``file:
 
 import logging
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ KEY_FILE = "key"
 OLD_KEYS_FILE = "old-keys"
 GITHUB_SECRET_FILE = "github-secret"  # noqa: S105 - the file's name
 OLD_GITHUB_SECRETS_FILE = "old-github-secrets"
+
+_AT_REST_KEY = re.compile("[0-9a-fA-F]{64}")
 
 logger = logging.getLogger(__package__)
 
@@ -144,6 +147,16 @@ def resolve_secret(value: str) -> str:
         shown = f"{name} (from {value})"
         return _found(read_text(Path(name), shown), shown)
     return clean_secret(value, "the secret")
+
+
+def read_at_rest_key(reference: str) -> bytes:
+    """Key for stored messages, to which ``env:NAME`` or ``file:PATH`` refers. Raises `ConfigError`, without the key."""
+    if not is_reference(reference):
+        raise ConfigError("a key at rest is given as file:PATH or env:NAME, not as it is")
+    secret = resolve_secret(reference)
+    if not _AT_REST_KEY.fullmatch(secret):
+        raise ConfigError(f"{reference} must be 64 hexadecimal digits, as `openssl rand -hex 32` makes them")
+    return bytes.fromhex(secret)
 
 
 def is_reference(value: object) -> TypeGuard[str]:

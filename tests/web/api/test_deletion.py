@@ -52,8 +52,9 @@ async def publish_copies(hub: WholeHub) -> tuple[Message, Message]:
     return first, routed
 
 
-async def test_a_message_is_deleted_with_its_copies(tmp_path: Path) -> None:
-    async with open_api(tmp_path) as hub:
+@pytest.mark.parametrize("options", [{}, {"store": "sqlite:", "at_rest_keys": (bytes(32),)}])
+async def test_a_message_is_deleted_with_its_copies(tmp_path: Path, options: dict[str, Any]) -> None:
+    async with open_api(tmp_path, **options) as hub:
         first, _ = await publish_copies(hub)
 
         line = await deleted(hub, first.id)
