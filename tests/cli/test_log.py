@@ -1,5 +1,6 @@
 """``hookbot log copy``: hubs on both sides, and a listener that goes from one to the other."""
 
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,17 @@ import trio
 from click.testing import CliRunner, Result
 
 from hookbot.access.tokens import make_token
+from hookbot.cli.display import utc
 from hookbot.cli.log import log, summary
 from hookbot.client import listen
 from hookbot.hub.hub import RunningHub
 from hookbot.log.copying import Copied
 from hookbot.log.postgres_address import PostgresAddress
+from hookbot.log.sealing import Sealing, key_id
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.message import Draft
 from support import GUARD_S, KEY
+from support.clock import Clock
 from support.commands import Caller, on_terminal, run
 from support.copies import content_of, filled, open_log
 from support.hubs import open_whole_hub
@@ -65,6 +71,26 @@ async def test_a_listener_goes_on_at_the_hub_of_the_copy_and_back(shared: str, t
         [b"3", b"4"],
     ]
     assert there.stdout.startswith("copied in ")
+
+
+async def test_it_is_shown_with_which_keys_messages_are_encrypted(tmp_path: Path) -> None:
+    key, clock = bytes(32), Clock()
+    async with open_sqlite_log(tmp_path, clock_us=clock) as stored:
+        await stored.append([Draft("a")])
+    async with open_sqlite_log(tmp_path, clock_us=clock, sealing=Sealing([key])) as stored:
+        clock.skip(seconds=60)
+        await stored.append([Draft("a")] * 2)
+
+        words = ["keys", f"sqlite:{tmp_path}"]
+        shown = await trio.to_thread.run_sync(CliRunner().invoke, log, words)
+        as_json = await trio.to_thread.run_sync(CliRunner().invoke, log, [*words, "--json"])
+
+    rows = json.loads(as_json.stdout)
+    assert [(row["key"], row["messages"]) for row in rows] == [("", 1), (key_id(key), 2)]
+    head, *lines = [re.split("  +", line) for line in shown.stdout.splitlines()]
+    assert head == ["KEY", "MESSAGES", "OLDEST", "NEWEST"]
+    assert [line[:2] for line in lines] == [["not encrypted", "1"], [key_id(key), "2"]]
+    assert [line[2:] for line in lines] == [[utc(row["oldest"]), utc(row["newest"])] for row in rows]
 
 
 def test_what_was_copied_is_told_and_a_second_copy_refused(shared: str, tmp_path: Path, call: Caller) -> None:

@@ -7,19 +7,22 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import ConfigError
 from ..log.postgres_address import PostgresAddress
-from .display import log_to_stderr
-from .parameters import DATA_DIRECTORY, Parsed
+from ..protocol.message import format_time
+from .display import log_to_stderr, table, to_json, utc
+from .parameters import DATA_DIRECTORY, Parsed, json_rows
 
 if TYPE_CHECKING:
     from ..log.copying import Copied, Note, Source, Target
+    from ..log.key_uses import KeyUse
 
 Place = PostgresAddress | Path
+KEY_COLUMNS = ("key", "messages", "oldest", "newest")
 
 
 def parse_place(text: str) -> Place:
@@ -38,7 +41,7 @@ PLACE = Parsed("place", parse_place)
 
 @click.group()
 def log() -> None:
-    """Copy the log of a hub to another place."""
+    """Copy the log of a hub to another place, and show how it is encrypted."""
 
 
 @log.command()
@@ -63,6 +66,36 @@ def copy(source: Place, target: Place) -> None:
     began = time.monotonic()
     copied = trio.run(_copy, source, target)
     click.echo(summary(copied, time.monotonic() - began))
+
+
+@log.command()
+@click.argument("place", metavar="PLACE", type=PLACE)
+@json_rows
+def keys(place: Place, as_json: bool) -> None:
+    """Show with which keys at rest the messages at PLACE are encrypted.
+
+    PLACE is sqlite:DIRECTORY, with the data directory of a hub, or postgresql://HOST/DATABASE. Hubs may run. No key is
+    needed: an id tells which key it is. One that no message has is of no use any more, unless it is the first one.
+
+    \b
+    Example:
+      hookbot log keys sqlite:/var/lib/hookbot
+    """
+    import trio
+
+    from ..log.key_uses import key_uses
+
+    found = [_row(use) for use in trio.run(key_uses, place)]
+    click.echo(to_json(found) if as_json else table(KEY_COLUMNS, map(_shown, found)))
+
+
+def _row(use: KeyUse) -> dict[str, Any]:
+    oldest, newest = format_time(use.oldest_us), format_time(use.newest_us)
+    return {"key": use.key, "messages": use.messages, "oldest": oldest, "newest": newest}
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "key": row["key"] or "not encrypted", "oldest": utc(row["oldest"]), "newest": utc(row["newest"])}
 
 
 async def _copy(source: Place, target: Place) -> Copied:

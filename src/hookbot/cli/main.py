@@ -48,7 +48,7 @@ COMMANDS = {
     "redeliver": ("redeliver:redeliver", "Publish stored messages of a hub again."),
     "delete": ("delete:delete", "Delete stored messages of a hub, with their copies."),
     "hubs": ("hubs:hubs", "List the hubs that share a database."),
-    "log": ("log:log", "Copy the log of a hub to another place."),
+    "log": ("log:log", "Copy the log of a hub to another place, and show how it is encrypted."),
     "backup": ("backup:backup", "Copy the log of a hub to FILE, while the hub runs."),
     "restore": ("backup:restore", "Make the log of a hub from the backup FILE."),
     "doctor": ("doctor:doctor", "Check each step on the way to a subscription."),

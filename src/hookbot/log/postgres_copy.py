@@ -128,6 +128,20 @@ class PostgresSource:
         return await self._connection.run(work, deadline_s=DEADLINE_S)
 
 
+async def run_at(address: PostgresAddress, work: "Callable[[Connection[Any]], T]", *, deadline_s: float) -> T:
+    """Result of work that only reads the log at `address`, beside its hubs.
+
+    Raises `ConfigError` if there is none, or one of another version, and `Unavailable`.
+    """
+    require_psycopg()
+    connection = PostgresConnection(address, NAME, partial(check_readable, address=address))
+    try:
+        await connection.open()
+        return await connection.run(work, deadline_s=deadline_s)
+    finally:
+        connection.close()
+
+
 @asynccontextmanager
 async def open_postgres_target(address: PostgresAddress) -> AsyncIterator["PostgresTarget"]:
     """The log at `address`, to be copied to; its schema is made if need be.

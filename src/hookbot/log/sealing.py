@@ -11,7 +11,6 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from hashlib import blake2b
-from json import loads
 from typing import TYPE_CHECKING, Any, TypeGuard
 from zlib import crc32
 
@@ -27,15 +26,21 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from psycopg import Connection
 
-KEY_BYTES = 32
-# In both databases; what somebody has deleted is not there.
-_NEWEST_META = "SELECT meta FROM body ORDER BY position DESC LIMIT 1"
+# No other meta begins so. The id of the key follows.
+_MARK = '{"sealed":"'
+_KEY_ID_BYTES = 4
+_KEY_ID = slice(len(_MARK), len(_MARK) + 2 * _KEY_ID_BYTES)
 _NONCE_BYTES = 12
 _LENGTH_BYTES = 4
-# No other meta begins so.
-_MARK = '{"sealed":"'
 # They tell nothing but which message is a copy of which.
 _IN_CLEAR = ("routed_from", "replay_of", "duplicate_of")
+# In both databases; what somebody has deleted is not there.
+_NEWEST_META = "SELECT meta FROM body ORDER BY position DESC LIMIT 1"
+KEY_OF_META = (
+    f"CASE WHEN substr(meta, 1, {_KEY_ID.start}) = '{_MARK}' "
+    f"THEN substr(meta, {_KEY_ID.start + 1}, {2 * _KEY_ID_BYTES}) ELSE '' END"
+)
+"""Expression in SQL for the id of the key of a message, from its stored meta; '' if it is not sealed."""
 
 logger = logging.getLogger(__package__)
 
@@ -127,7 +132,7 @@ NO_KEYS = Sealing()
 
 def key_id(key: bytes) -> str:
     """The name under which a key is mentioned: what it is stays secret."""
-    return blake2b(key, digest_size=4, person=b"hookbot at rest").hexdigest()
+    return blake2b(key, digest_size=_KEY_ID_BYTES, person=b"hookbot at rest").hexdigest()
 
 
 def _cipher(key: bytes) -> "AESGCM":
@@ -141,7 +146,7 @@ def _is_sealed(message: Message) -> TypeGuard[StoredMessage]:
 
 
 def _key_of(meta: str) -> str:
-    return str(loads(meta)["sealed"])
+    return meta[_KEY_ID]
 
 
 def _place(position: int, topic: str) -> bytes:
