@@ -50,6 +50,7 @@ REQUESTS = {
     "DELETE subscriptions/{id}": "subscriptions/{subscription}",
     "GET refusals": "refusals",
     "GET quotas": "quotas",
+    "GET budgets": "budgets",
     "GET sources": "sources",
     "POST sources/test": "sources/test?topic=/unsafe/{name}/",
     "GET stats": "stats",
@@ -79,6 +80,7 @@ OWN = """
     DELETE subscriptions/{id}     200          200     200    403         403          403                404
     GET refusals                  200          200     200    200         200          200                200
     GET quotas                    200          200     200    200         200          200                200
+    GET budgets                   200          200     200    200         200          200                200
     GET sources                   200          200     200    200         200          200                200
     POST sources/test             200          200     404    404         404          404                403
     GET stats                     200          200     403    403         403          403                403
