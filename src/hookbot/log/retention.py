@@ -129,7 +129,8 @@ class Partition:
             lost=newest.lost,
             lost_us=newest.lost_us,
             passed=oldest.passed,
-            dense=max(one.dense for one in sources),
+            # What one has passed may be amid the messages of another.
+            dense=max(max(one.passed, one.lost, one.dense) for one in sources),
         )
 
     @property
