@@ -164,6 +164,28 @@ async def test_a_gap_is_told_once_even_to_who_is_slow_to_take_it(monkeypatch: py
         assert told == ["hello", "gap"] + ["message"] * 5
 
 
+async def test_a_gap_is_told_to_who_stalls_while_it_is_noticed() -> None:
+    class StallingLog(TrimmedLog):
+        reads = 0
+
+        async def read(self, *args: TopicFilter, **limits: Any) -> Page:
+            self.reads += 1
+            if self.reads == 1:
+                audience = next(iter(hub.fanout._subscribers.values()))
+                hub.subscriber.send(audience.frame(b" " * BIG))
+                assert not hub.subscriber.takes
+            return await super().read(*args, **limits)
+
+    async with open_fast_path(log=StallingLog(), send_buffer=SMALL) as hub:
+        await hub.broker.commit([Draft("topic", b"hello")] * 100)
+        listener = await hub.listen("/sub/topic?since=all", subprotocol="hookbot.v1", receive_buffer=SMALL)
+        await settled(lambda: hub.subscriber.stalled)
+
+        _, _, *told = await listener.payloads(8)
+
+        assert [json.loads(payload)["type"] for payload in told] == ["gap"] + ["message"] * 5
+
+
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.raw"])
 async def test_a_raw_subscriber_that_retention_overtook_is_closed_with_1013(subprotocol: str | None) -> None:
     limits = BrokerLimits(window_messages=3)

@@ -32,11 +32,14 @@ class CatchUp:
     async def _send_page(self, subscriber: Subscriber, audience: Audience) -> None:
         async with self._reading:
             wanted, position = audience.channel.wanted, subscriber.position
-            items, end, subscriber.told = await self._broker.read_on(wanted, position, subscriber.told)
-            deletions = self._broker.deletions.number
+            items, end, told = await self._broker.read_on(wanted, position, subscriber.told)
+            # It may have ended or stalled meanwhile.
+            if not subscriber.takes:
+                return
+            subscriber.told, deletions = told, self._broker.deletions.number
             entries: Sequence[Entry] = [item for item in items if isinstance(item, Entry)]
             # A gap can only be the first item.
-            if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
+            if len(entries) < len(items) and isinstance(gap := items[0], Gap):
                 self._broker.counts.gaps[gap.reason] += 1
                 tell_gap(subscriber, audience, gap)
             for run in runs(entries):
