@@ -3,7 +3,7 @@ rest."""
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from secrets import token_hex
@@ -20,6 +20,7 @@ from hookbot.log.duties import TRIM, Held
 from hookbot.log.postgres import PostgresLog, open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_batch import NEWS, finish_batch
+from hookbot.log.postgres_deletion import delete_step
 from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.postgres_failovers import JUMP
 from hookbot.log.postgres_follower import Follower
@@ -215,6 +216,26 @@ async def test_other_hubs_forget_what_one_deletes(family: Family) -> None:
         assert [message.position for message in page.messages] == [2]
 
 
+async def test_a_hub_forgets_what_it_has_deleted_without_an_answer(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_answer(*args: Any, **given: Any) -> None:
+        delete_step(*args, **given)
+        raise Unavailable("the answer is lost")
+
+    monkeypatch.setattr("hookbot.log.postgres_deletion.delete_step", lose_answer)
+    async with family.hubs(1) as (hub,):
+        forgotten, taken = trio.open_memory_channel[Collection[int] | None](10)
+        hub.log.follow_deletions(forgotten.send_nowait)
+        await hub.store("a", "a")
+
+        with pytest.raises(Unavailable):
+            await hub.log.delete([1])
+
+        with trio.fail_after(GUARD_S):
+            assert await taken.receive() == [1]
+
+
 async def test_a_hub_that_starts_after_the_newest_was_deleted_knows_its_position(family: Family) -> None:
     async with family.hubs(1) as (one,):
         await one.store("a", "a")
@@ -377,7 +398,9 @@ async def test_news_are_heard_of_without_a_notification(lone_family: Family, mon
         await other.until_told(position)
 
 
-@pytest.mark.parametrize("payload", ["news", "news a x", f"news a {'9' * 5000}", "news a -1", "duties x", ""])
+@pytest.mark.parametrize(
+    "payload", ["news", "news a x", f"news a {'9' * 5000}", "news a -1", "duties x", "deleted x", "deleted a 1", ""]
+)
 async def test_what_others_notify_on_the_channel_of_the_log_does_no_harm(family: Family, payload: str) -> None:
     async with family.hubs(1) as (hub,):
         family.execute(f"SELECT pg_notify('hookbot_{family.schema}', '{payload}')")

@@ -14,15 +14,15 @@ from ..errors import Unavailable
 from ..protocol.message import Message, wall_clock_us
 from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
+from . import postgres_deletion as deletions
 from . import postgres_queries as queries
 from .budgets import Partitions
 from .contract import Deletion, News, Page, SavedCursor, Stored, Unit, Usage
 from .copies import Copy
 from .engine import Engine, ScanRange, TopicHeads, usage_of
 from .postgres_address import PostgresAddress, require_psycopg
-from .postgres_batch import APPLICATION, DELETED, NEWS
+from .postgres_batch import APPLICATION, NEWS
 from .postgres_connections import Connections, PostgresReaders
-from .postgres_deletion import delete_step
 from .postgres_duties import PostgresDuties
 from .postgres_duty_queries import NOTICE, OwnHub
 from .postgres_failovers import UNDECIDED, Failovers, load_failovers
@@ -212,8 +212,7 @@ class PostgresLog(Engine):
 
     async def delete(self, positions: Sequence[int]) -> Deletion:
         channel = self._identity.address.channel
-        work = partial(delete_step, positions=positions, hub=self._hub, channel=channel)
-        deletion = await self._writer.do(work)
+        deletion = await self._writer.do(partial(deletions.delete_step, positions=positions, channel=channel))
         self._forget_deleted(positions[: len(positions) - len(deletion.rest)])
         return deletion
 
@@ -257,10 +256,9 @@ class PostgresLog(Engine):
                 with suppress(ValueError):
                     if int(position) > self.head:
                         self._follower.wake()
-
-            case [kind, hub, *found] if kind == DELETED and hub != self._hub:
+            case [kind, *found] if kind == deletions.NOTICE:
                 with suppress(ValueError):
-                    self._forget_deleted([int(one) for one in found[0].split(",")] if found else None)
+                    self._forget_deleted(deletions.notified(found))
 
     def _forget_deleted(self, positions: Sequence[int] | None) -> None:
         self._trimmer.recount()

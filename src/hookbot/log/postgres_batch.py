@@ -35,10 +35,6 @@ LOCK_TIMEOUT = "2s"
 NEWS = "news"
 """First word of the notification that something was stored, before the hub and the position of its newest message."""
 
-DELETED = "deleted"
-"""First word of the notification that messages were deleted, before the hub and, unless these are many, the positions.
-"""
-
 APPLICATION = "hookbot"
 """First word of the name of each session of a hub."""
 SILENT_S = 5.0

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from .contract import Deletion
 from .copying import DeletedRow
-from .postgres_batch import BEGIN, DELETED, one_trip
+from .postgres_batch import BEGIN, one_trip
 from .retention import STEP_ROWS
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
+NOTICE = "deleted"
+"""First word of the notification that messages were deleted, before their positions, unless these are many."""
 # The server takes payloads of less than 8000 bytes.
 MAX_PAYLOAD = 7900
 
@@ -39,14 +41,17 @@ _REPLACE_DELETED = """
 _NOTIFY = "SELECT pg_notify(%b::text, %b::text)"
 
 
-def delete_step(connection: "Connection[Any]", positions: Sequence[int], hub: str, channel: str) -> Deletion:
-    """Delete one step of the messages at these positions, and notify those who listen on `channel`."""
+def delete_step(connection: "Connection[Any]", positions: Sequence[int], channel: str) -> Deletion:
+    """Delete one step of the messages at these positions, and notify those who listen on `channel`.
+
+    So does this hub: if the answer of the server is lost, it may be done.
+    """
     step = list(positions[:STEP_ROWS])
     with one_trip(connection):
         connection.execute(BEGIN)
         connection.execute(_DELETE_BODIES, (step,))
         marked = connection.execute(_MARK, (step,))
-        connection.execute(_NOTIFY, (channel, notification(hub, step)))
+        connection.execute(_NOTIFY, (channel, notification(step)))
         connection.execute("COMMIT")
     return Deletion(marked.rowcount, positions[STEP_ROWS:])
 
@@ -63,7 +68,15 @@ def replace_deleted(connection: "Connection[Any]", *, deleted: Sequence[DeletedR
     connection.execute(_REPLACE_DELETED, (positions, times_us, topics))
 
 
-def notification(hub: str, positions: Sequence[int]) -> str:
-    """Payload for the other hubs: without the positions, if it would be too long with them."""
-    payload = f"{DELETED} {hub} {','.join(map(str, positions))}"
-    return payload if len(payload) <= MAX_PAYLOAD else f"{DELETED} {hub}"
+def notification(positions: Sequence[int]) -> str:
+    """Payload for all hubs: without the positions, if it would be too long with them."""
+    payload = f"{NOTICE} {','.join(map(str, positions))}"
+    return payload if len(payload) <= MAX_PAYLOAD else NOTICE
+
+
+def notified(words: Sequence[str]) -> Sequence[int] | None:
+    """The positions in the words of such a payload behind the first; None if they are left out.
+
+    Raises `ValueError`.
+    """
+    return [int(position) for position in words[0].split(",")] if words else None
