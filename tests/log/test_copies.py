@@ -74,5 +74,11 @@ async def test_a_page_reads_a_bounded_part_of_the_log(
 def test_ids_of_other_logs_are_of_no_copy() -> None:
     rows: list[Named] = [(2, "a", [format_id("abcdefgh", 1), None]), (3, "a", [format_id("bbbbbbbb", 1)]), (4, "a", [])]
 
-    assert find_copies("abcdefgh", rows) == [Copy(2, "a", [1])]
+    assert find_copies({"abcdefgh": 4}, rows) == [Copy(2, "a", [1])]
     assert mark_of("abcdefgh") in f'"routed_from":"{format_id("abcdefgh", 1)}"'
+
+
+def test_ids_of_what_is_shared_with_another_log_are_those_of_this_one() -> None:
+    rows: list[Named] = [(position, "a", [format_id("earlierx", position - 1)]) for position in (2, 3, 4)]
+
+    assert find_copies({"earlierx": 2, "abcdefgh": 4}, rows) == [Copy(2, "a", [1]), Copy(3, "a", [2])]

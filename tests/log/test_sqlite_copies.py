@@ -39,4 +39,4 @@ async def test_a_failing_disk_is_no_damage(tmp_path: Path) -> None:
         epoch = load_epoch(connection)
         connection.set_progress_handler(lambda: 1, 1)
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-            load_copies(connection, epoch, 0, COUNT)
+            load_copies(connection, shared={epoch: COUNT}, low=0, high=COUNT)

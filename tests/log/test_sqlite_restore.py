@@ -8,12 +8,13 @@ import pytest
 
 from hookbot.errors import ConfigError
 from hookbot.log.contract import SavedCursor
+from hookbot.log.copies import Copy
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.log.sqlite_backup import back_up
 from hookbot.log.sqlite_file import FILE, LOCK, locked, open_log_file
 from hookbot.log.sqlite_restore import Restored, restore
 from hookbot.log.sqlite_schema import STEPS, partitions_table
-from hookbot.protocol.message import Draft, Message, parse_id
+from hookbot.protocol.message import Draft, Message, format_id, parse_id
 from support.copies import content_of, filled
 from support.damage import database, database_at
 
@@ -71,6 +72,19 @@ async def test_a_log_comes_back_with_everything_under_another_name(directory: Pa
     assert (restored.messages, restored.cursors) == (len(before.messages), len(before.cursors))
     assert sorted(path.name for path in directory.iterdir() if path.name.startswith(".")) == []
     assert (directory / FILE).stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_was_made_of_a_message_before_the_backup_is_found(directory: Path, backup: Path) -> None:
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a"), Draft("b", routed_from=format_id(log.epoch, 1))])
+    take(directory, backup)
+    bring_back(backup, directory)
+
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("c", routed_from=format_id(log.epoch, 2))])
+        page = await log.copies(after=0)
+
+    assert page.copies == [Copy(2, "b", [1]), Copy(3, "c", [2])]
 
 
 async def test_a_log_knows_what_it_shares_with_each_that_it_was_restored_from(directory: Path, backup: Path) -> None:

@@ -1,6 +1,6 @@
 """Copies: messages that say which others of the log they were made from, or repeat."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..protocol.message import parse_id
@@ -34,10 +34,13 @@ def mark_of(epoch: str) -> str:
     return f'":"{epoch}-'
 
 
-def find_copies(epoch: str, messages: Iterable[Named]) -> Sequence[Copy]:
-    """The copies among messages. Raises `ValueError` for what is no id."""
+def find_copies(shared: Mapping[str, int], messages: Iterable[Named]) -> Sequence[Copy]:
+    """The copies among messages. Raises `ValueError` for what is no id.
+
+    `shared` are the logs whose ids name messages here, by their epochs: each up to a position.
+    """
     copies = [
-        Copy(position, topic, [of for its_epoch, of in map(parse_id, filter(None, ids)) if its_epoch == epoch])
+        Copy(position, topic, [of for epoch, of in map(parse_id, filter(None, ids)) if of <= shared.get(epoch, -1)])
         for position, topic, ids in messages
     ]
     return [copy for copy in copies if copy.origins]

@@ -168,13 +168,18 @@ class Engine(ABC):
         return min([partition.passed for partition in self._partitions.touched_by(wanted)], default=0)
 
     def shared_with(self, epoch: str) -> int:
-        return self.head if epoch == self.epoch else self._ancestors.get(epoch, -1)
+        return self._shared.get(epoch, -1)
 
     def hole_after(self, position: int) -> int:
         return 0
 
     def usage(self) -> Mapping[str, Usage]:
         return usage_of(self._partitions)
+
+    @property
+    def _shared(self) -> Mapping[str, int]:
+        """The logs whose ids name messages here, by their epochs: each up to a position."""
+        return {**self._ancestors, self.epoch: self.head}
 
     def _lost_before(self, time_us: int) -> int:
         """Newest deleted position of partitions that lost only messages from before `time_us`, 0 if there is none."""

@@ -116,7 +116,7 @@ class MemoryLog(Engine):
         await trio.lowlevel.checkpoint()
         found = [message for _, message in self._selected_in(ScanRange(low, high, high, 0), EVERYTHING, newest=False)]
         return find_copies(
-            self.epoch,
+            self._shared,
             [(one.position, one.topic, (one.routed_from, one.replay_of, one.duplicate_of)) for one in found],
         )
 

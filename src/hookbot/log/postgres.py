@@ -185,7 +185,7 @@ class PostgresLog(Engine):
         return await self._readers.do(partial(queries.count_messages, wanted=wanted, scan=scan, limit=limit))
 
     async def _find_copies(self, low: int, high: int) -> Sequence[Copy]:
-        return await self._readers.do(partial(queries.load_copies, epoch=self.epoch, low=low, high=high))
+        return await self._readers.do(partial(queries.load_copies, shared=self._shared, low=low, high=high))
 
     def hole_after(self, position: int) -> int:
         hole = self._failovers.hole_after(position)

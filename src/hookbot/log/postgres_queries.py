@@ -5,7 +5,7 @@ Values are read in the binary format: as text, a body takes five times as long.
 
 # ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol.message import Message
@@ -54,7 +54,7 @@ _COUNT = f"""
 _COPIES = """
     SELECT position, topic, json->>'routed_from', json->>'replay_of', json->>'duplicate_of'
     FROM log JOIN body USING (position) CROSS JOIN LATERAL (SELECT meta::json AS json OFFSET 0) parsed
-    WHERE position > %(low)b::bigint AND position <= %(high)b::bigint AND position(%(mark)b::text IN meta) > 0
+    WHERE position > %(low)b::bigint AND position <= %(high)b::bigint AND meta LIKE ANY(%(marks)b::text[])
     ORDER BY position
     """
 _NEXT = """
@@ -168,11 +168,11 @@ def count_messages(
     return int(number), int(oldest_us)
 
 
-def load_copies(connection: "Connection[Any]", *, epoch: str, low: int, high: int) -> Sequence[Copy]:
+def load_copies(connection: "Connection[Any]", *, shared: Mapping[str, int], low: int, high: int) -> Sequence[Copy]:
     """The copies after position `low`, up to and including `high`."""
-    values = {"low": low, "high": high, "mark": mark_of(epoch)}
+    values = {"low": low, "high": high, "marks": [f"%{mark_of(epoch)}%" for epoch in shared]}
     rows = connection.execute(_COPIES, values, binary=True)
-    return find_copies(epoch, ((position, topic, ids) for position, topic, *ids in rows))
+    return find_copies(shared, ((position, topic, ids) for position, topic, *ids in rows))
 
 
 def load_start(connection: "Connection[Any]", *, primed: int) -> Start:

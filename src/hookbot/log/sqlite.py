@@ -196,7 +196,7 @@ class SqliteLog(Engine):
         return await self._connections.read(lambda reader: queries.count_messages(reader, wanted, scan, limit))
 
     async def _find_copies(self, low: int, high: int) -> Sequence[Copy]:
-        return await self._connections.read(lambda reader: load_copies(reader, self.epoch, low, high))
+        return await self._connections.read(partial(load_copies, shared=self._shared, low=low, high=high))
 
     def _prime(self, reader: sqlite3.Connection, after: int) -> None:
         try:
