@@ -137,6 +137,23 @@ async def test_a_unix_socket_is_listened_on_as_well(tmp_path: Path) -> None:
                 assert (await client.answer()).status == 200
 
 
+@pytest.mark.parametrize("name", ["{}/client", "\0hookbot-client-{}"])
+async def test_a_client_that_has_bound_its_unix_socket_is_like_any_other(tmp_path: Path, name: str) -> None:
+    path = str(tmp_path / "hub.sock")
+    with socket.socket(socket.AF_UNIX) as sock, trio.socket.socket(socket.AF_UNIX) as bound:
+        sock.bind(path)
+        sock.listen()
+        await bound.bind(name.format(tmp_path))
+        async with open_fast_path() as hub:
+            hub.fast_path.listen(sock)
+            await bound.connect(path)
+
+            async with Client(trio.SocketStream(bound)) as client:
+                await client.send(post(PATH))
+                assert (await client.answer()).status == 200
+            await settled(lambda: not hub.connections)
+
+
 # --- unauthenticated connections
 
 

@@ -17,6 +17,7 @@ from ...protocol.http1 import encode_response
 from ...protocol.request import Request as PlainRequest
 from ...protocol.response import error_response
 from .. import access_log
+from ..listening import peer_address
 from .config import RECEIVE_BYTES, ServingConfig
 from .extensions import MALFORMED
 from .strict_h11 import StrictConnection
@@ -166,8 +167,7 @@ class HTTP1(H11Protocol):
         # In the middle of a body, its head is known.
         head = connection.head if connection.their_state is h11.SEND_BODY else None
         sent = (head.request.method, head.request.target, head.request.headers) if head else ("", b"", ())
-        peer = self.client[0].removeprefix("::ffff:") if self.client else ""
-        request = PlainRequest(*sent, peer)
+        request = PlainRequest(*sent, peer_address(self.client))
         self.config.note(request, str(error), error.status)
         response = error_response(error, PlainRequest("", b"", ()))
         access_log.log_response(request, response, None)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ...protocol.request import Request
+from ..listening import peer_address
 
 _REQUEST = "hookbot.request"
 
@@ -19,7 +20,7 @@ def request_of(scope: Any) -> Request:
             scope.get("method", "GET"),
             scope["raw_path"] + (b"?" + query if query else b""),
             tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
-            client=(scope.get("client") or ("",))[0].removeprefix("::ffff:"),
+            client=peer_address(scope.get("client")),
             secure=scope["scheme"] in ("https", "wss"),
             certificate=scope.get("state", {}).get("certificate"),
         )

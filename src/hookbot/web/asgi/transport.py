@@ -4,6 +4,7 @@ import socket
 
 import trio
 
+from ..listening import peer_address
 from ..tls import TlsSocket
 from ..tls_stream import TlsStream
 
@@ -57,7 +58,6 @@ def close_at_once(transport: Transport) -> None:
 def peer_of(transport: Transport) -> str:
     """Address of the client; empty for a Unix socket, or if the client is gone already."""
     try:
-        address = transport.socket.getpeername()
+        return peer_address(transport.socket.getpeername())
     except OSError:
         return ""
-    return str(address[0]).removeprefix("::ffff:") if isinstance(address, tuple) else ""

@@ -12,7 +12,7 @@ import trio
 
 from ...errors import system_reason
 from ..limits import ConnectionLimits
-from ..listening import ListeningSocket
+from ..listening import ListeningSocket, peer_address
 from ..services import Services
 from ..tls import Tls
 from ..unauthenticated import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, refusal
@@ -185,7 +185,7 @@ class _Listener:
             try:
                 sock, address = self._sock.accept()
                 # IPv4 clients of a dual-stack socket; a Unix socket has no address.
-                peer = address[0].removeprefix("::ffff:") if address else ""
+                peer = peer_address(address)
                 spared = sock.fileno() >= self._spared_from and not self._context.app_made.is_set()
                 self._accept(sock, peer)
                 if spared:
