@@ -4,7 +4,7 @@ import socket
 import ssl
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,19 @@ async def test_a_unix_socket_or_file_of_another_program_is_left_alone(tmp_path: 
     assert path.read_text() == "precious"
 
 
+async def test_a_unix_socket_of_the_next_hub_stays_at_the_end_of_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "hub"
+    config = configured(tmp_path, bind=(f"unix:{path}",))
+    async with AsyncExitStack() as next_one:
+        async with listening(config, None) as [one]:
+            # As a hub does before it answers what it has accepted. A file system may use its inode again.
+            one.sock.close()
+            await next_one.enter_async_context(listening(config, None))
+
+        assert path.is_socket()
+    assert not path.exists()
+
+
 async def test_what_systemd_hands_over_takes_the_place_of_the_default(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         inherited = [InheritedSocket(sock.dup(), "hookbot.socket")]
@@ -136,3 +149,16 @@ async def test_a_socket_of_systemd_that_accepts_no_connections_is_refused(tmp_pa
         with pytest.raises(ConfigError, match="the socket 'odd' of systemd accepts no connections"):
             async with listening(configured(tmp_path), None, [InheritedSocket(socket.socket(type=kind), "odd")]):
                 pass
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_VSOCK"), reason="sockets between machines and their guests are of Linux")
+async def test_a_socket_of_systemd_of_another_family_is_refused(tmp_path: Path) -> None:
+    try:
+        sock = socket.socket(socket.AF_VSOCK)
+    except OSError:
+        pytest.skip("this kernel has no such sockets")
+    sock.bind((socket.VMADDR_CID_ANY, 12345))
+    sock.listen()
+    with pytest.raises(ConfigError, match="the socket 'odd' of systemd is neither TCP nor Unix"):
+        async with listening(configured(tmp_path), None, [InheritedSocket(sock, "odd")]):
+            pass

@@ -209,12 +209,12 @@ def test_sockets_that_are_handed_over_have_names_and_are_not_handed_on() -> None
         port = sock.getsockname()[1]
 
         def hand_over() -> None:
-            for descriptor in (3, 4, 5):
-                os.dup2(sock.fileno() if descriptor < 5 else os.open("/dev/null", os.O_RDONLY), descriptor)
+            for descriptor in (3, 4):
+                os.dup2(sock.fileno(), descriptor)
 
         out = subprocess.run(
             [sys.executable, "-c", INHERIT],
-            env={"LISTEN_FDS": "3", "LISTEN_FDNAMES": "http"},
+            env={"LISTEN_FDS": "2", "LISTEN_FDNAMES": "http"},
             preexec_fn=hand_over,
             close_fds=False,
             stdout=subprocess.PIPE,
@@ -223,3 +223,31 @@ def test_sockets_that_are_handed_over_have_names_and_are_not_handed_on() -> None
         ).stdout
 
     assert out.splitlines() == [f"http 3 False {port}", f" 4 False {port}", "[]"]
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_what_is_handed_over_and_no_socket_is_refused(tmp_path: Path, close: bool) -> None:
+    def hand_over() -> None:
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 3)
+        if close:
+            os.close(3)
+
+    failed = subprocess.run(
+        [sys.executable, "-c", EXEC, "-m", "hookbot", "serve", "--data-dir", str(tmp_path)],
+        env={"HOOKBOT_KEY": KEY, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "odd"},
+        preexec_fn=hand_over,
+        close_fds=False,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=GUARD_S,
+        check=False,
+    )
+
+    assert failed.returncode == 2
+    assert "the socket 'odd' of systemd accepts no connections: it needs ListenStream=" in failed.stderr
+
+
+async def test_a_state_with_a_name_that_is_no_text_is_told(manager: Manager) -> None:
+    await ServiceManager({"NOTIFY_SOCKET": manager.address}).tell(status("no file \udcff"))
+
+    assert manager.told() == ["STATUS=no file \\udcff"]

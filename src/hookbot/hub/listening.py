@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from ..errors import ConfigError, system_reason
@@ -13,7 +13,7 @@ from ..web.listening import ListeningSocket
 from ..web.tls import Tls
 from .bind_address import BindAddress
 from .config import Config
-from .systemd import InheritedSocket
+from .systemd import InheritedSocket, not_listening
 
 # After a restart thousands of subscribers reconnect at once. Linux caps this at net.core.somaxconn.
 BACKLOG = 8192
@@ -49,7 +49,9 @@ def _inherit(one: InheritedSocket, tls: Tls | None) -> Iterator[ListeningSocket]
     with one.sock as sock:
         is_unix = sock.family == getattr(socket, "AF_UNIX", None)
         if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise ConfigError(f"the socket {one.name!r} of systemd accepts no connections: it needs ListenStream=")
+            raise not_listening(one.name)
+        if not is_unix and sock.family not in (socket.AF_INET, socket.AF_INET6):
+            raise ConfigError(f"the socket {one.name!r} of systemd is neither TCP nor Unix")
         yield ListeningSocket(sock, None if is_unix or one.name == PLAIN else tls, kept=True)
 
 
@@ -59,15 +61,24 @@ def _bound(address: BindAddress, text: str) -> Iterator[socket.socket]:
         sock = _bind_unix(address.path, address.mode) if address.path else _bind_tcp(address.host, address.port)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"the hub cannot listen on {text!r}: {system_reason(error)}") from None
-    with sock:
-        file = address.path and address.path.stat()
+    with sock, _removed(address.path) if address.path else nullcontext():
+        yield sock
+
+
+@contextmanager
+def _removed(path: Path) -> Iterator[None]:
+    """Remove the file of a Unix socket at the end, but not that of a hub that has come meanwhile."""
+    with ExitStack() as opened:
+        # The socket may be closed by then, and its inode be that of the other one, unless it is held.
+        if hasattr(os, "O_PATH"):
+            opened.callback(os.close, os.open(path, os.O_PATH))
+        file = path.stat()
         try:
-            yield sock
+            yield
         finally:
-            # Not that of a hub that has come meanwhile.
             with suppress(OSError):
-                if address.path and file and os.path.samestat(address.path.stat(), file):
-                    address.path.unlink()
+                if os.path.samestat(path.stat(), file):
+                    path.unlink()
 
 
 def _bind_tcp(host: str, port: int) -> socket.socket:

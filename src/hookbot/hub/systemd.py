@@ -9,11 +9,12 @@ import logging
 import os
 import socket
 from collections.abc import MutableMapping
-from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic_ns
 
 import trio
+
+from ..errors import ConfigError
 
 # The first descriptor that is handed over (SD_LISTEN_FDS_START).
 FIRST_DESCRIPTOR = 3
@@ -60,7 +61,8 @@ class ServiceManager:
         try:
             with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 await sock.connect(self._address)
-                await sock.send("\n".join(states).encode())
+                # A file may have a name that is no text.
+                await sock.send("\n".join(states).encode(errors="backslashreplace"))
         except OSError as error:
             logger.warning("the service manager cannot be told %s: %s", states[0].partition("\n")[0], error)
 
@@ -86,15 +88,25 @@ class InheritedSocket:
 
 
 def inherited_sockets(environ: MutableMapping[str, str]) -> list[InheritedSocket]:
-    """The sockets that systemd has handed over to this process. Their variables are taken out of the `environ`."""
+    """The sockets that systemd has handed over to this process. Their variables are taken out of the `environ`.
+
+    Raises `ConfigError` for what is no socket: without it, the hub might listen where nobody has asked it to.
+    """
     pid, count, names = (environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
     if pid != str(os.getpid()) or not count.isdecimal():
         return []
     named = names.split(":") + [""] * int(count)
     sockets = []
     for descriptor, name in zip(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count)), named, strict=False):
-        # No child process of the hub needs it.
-        os.set_inheritable(descriptor, False)
-        with suppress(OSError):
+        try:
+            # No child process of the hub needs it.
+            os.set_inheritable(descriptor, False)
             sockets.append(InheritedSocket(socket.socket(fileno=descriptor), name))
+        except OSError:
+            raise not_listening(name) from None
     return sockets
+
+
+def not_listening(name: str) -> ConfigError:
+    """The error for what systemd has handed over with this name, and is no socket to accept connections from."""
+    return ConfigError(f"the socket {name!r} of systemd accepts no connections: it needs ListenStream=")
