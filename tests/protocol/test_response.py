@@ -34,8 +34,8 @@ def everything() -> Iterator[HookbotError]:
         if isinstance(cls, type) and issubclass(cls, HookbotError):
             if cls is MethodNotAllowed:
                 yield MethodNotAllowed("why", allow="GET")
-            elif cls is TooManyRequests:
-                yield TooManyRequests("why", retry_after_s=7)
+            elif issubclass(cls, TooManyRequests):
+                yield cls("why", retry_after_s=7)
             elif cls is Ended:
                 yield Ended(1001, "why")
             else:

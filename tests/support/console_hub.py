@@ -35,7 +35,7 @@ secrets = ["{SECRET}"]
 
 [quotas."team/"]
 publishes = "2/h"
-bytes = "1MB/h"
+bytes = "10KB/h"
 """
 """Two sources, a router and a quota."""
 PIPELINED = 50

@@ -51,35 +51,35 @@ FAILURES = Rate(100, 60)
 class Bucket:
     """Leaky bucket of one rate: it holds `count` uses, and leaks them evenly within the period."""
 
-    __slots__ = ("_empty_at", "_rate")
+    __slots__ = ("_each_s", "_empty_at", "_period_s")
 
     def __init__(self, rate: Rate) -> None:
-        self._rate = rate
+        self._period_s = rate.period_s
+        self._each_s = rate.period_s / rate.count
         self._empty_at = 0.0
 
     def use(self, uses: int = 1, *, now_s: float) -> float:
         """Count uses and return 0. If they exceed the rate, count nothing and return the seconds to wait for them."""
-        period_s = self._rate.period_s
         level = self._level_s(now_s)
-        filled = level + uses * period_s / self._rate.count
-        fits = filled <= period_s + ROUNDING_S
+        filled = level + uses * self._each_s
+        fits = filled <= self._period_s + ROUNDING_S
         self._empty_at = now_s + (filled if fits else level)
-        return 0 if fits else filled - period_s
+        return 0 if fits else filled - self._period_s
 
     def wait_s(self, uses: int = 1, *, now_s: float) -> float:
         """Seconds until so many uses fit in; 0 if they do now. Counts nothing."""
-        period_s = self._rate.period_s
-        over_s = self._level_s(now_s) + uses * period_s / self._rate.count - period_s
+        over_s = self._level_s(now_s) + uses * self._each_s - self._period_s
         return over_s if over_s > ROUNDING_S else 0
 
     def used(self, *, now_s: float) -> float:
         """Number of uses that it holds."""
-        return self._level_s(now_s) * self._rate.count / self._rate.period_s
+        return self._level_s(now_s) / self._each_s
 
     def _level_s(self, now_s: float) -> float:
         """Seconds until it is empty."""
+        level = self._empty_at - now_s
         # Capped at a full bucket: if the clock is set back by hours, clients do not wait for hours.
-        return min(max(self._empty_at - now_s, 0), self._rate.period_s)
+        return 0 if level < 0 else min(level, self._period_s)
 
 
 class RateLimiter:
