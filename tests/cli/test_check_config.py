@@ -98,6 +98,7 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("[source] # wrong\ntopic = 'x'", "there is no section 'source'; did you mean [[sources]]?"),
         ("[[Sources]] # wrong\ntopic = 'x'", "there is no section 'Sources'; did you mean [[sources]]?"),
         ("[router.github] # wrong", "there is no section 'router'; did you mean [routers.NAME]?"),
+        ("[budgets.x] # wrong", "there is no section 'budgets'; did you mean [retention.\"TOPIC/\"]?"),
         ("[quota.x] # wrong", "there is no section 'quota'; did you mean [quotas.\"TOPIC/\"]?"),
         ("[quotas] # wrong\ncursors = 1", 'the quota of topics is written as a section [quotas."TOPIC/"]'),
         ('[quotas."/team/"] # wrong\ncursors = 1', "topic must be 'team/'"),

@@ -139,9 +139,13 @@ config_file = click.option(
 
 
 def _unknown_section(written: str) -> str:
-    meant = {"source": "[[sources]]", "router": "[routers.NAME]", "quota": '[quotas."TOPIC/"]'}.get(
-        written.lower().rstrip("s")
-    )
+    sections = {
+        "source": "[[sources]]",
+        "router": "[routers.NAME]",
+        "quota": '[quotas."TOPIC/"]',
+        "budget": '[retention."TOPIC/"]',
+    }
+    meant = sections.get(written.lower().rstrip("s"))
     what = f"did you mean {meant}?" if meant else "options stand at the beginning of the file, in no section"
     return f"there is no section {written!r}; {what}"
 
