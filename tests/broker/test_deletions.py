@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from hookbot.broker.broker import Start, open_broker
 from hookbot.broker.channels import Entry
@@ -34,6 +35,20 @@ async def test_a_subscription_goes_on_without_what_was_deleted(hub: ConsumerHub)
 
         assert positions_of(await slow.take()) == [2, 4]
         assert positions_of(await live.take()) == [4]
+
+
+async def test_who_waits_is_up_to_date_again_after_deletions_that_are_not_known(hub: ConsumerHub) -> None:
+    broker = hub.broker
+    with broker.subscribe(A) as subscription:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(subscription.take)
+            await wait_all_tasks_blocked()
+            await broker.publish(Draft("b"))
+            await wait_all_tasks_blocked()
+
+            broker.channels.forget(None)
+
+    assert subscription.skip_unwanted() == 1
 
 
 async def test_a_page_that_was_cached_is_read_again_without_what_was_deleted(hub: ConsumerHub) -> None:

@@ -159,18 +159,19 @@ class Channels:
                 self._window.append((entry, size))
                 self._window_bytes += size
         self.head = news.head
-        for channel in changed:
-            for wake in channel.wakers:
-                wake()
+        _wake(changed)
         for function in self.after_batch:
             function()
         # Last, because most of what leaves the window has been sent by now.
         self._shrink_window()
 
     def forget(self, positions: Collection[int] | None) -> None:
-        """Forget messages that were deleted; if it is not known which, all, so that those behind read the log."""
+        """Forget messages that were deleted; if it is not known which, all, so that those behind read the log.
+
+        Who waits for messages of rare topics is woken for it, too, or would seem to be behind until there is one.
+        """
         if positions is None:
-            self._leave_to_log(self.head)
+            _wake(self._leave_to_log(self.head))
         elif gone := {entry for entry, _ in self._window if entry.position in positions}:
             self._window = deque([(entry, size) for entry, size in self._window if entry not in gone])
             self._window_bytes = sum([size for _, size in self._window])
@@ -256,3 +257,9 @@ class Channels:
             self._window_bytes -= size
             for channel in self._channels_of(oldest.message.topic):
                 channel.forget(oldest)
+
+
+def _wake(channels: Iterable[Channel]) -> None:
+    for channel in channels:
+        for wake in channel.wakers:
+            wake()
