@@ -354,3 +354,14 @@ def test_it_is_known_when_the_first_certificate_of_the_chain_expires() -> None:
 
     tls.adopt(Tls(context, chain))
     assert tls.expires_s == later.timestamp()
+
+
+def test_it_is_not_known_when_a_certificate_expires_that_only_openssl_reads(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("hub")
+    trusted = issued.cert_chain_pems[0].bytes().replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE")
+    (tmp_path / "crt.pem").write_bytes(trusted)
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    context = make_context(tmp_path / "crt.pem", tmp_path / "key.pem", None)
+    assert context
+
+    assert Tls(context, trusted).expires_s == 0

@@ -36,12 +36,14 @@ class Tls:
 
     @property
     def expires_s(self) -> float:
-        """Time at which the first of its certificates expires, in seconds since 1970; 0 without one."""
+        """Time at which the first of its certificates expires, in seconds since 1970; 0 if none can be read."""
         # Only who asks for it waits for the import.
         from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
 
-        certificates = load_pem_x509_certificates(self._chain) if self._chain else ()
-        return min((one.not_valid_after_utc.timestamp() for one in certificates), default=0.0)
+        # Also of what OpenSSL takes, such as a certificate with its own marks of trust.
+        with suppress(ValueError):
+            return min(one.not_valid_after_utc.timestamp() for one in load_pem_x509_certificates(self._chain))
+        return 0.0
 
     def wrap(self, sock: socket.socket) -> "TlsSocket":
         """The socket of an accepted connection, before its handshake. Raises `OSError` if the client has gone."""
