@@ -133,19 +133,18 @@ async def test_more_than_a_request_publishes_are_left_for_another(
         *_, fourth, _ = [await publish(hub, "a", n) for n in range(5)]
 
         counted = (await hub.http.post("/hookbot/v1/redeliver", params={"count": "only"})).json()
-        lines = await redeliver_all(hub, {"Authorization": f"Bearer {narrowed('/', name='ann')}"}, topic="a", event="")
+        lines = await redeliver_all(
+            hub, {"Authorization": f"Bearer {narrowed('/', name='ann')}"}, topic="a", text="a", event=""
+        )
 
     assert counted == {"number": 3, "complete": False, "until": counted["until"]}
     assert lines == [
         {"type": "progress", "done": 3, "of": None},
         {"type": "done", "done": 3, "next": fourth.id},
     ]
-    assert audited(caplog) == [
-        (
-            "messages were published again",
-            {"by": "ann", "client": "127.0.0.1", "number": 3, "filters": "topic=a event="},
-        )
-    ]
+    # What was searched for may be a secret.
+    by = {"by": "ann", "client": "127.0.0.1"}
+    assert audited(caplog) == [("messages were published again", {**by, "number": 3, "topic": "a"})]
 
 
 async def test_where_nothing_matches_nothing_is_committed(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Bulk: what the requests that publish again or delete many messages have in common."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,12 +20,20 @@ RANGE = (
 )
 _MAX_REST_S = 0.1
 
+# Not the text of a search, nor what an expression compares: that may be just what nobody must read.
+LOGGED = ("topic", "provider", "event", "verdict", "from", "until")
+
 
 def range_of(broker: Broker, asked: Asked) -> tuple[int, int]:
     """Position after which the messages begin that a request is about, and that of the last, up to now."""
     first, until = asked.get("from"), asked.get("until")
     after = position_of(broker, first) - 1 if first else 0
     return after, min(position_of(broker, until) if until else broker.head, broker.head)
+
+
+def selection(asked: Asked) -> Mapping[str, str]:
+    """What selects the messages of a request, as it is logged."""
+    return {name: value for name in LOGGED if (value := asked.get(name))}
 
 
 def check_compared(search: Search[Any]) -> None:

@@ -16,7 +16,7 @@ from ...protocol.topics import TopicFilter
 from ..fair_turns import FairTurns
 from ..services import Services
 from ..streams import STREAM_HEADERS
-from .bulk import RANGE, check_compared, range_of, step_of
+from .bulk import RANGE, check_compared, range_of, selection, step_of
 from .copies import Lineage, topic_of
 from .filters import FILTERS, Filters
 from .messages import ID, open_message
@@ -32,8 +32,6 @@ _HOW = (
     Parameter("only-this", "Leaves the copies: true, or without a value", {"enum": ["true"]}),
     Parameter("count", "only counts the messages, and deletes none", {"enum": ["only"]}),
 )
-# Not the text of a search, nor what an expression compares: that may be just what has to go.
-_AUDITED = ("topic", "provider", "event", "verdict", "from", "until")
 
 
 class Deleted(TypedDict, total=False):
@@ -78,8 +76,7 @@ def add_deletion(api: Api, services: Services) -> None:
         after, last = range_of(services.broker, asked)
         filters, turns = Filters.read(asked), services.streams.reading
         search = Search(services.broker, turns, filters, _position_of, after=after, last=last)
-        audited = {name: value for name in _AUDITED if (value := asked.get(name))}
-        return Deletion(services, asked, deleting).response(audited, last, search)
+        return Deletion(services, asked, deleting).response(selection(asked), last, search)
 
     api.add("DELETE", f"{MESSAGES}/<id>", one, "Delete a message", parameters=[ID, *_HOW], lines=Deleted)
     several = [_OF_TOPIC, *_CONDITIONS, *RANGE, *_HOW]

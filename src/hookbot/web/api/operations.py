@@ -9,7 +9,6 @@ from quart import Blueprint, Response, request
 
 from ...access.audit import audit
 from ...access.control import AccessControl
-from ...access.masking import masked
 from ...access.scope import Scope
 from ...access.tokens import find_tokens
 from ...errors import Refused
@@ -52,11 +51,6 @@ class Asked:
     def in_session(self) -> bool:
         """True if its tokens are those of a session of the console."""
         return not any(find_tokens(self.plain))
-
-    @property
-    def filters(self) -> str:
-        """The parameters of the query as they are logged."""
-        return masked(" ".join(f"{name}={value}" for name, value in self.values.items() if name != "token"))
 
     def audit(self, act: str, **what: str | int | None) -> None:
         """Log an act of whoever asked, once it is done."""

@@ -16,7 +16,7 @@ from ...protocol.topics import check_owner, check_topic
 from ..fair_turns import FairTurns
 from ..services import Services
 from ..streams import STREAM_HEADERS
-from .bulk import RANGE, check_compared, range_of, step_of
+from .bulk import RANGE, check_compared, range_of, selection, step_of
 from .filters import FILTERS, Filters
 from .messages import ID, open_message
 from .operations import JSON_LINES, Api, Asked, Parameter
@@ -144,8 +144,9 @@ class Redelivery:
             following = None if search.ended else id_at(self._broker, search.position + 1)
             yield _encoded({"type": "done", "done": done, "next": following})
         finally:
-            # Also if the client leaves in between.
-            self._asked.audit("messages were published again", number=done, filters=self._asked.filters)
+            # Also if the client has left.
+            if done:
+                self._asked.audit("messages were published again", number=done, **selection(self._asked))
 
     async def _publish(self, drafts: Sequence[Draft]) -> int:
         async with step_of(self._services, self._filters.scope):
