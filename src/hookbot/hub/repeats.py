@@ -1,13 +1,16 @@
 """Limit on log records that are alike: a burst is written, and then one in each interval, with the number of others.
 
-It is the only limit on what untrusted clients can make the hub log, so nothing else needs one: templates of records
-are constant, and their arguments vary.
+It bounds what untrusted clients can make the hub write, so nothing else needs a limit, unless to make the record costs
+too much (`hookbot.access.refusals`): templates of records are constant, and their arguments vary.
 """
 
 import copy
 import logging
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+
+from ..access.audit import logger as audit_logger
+from ..web.access_log import logger as access_logger
 
 BURST = 10
 INTERVAL_S = 10.0
@@ -19,7 +22,7 @@ MAX_KINDS = 1000
 # Fields that tell kinds apart, so that a flood of one hides none of the others. Of neither are there many.
 TELLING = ("status", "provider")
 # What operators do, and what they have asked to be told about each request.
-UNLIMITED = frozenset({"hookbot.audit", "hookbot.access_log"})
+UNLIMITED = frozenset({audit_logger.name, access_logger.name})
 
 
 @dataclass(slots=True)
