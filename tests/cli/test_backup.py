@@ -177,13 +177,14 @@ async def test_a_backup_that_was_killed_leaves_the_one_before(
     data: Path, backup: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     await filled(data)
-    backup.write_text("the one before")
+    await run("backup", "--data-dir", str(data), str(backup))
+    before = backup.read_bytes()
     killed = f"import hookbot.log.sqlite_backup as b, os\nb.sleep = lambda s: os.kill(os.getpid(), {number.value})"
 
     code, _, _ = await run("backup", "--data-dir", str(data), str(backup), settings=killed)
 
     assert code == (-9 if number == signal.SIGKILL else 130)
-    assert backup.read_text() == "the one before"
+    assert backup.read_bytes() == before
     left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
     assert bool(left) is (number == signal.SIGKILL)
 

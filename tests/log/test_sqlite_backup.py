@@ -15,7 +15,7 @@ from hookbot.log import sqlite_backup
 from hookbot.log.retention import Retention
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.log.sqlite_backup import back_up
-from hookbot.log.sqlite_file import FILE, open_log_file
+from hookbot.log.sqlite_file import FILE, LOCK, open_log_file
 from hookbot.log.sqlite_schema import STEPS
 from hookbot.protocol.message import Draft, Once
 from support.copies import Content, content_of, fill, filled
@@ -183,7 +183,8 @@ async def test_a_migration_meanwhile_is_told(directory: Path, target: Path) -> N
 
 async def test_a_backup_that_is_interrupted_leaves_the_one_before(directory: Path, target: Path) -> None:
     await filled(directory)
-    target.write_text("the one before")
+    take(directory, target)
+    before = target.read_bytes()
 
     def interrupted(copied: int, count: int) -> None:
         raise KeyboardInterrupt
@@ -191,7 +192,7 @@ async def test_a_backup_that_is_interrupted_leaves_the_one_before(directory: Pat
     with pytest.raises(KeyboardInterrupt):
         take(directory, target, interrupted)
 
-    assert target.read_text() == "the one before"
+    assert target.read_bytes() == before
     assert sorted(path.name for path in target.parent.iterdir()) == [target.name, directory.name]
 
 
@@ -221,6 +222,24 @@ async def test_what_cannot_be_backed_up_is_said(directory: Path, target: Path) -
     with pytest.raises(ConfigError, match="it is damaged: restore a backup"):
         take(directory, target)
     assert not target.exists()
+
+
+async def test_nothing_but_a_backup_is_replaced(directory: Path, target: Path) -> None:
+    await filled(directory)
+    os.mkfifo(target)
+    files = target, directory / "hookbot.reserve", directory / LOCK
+    before = [path.stat().st_ino for path in files]
+
+    for path in files:
+        with pytest.raises(ConfigError, match="is no backup, and stays as it is"):
+            take(directory, path)
+
+    assert [path.stat().st_ino for path in files] == before
+    target.unlink()
+    target.touch()
+    for _ in range(2):
+        take(directory, target)
+    assert await content_in(target)
 
 
 async def test_a_damaged_log_is_not_backed_up(directory: Path, target: Path) -> None:

@@ -27,6 +27,8 @@ from .sqlite_schema import APPLICATION_ID, STEPS, check_version, require_finishe
 STEP_BYTES = 4 << 20
 STEP_ROWS = 2000
 STEP_KEYS = 5000
+# Of a file of SQLite, up to the end of its `application_id`.
+_HEAD_BYTES = 72
 # Each is shorter than the one before, unless messages are stored faster than copied: then the last step has more to do.
 ROUNDS = 3
 # Those that are copied by position; all others are small, and copied at once.
@@ -47,7 +49,7 @@ Note = Callable[[int, int], None]
 def back_up(directory: Path, target: Path, files: Mapping[str, bytes], note: Note) -> None:
     """Copy the log in `directory`, with files by name, to the file `target`, which appears when it is whole.
 
-    Raises `ConfigError` if there is no log or it is damaged, and if the file cannot be written.
+    Raises `ConfigError` if there is no log or it is damaged, if the file cannot be written, and if it is another one.
     """
     source = directory.resolve() / FILE
     if not source.exists():
@@ -61,12 +63,23 @@ def back_up(directory: Path, target: Path, files: Mapping[str, bytes], note: Not
     except GARBLED as error:
         raise cannot_open(directory, error) from error
     try:
+        if target.exists() and not _may_be_replaced(target):
+            raise ConfigError(f"{target} is no backup, and stays as it is: a backup needs another file")
         with new_file(target) as (path, descriptor), closing(connect(path.as_uri())) as copy:
             _Copy(copy, source, descriptor).run(note, files)
     except GARBLED as error:
         raise ConfigError(f"the log in {directory} cannot be backed up: {error}") from error
     except OSError as error:
         raise ConfigError(f"the backup cannot be written to {target}: {system_reason(error)}") from error
+
+
+def _may_be_replaced(target: Path) -> bool:
+    """True for an earlier backup and for an empty file: not for a device, or another file of the data directory."""
+    if not target.is_file():
+        return False
+    with target.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    return not head or head.endswith(APPLICATION_ID.to_bytes(4, "big"))
 
 
 class _Copy:
