@@ -21,6 +21,9 @@ from support.damage import database, database_at
 EARLIER = Path(__file__).parents[1] / "data_directories"
 
 
+NAMES = "key", "other"
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / "data"
@@ -39,7 +42,7 @@ def bring_back(backup: Path, directory: Path) -> Restored:
     """Restore a backup in place of the log that is there, whose files are moved away."""
     if directory.exists():
         shutil.rmtree(directory)
-    return restore(backup, directory, lambda cursor: cursor.note)
+    return restore(backup, directory, lambda cursor: cursor.note, NAMES)
 
 
 async def store(directory: Path, *bodies: bytes) -> str:
@@ -112,7 +115,7 @@ async def test_notes_of_cursors_are_renewed(directory: Path, backup: Path) -> No
         seen.append(cursor)
         return f"new {cursor.note}"
 
-    restore(backup, directory.with_name("restored"), renew)
+    restore(backup, directory.with_name("restored"), renew, NAMES)
 
     async with open_sqlite_log(directory.with_name("restored")) as log:
         cursors = await log.cursors()
@@ -158,7 +161,7 @@ async def test_files_come_back_unless_they_are_there_and_leave_the_log(directory
     target.mkdir()
     (target / "other").write_bytes(b"other")
 
-    restored = restore(backup, target, lambda cursor: cursor.note)
+    restored = restore(backup, target, lambda cursor: cursor.note, NAMES)
 
     assert restored.files == ("key",)
     assert ((target / "key").read_bytes(), (target / "key").stat().st_mode & 0o777) == (b"s3cret\n", 0o600)
@@ -173,7 +176,7 @@ async def test_what_root_restores_belongs_to_the_owner_of_the_directory(director
     target.mkdir()
     os.chown(target, 65534, 65534)
 
-    restore(backup, target, lambda cursor: cursor.note)
+    restore(backup, target, lambda cursor: cursor.note, NAMES)
 
     assert {path.name: path.stat().st_uid for path in target.iterdir()} == dict.fromkeys([FILE, LOCK, "key"], 65534)
 
@@ -186,13 +189,21 @@ async def test_another_file_is_not_replaced_and_none_written_elsewhere(directory
     (target / "key").write_bytes(b"another")
 
     with pytest.raises(ConfigError, match="the backup has another file key than") as refused:
-        restore(backup, target, lambda cursor: cursor.note)
+        restore(backup, target, lambda cursor: cursor.note, NAMES)
 
     assert "s3cret" not in str(refused.value)
     assert sorted(path.name for path in target.iterdir()) == [LOCK, "key"]
-    take(directory, backup, **{"../key": b"s3cret"})
-    with pytest.raises(ConfigError, match="none of a data directory"):
-        restore(backup, target, lambda cursor: cursor.note)
+    (target / "key").unlink()
+    for name in "../key", "hookbot.toml", f"{FILE}-wal", "key\x1b[31m":
+        take(directory, backup, key=b"s3cret", **{name: b"s3cret"})
+        with pytest.raises(ConfigError, match="none that `hookbot backup` takes"):
+            restore(backup, target, lambda cursor: cursor.note, NAMES)
+    take(directory, backup, key=b"s3cret")
+    with database_at(backup) as connection:
+        connection.execute("UPDATE secret_file SET content = CAST(content AS TEXT)")
+    with pytest.raises(ConfigError, match="none that `hookbot backup` takes"):
+        restore(backup, target, lambda cursor: cursor.note, NAMES)
+    assert [path.name for path in target.iterdir()] == [LOCK]
 
 
 @pytest.mark.parametrize("name", [FILE, f"{FILE}-wal", f"{FILE}-shm"])
@@ -204,7 +215,7 @@ async def test_nothing_is_restored_where_a_log_is(directory: Path, backup: Path,
     (target / name).write_bytes(b"here")
 
     with pytest.raises(ConfigError, match=f"there is a log in .*: move {name} and what begins with its name"):
-        restore(backup, target, lambda cursor: cursor.note)
+        restore(backup, target, lambda cursor: cursor.note, NAMES)
 
     assert (target / name).read_bytes() == b"here"
 
@@ -215,13 +226,13 @@ async def test_nothing_is_restored_beneath_a_hub(directory: Path, backup: Path) 
     (directory / FILE).unlink()
 
     with locked(directory, ""), pytest.raises(ConfigError, match=f"in use by process {os.getpid()}; stop it first"):
-        restore(backup, directory, lambda cursor: cursor.note)
+        restore(backup, directory, lambda cursor: cursor.note, NAMES)
 
 
 async def test_what_is_no_whole_backup_is_refused(directory: Path, backup: Path) -> None:
     def refusal() -> str:
         with pytest.raises(ConfigError) as refused:
-            restore(backup, directory, lambda cursor: cursor.note)
+            restore(backup, directory, lambda cursor: cursor.note, NAMES)
         assert not (directory / FILE).exists()
         return str(refused.value)
 
@@ -238,6 +249,32 @@ async def test_what_is_no_whole_backup_is_refused(directory: Path, backup: Path)
     assert "is the file of a hub that runs or was killed: `hookbot backup` makes a whole copy" in refusal()
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "TRIGGER forgetting AFTER INSERT ON log BEGIN DELETE FROM body WHERE position = new.position; END",
+        "VIEW endless AS WITH RECURSIVE n AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT * FROM n",
+    ],
+)
+async def test_what_runs_statements_of_its_own_is_not_restored(directory: Path, backup: Path, made: str) -> None:
+    await filled(directory)
+    take(directory, backup)
+    with database_at(backup) as connection:
+        connection.execute(f"CREATE {made}")
+
+    with pytest.raises(ConfigError, match="is not a log of hookbot"):
+        bring_back(backup, directory)
+
+
+async def test_a_backup_that_was_cut_off_is_not_restored(directory: Path, backup: Path) -> None:
+    await filled(directory)
+    take(directory, backup)
+    backup.write_bytes(backup.read_bytes()[:-1])
+
+    with pytest.raises(ConfigError, match="its end is missing"):
+        bring_back(backup, directory)
+
+
 async def test_a_damaged_backup_is_not_restored(directory: Path, backup: Path, tmp_path: Path) -> None:
     await store(directory, *[os.urandom(2000) for _ in range(100)])
     take(directory, backup)
@@ -245,6 +282,6 @@ async def test_a_damaged_backup_is_not_restored(directory: Path, backup: Path, t
     backup.write_bytes(content[: len(content) // 2] + os.urandom(len(content) // 2))
 
     with pytest.raises(ConfigError, match="backup"):
-        restore(backup, tmp_path / "restored", lambda cursor: cursor.note)
+        restore(backup, tmp_path / "restored", lambda cursor: cursor.note, NAMES)
 
     assert [path.name for path in (tmp_path / "restored").iterdir()] == [LOCK]

@@ -87,7 +87,7 @@ def restore(file: Path, data_dir: Path) -> None:
 
     log_to_stderr(quiet=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    restored = restore_log(file, data_dir, renewed)
+    restored = restore_log(file, data_dir, renewed, SECRET_FILES)
     click.echo(f"restored: messages {restored.messages}, cursors {restored.cursors}")
     click.echo(f"the log {restored.ancestor} goes on as {restored.epoch}")
     if restored.files:

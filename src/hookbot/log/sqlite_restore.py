@@ -7,7 +7,7 @@ and remembers the one before as its ancestor, with which it shares the messages 
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from . import sqlite_queries as queries
 from .contract import SavedCursor
 from .engine import new_epoch
 from .new_files import give_to_owner, new_file
+from .opened_files import is_whole
 from .sqlite_errors import GARBLED
 from .sqlite_file import COMPANIONS, FILE, LOCK, connect, connect_reader, locked, migrate
 from .sqlite_retention import load_partitions
@@ -37,8 +38,8 @@ class Restored:
     epoch: str
 
 
-def restore(backup: Path, directory: Path, renew: Renew) -> Restored:
-    """Make the log in `directory`, where there is none yet, from a backup, and the files that it has.
+def restore(backup: Path, directory: Path, renew: Renew, names: Collection[str]) -> Restored:
+    """Make the log in `directory`, where there is none yet, from a backup, and the files that it has of these `names`.
 
     A copy of the file of a log that was closed does as well, also of an earlier version. Raises `ConfigError` if there
     is a log or another file, if a hub runs there, if the backup is damaged or none, and if the disk is full.
@@ -52,7 +53,7 @@ def restore(backup: Path, directory: Path, renew: Renew) -> Restored:
             with new_file(target) as (path, _):
                 shutil.copyfile(backup, path)
                 with closing(connect(path.as_uri())) as connection:
-                    restored, files = _renew(connection, path, renew)
+                    restored, files = _renew(connection, path, renew, names)
                 for name, content in files.items():
                     _write(directory / name, content)
             return restored
@@ -79,9 +80,18 @@ def _check(backup: Path, target: Path) -> None:
         if not check_version(reader, backup, newest=len(STEPS)):
             raise ConfigError(f"{backup} is not a log of hookbot")
         require_finished(reader, backup)
+        # They would run whatever they like with each statement of the hub.
+        [[programs]] = reader.execute("SELECT count(*) FROM sqlite_master WHERE type IN ('trigger', 'view')")
+        if programs:
+            raise ConfigError(f"{backup} is not a log of hookbot: it has triggers or views")
+        # SQLite would take what is missing of a page for zeros.
+        if not is_whole(reader, backup.stat().st_size):
+            raise ConfigError(f"{backup} is damaged: its end is missing")
 
 
-def _renew(connection: sqlite3.Connection, path: Path, renew: Renew) -> tuple[Restored, Mapping[str, bytes]]:
+def _renew(
+    connection: sqlite3.Connection, path: Path, renew: Renew, names: Collection[str]
+) -> tuple[Restored, Mapping[str, bytes]]:
     """Make a copy of a backup the log that goes on from there, and take the files out of it."""
     [[verdict], *_] = connection.execute("PRAGMA quick_check")
     if verdict != "ok":
@@ -96,18 +106,18 @@ def _renew(connection: sqlite3.Connection, path: Path, renew: Renew) -> tuple[Re
         cursors = queries.load_cursors(connection, "")
         notes = [(renew(cursor), cursor.name) for cursor in cursors]
         connection.executemany("UPDATE cursor SET note = ? WHERE name = ?", notes)
-        files = _take_files(connection, path.parent)
+        files = _take_files(connection, path.parent, names)
     return Restored(partitions.count, len(cursors), tuple(files), ancestor, epoch), files
 
 
-def _take_files(connection: sqlite3.Connection, directory: Path) -> Mapping[str, bytes]:
+def _take_files(connection: sqlite3.Connection, directory: Path, names: Collection[str]) -> Mapping[str, bytes]:
     """The files in a backup that are not in the directory yet. Raises `ConfigError` for one that is, but is another."""
     if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'secret_file'").fetchall():
         return {}
     files = dict(connection.execute("SELECT name, content FROM secret_file"))
     connection.execute("DROP TABLE secret_file")
-    if any("/" in name for name in files):
-        raise ConfigError("the backup has a file that is none of a data directory")
+    if not (files.keys() <= set(names) and all(isinstance(content, bytes) for content in files.values())):
+        raise ConfigError("the backup has a file that is none that `hookbot backup` takes")
     there = {name for name in files if (directory / name).exists()}
     for name in there:
         if (directory / name).read_bytes() != files[name]:
