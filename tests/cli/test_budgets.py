@@ -18,6 +18,8 @@ def test_budgets_are_listed_with_what_they_hold_and_their_limits(thread: ThreadH
     assert code == 0
     assert heading.split() == ["PREFIX", "MESSAGES", "BYTES", "OLDEST", "KEEP_S", "KEEP_COUNT", "KEEP_BYTES"]
     assert safe.split()[0] == "(all)"
+    # Neither has an oldest message, or a limit on how many there are.
+    assert [len(line.split()) for line in (safe, unsafe)] == [5, 5]
     assert unsafe.split()[0] == "/unsafe/"
 
 

@@ -135,6 +135,8 @@ def _cut(text: str) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return one_line(text)
 
