@@ -270,7 +270,7 @@ async def test_a_backup_is_sealed_as_the_log_is(tmp_path: Path) -> None:
         before = [message.body for message in await messages(log)]
         back_up(tmp_path / "1", backup, {}, lambda copied, count: None)
 
-    restore(backup, tmp_path / "2", lambda cursor: cursor.note)
+    restore(backup, tmp_path / "2", lambda cursor: cursor.note, ())
 
     assert MARK not in backup.read_bytes()
     async with open_log(tmp_path / "2", Sealing([NEW])) as log:
