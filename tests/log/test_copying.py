@@ -10,8 +10,22 @@ import pytest
 from hookbot.errors import ConfigError, sole_error
 from hookbot.log.copying import Source, copy_log
 from hookbot.log.postgres import PostgresLog
+from hookbot.log.sqlite_schema import add_ancestor
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
-from support.copies import KEEP_ALL, Content, Place, content_of, copy, filled, open_log, schema_in, source_at, target_at
+from support.copies import (
+    ANCESTOR,
+    KEEP_ALL,
+    Content,
+    Place,
+    content_of,
+    copy,
+    filled,
+    open_log,
+    schema_in,
+    source_at,
+    target_at,
+)
+from support.damage import database
 from support.postgres import PostgresServer
 from support.postgres_tables import leave_hole
 
@@ -51,6 +65,10 @@ async def test_a_log_comes_back_as_it_was(place: Places, engine: str) -> None:
     first, back = place(engine), place(engine)
     between = place("postgres" if engine == "sqlite" else "sqlite")
     before = await filled(first)
+    if isinstance(first, Path):
+        with database(first) as connection:
+            add_ancestor(connection, ANCESTOR, 3)
+        before.shared = 3
 
     await copy(first, between)
     await copy(between, back)

@@ -24,6 +24,7 @@ from support.postgres import PostgresServer, new_schema
 
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+ANCESTOR = "earlierx"
 LARGE = bytes(range(256)) * (100 << 10)
 
 Place = Path | PostgresAddress
@@ -84,6 +85,8 @@ class Content:
     """All that hubs and listeners see of a log."""
 
     epoch: str
+    shared: int
+    """Up to where it has the messages of the log from whose backup it was restored."""
     head: int
     head_us: int
     messages: list[Message]
@@ -103,7 +106,9 @@ async def content_of(log: Log) -> Content:
         holes += [page.hole] * bool(page.hole)
         after = page.next_after
     lost = [log.lost_up_to(TopicFilter((pattern,))) for pattern in ("", "/unsafe/")]
-    return Content(log.epoch, log.head, log.head_us, messages, holes, lost, list(await log.cursors()))
+    return Content(
+        log.epoch, log.shared_with(ANCESTOR), log.head, log.head_us, messages, holes, lost, list(await log.cursors())
+    )
 
 
 async def filled(place: Place) -> Content:

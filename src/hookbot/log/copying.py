@@ -1,12 +1,12 @@
 """Whole logs, copied from one place to another, such as from a data directory to PostgreSQL.
 
-A copy is the same log: its epoch, its messages with their positions, keys, cursors, and what retention has deleted. So
-listeners that come to its hub resume with the ids and the cursors that they have, and miss nothing. Until the copy is
-finished, it is marked, and no hub opens it.
+A copy is the same log: its epoch and those that it had before it was restored, its messages with their positions, keys,
+cursors, and what retention has deleted. So listeners that come to its hub resume with the ids and the cursors that they
+have, and miss nothing. Until the copy is finished, it is marked, and no hub opens it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -50,6 +50,8 @@ class LogState:
     earlier_keys: int = 0
     """Position up to which keys may be those of an earlier version; 0 if there are none of those."""
     lost_ranges: Sequence[LostRange] = ()
+    ancestors: Mapping[str, int] = field(default_factory=dict)
+    """Logs with which it shares messages since it was restored, each up to a position, by their epochs."""
 
     def keeps(self, message: StoredMessage) -> bool:
         """False for a message that retention has deleted, and damage has left."""

@@ -110,6 +110,7 @@ class PostgresLog(Engine):
         """Generation of the budgets that are known."""
         self._head_us = start.head_us
         super().__init__(identity.epoch, Partitions.empty(), clock_us or wall_clock_us)
+        self._ancestors = start.ancestors
         self._heads = TopicHeads(start.primed_after)
         self._heads.add(start.topics)
         self._adopt(start.lost, start.lost.generation)

@@ -226,7 +226,8 @@ def _load_state(connection: "Connection[Any]", *, name: str) -> LogState:
             raise hubs_are_running(name)
         deleted = load_lost(connection)
         lost = [LostRange(one.before, one.after, one.lost_up_to) for one in load_failovers(connection).failovers]
-    return LogState(epoch, head, head_us, count, deleted, lost_ranges=lost)
+        ancestors = queries.load_ancestors(connection)
+    return LogState(epoch, head, head_us, count, deleted, lost_ranges=lost, ancestors=ancestors)
 
 
 def hubs_are_running(name: str) -> ConfigError:
@@ -278,5 +279,7 @@ def _finish(connection: "Connection[Any]", *, state: LogState, cursors: Sequence
         connection.execute(_INSERT_CURSORS, [list(column) for column in zip(*rows, strict=True)])
     for lost in state.lost_ranges:
         connection.execute(_INSERT_LOST, lost)
+    for ancestor in state.ancestors.items():
+        connection.execute("INSERT INTO ancestor VALUES (%s, %s)", ancestor)
     connection.execute(_SET_STATE, (state.head, state.head_us))
     connection.execute("DROP TABLE copying")

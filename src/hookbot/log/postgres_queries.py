@@ -122,6 +122,7 @@ class Start(NamedTuple):
     """Topics and positions of the messages after `primed_after`, in order."""
     primed_after: int
     lost: Losses
+    ancestors: Mapping[str, int]
 
 
 class Rows(NamedTuple):
@@ -182,7 +183,7 @@ def load_start(connection: "Connection[Any]", *, primed: int) -> Start:
     primed_after = newest[0][1] - 1 if len(newest) == primed else 0
     # Those that were stored meanwhile are told.
     topics = [(topic, position) for topic, position in newest if position <= head]
-    return Start(head, head_us, topics, primed_after, load_lost(connection))
+    return Start(head, head_us, topics, primed_after, load_lost(connection), load_ancestors(connection))
 
 
 def load_rows(
@@ -202,6 +203,11 @@ def load_head(connection: "Connection[Any]") -> tuple[int, int]:
     """Position and time of the newest message ever stored."""
     [(position, time_us)] = connection.execute(_LOAD_HEAD, binary=True)
     return position, time_us
+
+
+def load_ancestors(connection: "Connection[Any]") -> dict[str, int]:
+    """Epochs that the log had before it was restored, with the last position that it shares with each."""
+    return dict(connection.execute("SELECT epoch, head FROM ancestor", binary=True))
 
 
 def load_topics(connection: "Connection[Any]", number: int) -> list[tuple[str, int]]:

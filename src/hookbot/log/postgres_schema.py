@@ -74,7 +74,8 @@ STEPS = (
     EXCEPTION WHEN feature_not_supported THEN NULL; END $$;
     """,
     # What retention has deleted, by the prefixes of budgets instead of two halves. Each row has the `generation`, which
-    # counts how often there were others.
+    # counts how often there were others. `ancestor`: logs from whose backups this one was restored, before it was
+    # copied here, with the last position that it shares with each.
     f"""
     CREATE TABLE budget (
         prefix text COLLATE "C" PRIMARY KEY, lost bigint NOT NULL, lost_us bigint NOT NULL, passed bigint NOT NULL,
@@ -82,6 +83,7 @@ STEPS = (
     );
     INSERT INTO budget SELECT CASE WHEN unsafe THEN '{UNSAFE}' ELSE '' END, lost, lost_us, passed, 0 FROM half;
     DROP TABLE half;
+    CREATE TABLE ancestor (epoch text PRIMARY KEY, head bigint NOT NULL);
     """,
 )
 """Migrations from each version of the schema to the next. All of them run for a new one."""

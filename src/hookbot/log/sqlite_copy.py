@@ -40,7 +40,7 @@ from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import FILE, connect_reader, locked, open_log_file
 from .sqlite_retention import delete_messages, in_budget, load_partitions, save_partitions
 from .sqlite_rows import insert_rows
-from .sqlite_schema import STEPS, check_version, copied_from, require_finished
+from .sqlite_schema import STEPS, add_ancestor, check_version, copied_from, load_ancestors, require_finished
 from .stored_message import StoredMessage
 
 logger = logging.getLogger(__package__)
@@ -75,6 +75,7 @@ class SqliteSource:
             count=partitions.count,
             deleted=partitions.deleted,
             dense=max(partition.dense for partition in partitions.by_prefix.values()),
+            ancestors=load_ancestors(self._reader),
             earlier_keys=await _run(self._directory, lambda: _load_earlier_keys(self._reader)),
         )
 
@@ -240,6 +241,8 @@ def _finish(writer: sqlite3.Connection, state: LogState, cursors: Sequence[Saved
     save_partitions(writer, Partitions.of({prefix: _count(writer, state, dense, prefix) for prefix in state.deleted}))
     rows = [(cursor.name, cursor.position, cursor.updated_us, cursor.note) for cursor in cursors]
     insert_rows(writer, "INSERT INTO cursor", rows)
+    for epoch, head in state.ancestors.items():
+        add_ancestor(writer, epoch, head)
     writer.execute("UPDATE identity SET earlier_keys = ?", (state.earlier_keys,))
     writer.execute("DROP TABLE copying")
 

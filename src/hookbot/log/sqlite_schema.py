@@ -94,7 +94,7 @@ def load_ancestors(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def add_ancestor(connection: sqlite3.Connection, epoch: str, head: int) -> None:
-    """Note that the log was restored from a backup of another one, whose newest position was `head`."""
+    """Note that the log was restored from a backup of another one, with which it shares the positions up to `head`."""
     # No part of the schema, since few logs are restored.
     connection.execute("CREATE TABLE IF NOT EXISTS ancestor (epoch TEXT PRIMARY KEY, head INTEGER NOT NULL)")
     connection.execute("INSERT INTO ancestor VALUES (?, ?)", (epoch, head))
