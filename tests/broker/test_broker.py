@@ -10,16 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.broker.broker import Broker, Start, Subscription, open_broker
+from hookbot.broker.broker import Broker, Subscription, open_broker
 from hookbot.broker.channels import Entry
 from hookbot.broker.counts import Counts
 from hookbot.broker.limits import BrokerLimits
+from hookbot.broker.starts import Start
 from hookbot.errors import KeyReused, Unavailable
 from hookbot.log.contract import NewPosition, Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Budget, Retention
 from hookbot.protocol.message import Draft, Duplicate, Gap, Message, Once, format_id
-from hookbot.protocol.since import AfterId, FromOldest, SinceTime
+from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.topics import TopicFilter
 from support import GUARD_S
 from support.clock import Clock, pass_time, trusted
@@ -248,7 +249,7 @@ async def test_from_history_to_live_there_is_no_seam_while_others_publish(
                 await trio.lowlevel.checkpoint()
 
     async def listen() -> None:
-        with broker.subscribe(ALL, await broker.start_at(FromOldest(), ALL)) as subscription:
+        with broker.subscribe(ALL, await broker.starts.at(FromOldest(), ALL)) as subscription:
             heard.append(await take(subscription, total))
 
     async with trio.open_nursery() as nursery:
@@ -374,68 +375,6 @@ async def test_who_catches_up_does_not_skip_ahead_of_what_was_taken(broker: Brok
         assert subscription.skip_unwanted() == 7
 
 
-async def test_a_start_is_now_unless_something_else_is_asked_for(broker: Broker) -> None:
-    await publish(broker, 5)
-    assert await broker.start_at(None, A) == Start(5)
-
-
-async def test_a_start_after_an_id_is_just_there(broker: Broker, log: UnreadableLog) -> None:
-    await publish(broker, 5)
-    assert await broker.start_at(AfterId(log.epoch, 3), A) == Start(3)
-    assert await broker.start_at(AfterId(log.epoch, 5), A) == Start(5)
-
-
-async def test_a_start_after_an_id_that_retention_took_is_told_of_the_gap(broker: Broker, log: UnreadableLog) -> None:
-    await publish(broker, 10)
-    await log.trim(Retention(max_count=4), now_us=0)
-    gap = Gap("retention", id_of(log, 3), id_of(log, 7))
-    assert await broker.start_at(AfterId(log.epoch, 3), A) == Start(6, gap)
-    assert await broker.start_at(AfterId(log.epoch, 6), A) == Start(6)
-    assert await broker.start_at(FromOldest(), A) == Start(6)
-
-
-async def test_an_id_of_another_log_starts_with_the_oldest_and_is_told(broker: Broker, log: UnreadableLog) -> None:
-    await publish(broker, 10)
-    await log.trim(Retention(max_count=4), now_us=0)
-    assert await broker.start_at(AfterId("zzzzzzzz", 3), A) == Start(6, Gap("other-log", None, id_of(log, 7)))
-
-
-async def test_a_start_after_an_id_from_before_a_restore_is_just_there_or_where_the_backup_ended(
-    broker: Broker, log: UnreadableLog
-) -> None:
-    log._ancestors = {"earlierx": 5}
-    await publish(broker, 10)
-
-    assert await broker.start_at(AfterId("earlierx", 3), A) == Start(3)
-    assert await broker.start_at(AfterId("earlierx", 5), A) == Start(5)
-    assert await broker.start_at(AfterId("earlierx", 6), A) == Start(5, Gap("other-log", None, id_of(log, 6)))
-    await log.trim(Retention(max_count=3), now_us=0)
-    gap = Gap("retention", id_of(log, 3), id_of(log, 8))
-    assert await broker.start_at(AfterId("earlierx", 3), A) == Start(7, gap)
-    assert await broker.start_at(AfterId("earlierx", 6), A) == Start(7, Gap("other-log", None, id_of(log, 8)))
-
-
-async def test_an_id_from_the_future_is_not_believed(broker: Broker, log: UnreadableLog) -> None:
-    await publish(broker, 10)
-    assert await broker.start_at(AfterId(log.epoch, 11), A) == Start(10, Gap("other-log", None, id_of(log, 11)))
-
-
-async def test_a_start_at_a_time_is_what_was_stored_since(broker: Broker, log: UnreadableLog, clock: Clock) -> None:
-    start_us = clock.now_us
-    for _ in range(10):
-        clock.now_us += 1_000_000
-        await publish(broker)
-    assert await broker.start_at(SinceTime(start_us + 4_000_000), A) == Start(3)
-    assert await broker.start_at(SinceTime(0), A) == Start(0)
-    assert await broker.start_at(SinceTime(clock.now_us + 1), A) == Start(10)
-
-    await log.trim(Retention(max_count=4), now_us=0)
-    assert await broker.start_at(SinceTime(start_us + 8_000_000), A) == Start(7)
-    gap = (await broker.start_at(SinceTime(start_us + 2_000_000), A)).gap
-    assert gap
-    assert (gap.reason, gap.before) == ("retention", id_of(log, 7))
-
-
 @pytest.mark.parametrize("days", [30, -30])
 async def test_a_jump_of_the_clock_deletes_nothing_and_is_in_no_time(autojump_clock: MockClock, days: int) -> None:
     wall = Clock(runs=True)
@@ -508,24 +447,6 @@ async def test_a_start_long_after_the_newest_message_deletes_nothing_for_ten_min
     assert log.lost_up_to(A) == 1
 
 
-async def test_who_may_not_see_the_past_starts_after_it(broker: Broker, log: UnreadableLog, clock: Clock) -> None:
-    for _ in range(10):
-        clock.now_us += 1_000_000
-        await publish(broker)
-    earliest_us = clock.now_us - 3_000_000
-    assert await broker.start_at(FromOldest(), A, not_before_us=earliest_us) == Start(6)
-    assert await broker.start_at(AfterId("zzzzzzzz", 3), A, not_before_us=earliest_us) == Start(6)
-    assert await broker.start_at(AfterId(log.epoch, 8), A, not_before_us=earliest_us) == Start(8)
-
-
-async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker: Broker, log: UnreadableLog) -> None:
-    await publish(broker, 10, topic="/unsafe/a")
-    await publish(broker, 1)
-    await log.trim(Retention(max_unsafe_bytes=0, max_bytes=None), now_us=0)
-    assert (await broker.start_at(AfterId(log.epoch, 3), A)).gap is None
-    assert (await broker.start_at(AfterId(log.epoch, 3), TopicFilter.parse("/unsafe/"))).gap is not None
-
-
 async def test_what_other_budgets_keep_is_delivered_behind_one_gap(log: MemoryLog) -> None:
     everything = TopicFilter(("",))
     limits = BrokerLimits(window_messages=2, page_messages=3)
@@ -533,8 +454,8 @@ async def test_what_other_budgets_keep_is_delivered_behind_one_gap(log: MemoryLo
         for n in range(10):
             await publish(broker, topic="logs/a" if n % 2 else "a")
         await log.trim(replace(KEEP_ALL, sections=(Budget("logs/", None, None, 1),)), now_us=0)
-        resumed = await broker.start_at(AfterId(log.epoch, 2), everything)
-        oldest = await broker.start_at(FromOldest(), everything)
+        resumed = await broker.starts.at(AfterId(log.epoch, 2), everything)
+        oldest = await broker.starts.at(FromOldest(), everything)
 
         for start, expected in (
             (resumed, [("retention", 8), 3, 5, 7, 9, 10]),

@@ -6,8 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from hookbot.broker.broker import Start, open_broker
+from hookbot.broker.broker import open_broker
 from hookbot.broker.channels import Entry
+from hookbot.broker.starts import Start
 from hookbot.log.contract import Log
 from hookbot.log.retention import STEP_ROWS
 from hookbot.protocol.message import Draft, Gap

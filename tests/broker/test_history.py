@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from hookbot.broker.broker import Broker, Start, open_broker
+from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.channels import Entry
 from hookbot.broker.history import NewestMessages, StoredMessages
 from hookbot.broker.limits import BrokerLimits
+from hookbot.broker.starts import Start
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention

@@ -7,7 +7,8 @@ from secrets import token_hex
 import pytest
 import trio
 
-from hookbot.broker.broker import Broker, Start, Subscription, open_broker
+from hookbot.broker.broker import Broker, Subscription, open_broker
+from hookbot.broker.starts import Start
 from hookbot.errors import Unavailable
 from hookbot.log.postgres import PostgresLog, open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
@@ -82,7 +83,7 @@ async def taken(subscription: Subscription, up_to: int) -> list[int | Gap]:
 
 async def resumed(broker: Broker, position: int, up_to: int) -> list[int | Gap]:
     """What a listener hears that comes back with the id of a position."""
-    start = await broker.start_at(AfterId(broker.log.epoch, position), A)
+    start = await broker.starts.at(AfterId(broker.log.epoch, position), A)
     with broker.subscribe(A, start) as subscription:
         return await taken(subscription, up_to)
 
@@ -305,7 +306,7 @@ async def test_ids_that_were_given_after_a_dump_are_not_given_again(postgres: Po
         other.load(dump)
         async with hub_at(other, schema) as hub, open_broker(hub.log) as broker:
             assert hub.log.epoch == epoch
-            assert await broker.start_at(AfterId(epoch, 2), A) == Start(2)
+            assert await broker.starts.at(AfterId(epoch, 2), A) == Start(2)
             [new] = await hub.store("a")
             assert new > JUMP + 3
             assert await resumed(broker, 5, new) == [failover_gap(hub, 5, new), new]

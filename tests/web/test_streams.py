@@ -13,9 +13,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from hookbot.access.active_subscriptions import ActiveSubscriptions
 from hookbot.access.admitted import AdmittedSubscription
 from hookbot.access.authorizer import Authorizer, Grant
-from hookbot.broker.broker import Broker, Start, open_broker
+from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.consumers import open_consumers
 from hookbot.broker.limits import BrokerLimits
+from hookbot.broker.starts import Start
 from hookbot.errors import Ended, HistoryLost, Unavailable
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
@@ -189,7 +190,7 @@ async def test_who_resumes_from_a_heartbeat_is_told_of_no_gap(
         [heartbeat] = await take(stream, 1)
     await log.trim(Retention(max_count=10), now_us=0)
     epoch, _, position = heartbeat["id"].partition("-")
-    start = await broker.start_at(AfterId(epoch, int(position)), TopicFilter.parse("a"))
+    start = await broker.starts.at(AfterId(epoch, int(position)), TopicFilter.parse("a"))
     assert start.gap is None
 
 
@@ -309,7 +310,7 @@ async def test_a_gap_comes_before_what_follows_it(
     listen: Callable[..., Any], publish: Callable[..., Any], broker: Broker, log: MemoryLog, follow: bool
 ) -> None:
     await publish(3)
-    start = await broker.start_at(AfterId("zzzzzzzz", 99), TopicFilter.parse("a"))
+    start = await broker.starts.at(AfterId("zzzzzzzz", 99), TopicFilter.parse("a"))
     gap = {"type": "gap", "reason": "other-log", "after": None, "before": format_id(log.epoch, 1)}
     with listen(start, follow=follow) as stream:
         assert await take(stream, 4) == [gap, 1, 2, 3]

@@ -3,8 +3,9 @@
 - A `Broker` (`broker`) takes publishes: its `Writer` (`writer`) stores the queued drafts in batches, each in
   one commit. Then `Channels` (`channels`), with one `Channel` for each filter, wake their subscriptions.
 - A `Subscription` (`broker`) follows a channel; one that is behind reads the log through the `PageCache`
-  (`page_cache`). `StoredMessages` and `NewestMessages` (`history`) cover the log up to its head at their creation.
-  All three are `MessageSource`s (`history`).
+  (`page_cache`). `Starts` (`starts`) says where it begins, and of which gap it is told.
+- `StoredMessages` and `NewestMessages` (`history`) cover the log up to its head at their creation. All three are
+  subscriptions are `MessageSource`s (`history`).
 - `Deletions` (`deletions`) deletes messages, and tells all who hold them in memory.
 - A `Consumer` (`consumers`) is a source whose client acknowledges: a connection that claims a cursor (`cursors`), or a
   member of a group (`group`, all of them in `groups`), where each message is leased to one member (`leases`).

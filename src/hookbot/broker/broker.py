@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from time import perf_counter
 
 import trio
@@ -14,8 +13,7 @@ from ..log.deduplication import Outcome
 from ..log.duties import TRIM, Held
 from ..log.retention import Retention
 from ..log.trusted_clock import TrustedClock
-from ..protocol.message import Draft, Duplicate, Gap, Message, format_id, wall_clock_us
-from ..protocol.since import AfterId, FromOldest, Since, SinceTime
+from ..protocol.message import Draft, Duplicate, Gap, Message, wall_clock_us
 from ..protocol.topics import TopicFilter
 from .channels import Channel, Channels, Entry
 from .counts import Counts
@@ -25,18 +23,9 @@ from .flow import Flow
 from .frame_cache import FrameCache
 from .limits import BrokerLimits
 from .page_cache import PageCache
+from .starts import Start, Starts
 from .time_slices import Line
 from .writer import Done, Writer
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Position after which a subscription starts, and the gap to be sent first, if any."""
-
-    position: int
-    gap: Gap | None = None
-    told: int = field(default=0, compare=False)
-    """Position up to which it is known that messages are missing."""
 
 
 class Subscription:
@@ -115,6 +104,7 @@ class Broker:
         self._gathers, self._began = False, 0.0
         self.frames = FrameCache(limits.frame_bytes)
         self.channels = Channels(log.head, limits, self.frames)
+        self.starts = Starts(log, self.channels)
         self.writer = Writer(log, retention, self.counts, self.clock, limits)
         self.flow = Flow(self.channels, self.writer, limits.due_bytes)
         self._pages = PageCache(log, limits, self.frames)
@@ -185,30 +175,6 @@ class Broker:
         """
         return await self.deletions.delete(positions)
 
-    async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
-        """Start of a subscription in this log, for the `since` that the client requests; None is the head.
-
-        Messages stored before `not_before_us` are excluded: an earlier start is moved there, without a gap.
-        Raises `Unavailable` if the log cannot be read.
-        """
-        start = await self._start_at(since, wanted)
-        if not_before_us:
-            earliest = await self.log.position_before(not_before_us)
-            if start.position < earliest:
-                return Start(earliest)
-        return start
-
-    def gap_after(self, wanted: TopicFilter, position: int, told: int = 0) -> Gap | None:
-        """Gap to send to a subscription that resumes after `position`, or None if it has missed nothing.
-
-        Conservative, like `Log.lost_up_to`: the deleted messages may all have been of other topics. Of those up to
-        `told` it knows.
-        """
-        lost = self.log.lost_up_to(wanted)
-        if max(position, told) >= lost:
-            return None
-        return Gap.between("retention", self.log.epoch, position, lost)
-
     @property
     def retention(self) -> Retention:
         """What is kept."""
@@ -248,46 +214,12 @@ class Broker:
         """
         items, end = await self.read(wanted, after=position)
         # After the read: retention may have deleted the beginning of the page meanwhile.
-        gap, gone = self.gap_after(wanted, position, told), self.log.gone_up_to(wanted)
+        gap, gone = self.starts.gap_after(wanted, position, told), self.log.gone_up_to(wanted)
         if gap is None:
             return items, end, told
         entries = [item for item in items if isinstance(item, Entry) and item.position > gone]
         # A hole after it is a page of its own.
         return [gap, *entries], max(end, gone) if entries or not items else max(position, gone), gap.position
-
-    async def _start_at(self, since: Since | None, wanted: TopicFilter) -> Start:
-        match since:
-            case None:
-                return Start(self.head)
-            case FromOldest():
-                # Another hub may have deleted the oldest.
-                await self.log.refresh()
-                return self._oldest(wanted)
-            case SinceTime(time_us):
-                return self._start_after(wanted, await self.log.position_before(time_us))
-            case AfterId(epoch, position):
-                shared = await self._shared_with(epoch, position)
-                if position <= shared:
-                    return self._start_after(wanted, position)
-                # An id beyond what is shared is from before the log was restored from a backup: its message is lost.
-                # An id of another log says nothing about this one: the subscription starts with the oldest message.
-                oldest = self._oldest(wanted)
-                start = max(shared, oldest.position)
-                before = max(start, oldest.told) + 1
-                return Start(start, Gap("other-log", None, format_id(self.log.epoch, before)), oldest.told)
-
-    async def _shared_with(self, epoch: str, position: int) -> int:
-        """See `Log.shared_with`; what another hub has told a moment ago counts, if it matters for `position`."""
-        if epoch == self.log.epoch and position > self.log.head:
-            await self.log.refresh()
-        return self.log.shared_with(epoch)
-
-    def _start_after(self, wanted: TopicFilter, position: int) -> Start:
-        oldest = self._oldest(wanted)
-        return Start(max(position, oldest.position), self.gap_after(wanted, position), oldest.told)
-
-    def _oldest(self, wanted: TopicFilter) -> Start:
-        return Start(self.log.gone_up_to(wanted), told=self.log.lost_up_to(wanted))
 
 
 def _first_page(entries: Sequence[Entry], limits: BrokerLimits) -> Sequence[Entry]:

@@ -159,7 +159,7 @@ class Consumers:
         is moved all the same, and saved later.
         """
         id = await self._find(kind, path, name, takeover)
-        start = await self._positions.broker.start_at(since, id.wanted)
+        start = await self._positions.broker.starts.at(since, id.wanted)
         moved = Ended(TRY_AGAIN_LATER, f"the {kind} {name} was moved; reconnect to resume from there")
         [info] = await self._describe([await self._positions.move(id, start.position, moved)])
         return info

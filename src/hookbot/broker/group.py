@@ -10,13 +10,14 @@ from ..errors import Ended, Refused, Unavailable
 from ..protocol.message import Gap, format_id
 from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import TRY_AGAIN_LATER
-from .broker import Start, Subscription
+from .broker import Subscription
 from .channels import Entry
 from .claims import Claim
 from .consumer_state import ConsumerState
 from .cursors import read_position
 from .leases import LeaseHolder, Leases
 from .positions import Positions
+from .starts import Start
 
 # Messages granted to a member at a time: few enough for the others to get a share of a page.
 BATCH = 64

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from ..protocol.message import Gap
 from ..protocol.subscribe import SubscribeRequest
-from .broker import Broker, Start
+from .broker import Broker
 from .channels import Entry
+from .starts import Start
 
 
 class MessageSource(Protocol):

@@ -16,10 +16,11 @@ from ..log.duties import Held
 from ..log.trusted_clock import TrustedClock
 from ..protocol.message import parse_id
 from ..protocol.since import AfterId, Since
-from .broker import Broker, Start
+from .broker import Broker
 from .claims import Claim, Claims, ConsumerId
 from .consumer_state import ConsumerState
 from .room import LimitsOf, check_room, no_limits
+from .starts import Start
 
 # After a crash, messages acknowledged in this time are sent again; shorter would cost a commit for nearly every
 # acknowledgement.
@@ -122,7 +123,7 @@ class Positions:
         """
         start = None
         if id not in self._states:
-            start = await self.broker.start_at(since, id.wanted)
+            start = await self.broker.starts.at(since, id.wanted)
             # Only now: meanwhile, others may have been made.
             self.check_room(id)
             self._states.setdefault(id, self._new(id, _before_gap(start)))
@@ -130,7 +131,7 @@ class Positions:
         self._use(state)
         if state.saved is None:
             await self._save([id])
-        return state, start or await self.broker.start_at(AfterId(self.broker.log.epoch, state.position), id.wanted)
+        return state, start or await self.broker.starts.at(AfterId(self.broker.log.epoch, state.position), id.wanted)
 
     def advance(self, state: ConsumerState, position: int, *, soon: bool = False) -> None:
         """Move a position forward, never back; saved with the next sweep, or within `SAVE_INTERVAL_S` if `soon`."""
@@ -216,7 +217,7 @@ class Positions:
             return
         # If the state was moved, deleted or claimed while the log was read, the result is outdated.
         if self._states.get(state.id) is state and not self.claims.find(state.id) and state.position == before:
-            gap = self.broker.gap_after(state.id.wanted, before)
+            gap = self.broker.starts.gap_after(state.id.wanted, before)
             state.position = before if gap else position
             state.waiting = waiting or gap is not None
 

@@ -15,11 +15,12 @@ from ..errors import Ended, HeldElsewhere, Refused, Superseded, Unavailable
 from ..log.duties import TRIM, Held, Holder
 from ..protocol.since import Since
 from ..protocol.websocket import TRY_AGAIN_LATER
-from .broker import Broker, Start
+from .broker import Broker
 from .claims import ConsumerId
 from .consumer_state import ConsumerState
 from .positions import UNUSED_US, Positions
 from .room import LimitsOf, check_room, no_limits
+from .starts import Start
 
 # A hub that lives has renewed what has less left.
 RENEWED_S = 6.5

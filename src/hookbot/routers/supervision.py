@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 import trio
 
 from ..backoff import Backoff
-from ..broker.broker import Broker, Start, Subscription
+from ..broker.broker import Broker, Subscription
 from ..broker.channels import Entry
 from ..broker.duties import while_held
+from ..broker.starts import Start
 from ..broker.time_slices import TimeSlice
 from ..errors import Superseded, Unavailable, describe
 from ..log.contract import Move

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ..access.tokens import make_token
-from ..broker.broker import Broker, Start
+from ..broker.broker import Broker
 from ..broker.channels import Entry
+from ..broker.starts import Start
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.hub import open_hub

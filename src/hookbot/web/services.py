@@ -9,8 +9,9 @@ from ..access.admitted import AdmittedPublish, AdmittedSubscription
 from ..access.client_address import client_network
 from ..access.control import AccessControl
 from ..access.senders import Standing
-from ..broker.broker import Broker, Start
+from ..broker.broker import Broker
 from ..broker.consumers import Consumers
+from ..broker.starts import Start
 from ..errors import HookbotError, Unavailable
 from ..log.contract import Log
 from ..log.trusted_clock import TrustedClock
@@ -95,7 +96,7 @@ class Services:
         Raises `TooManyRequests` if a limit is reached, and `Unauthorized` if the grant is no longer valid.
         """
         request, grant = admitted.request, admitted.grant
-        start = await self.broker.start_at(request.since, request.wanted, not_before_us=grant.since_us)
+        start = await self.broker.starts.at(request.since, request.wanted, not_before_us=grant.since_us)
         # Checked again: while the log was read, others may have subscribed, and the token may have been revoked.
         self.access.active.check(grant, request.wanted)
         return start

@@ -8,9 +8,10 @@ import trio
 
 from ..access.active_subscriptions import ActiveSubscription, ActiveSubscriptions
 from ..access.admitted import AdmittedSubscription
-from ..broker.broker import Broker, Start
+from ..broker.broker import Broker
 from ..broker.channels import Entry
 from ..broker.history import MessageSource, NewestMessages, StoredMessages
+from ..broker.starts import Start
 from ..errors import Ended, HistoryLost
 from ..protocol.frames import framing_for
 from ..protocol.message import Gap, format_id

@@ -12,8 +12,8 @@ from quart import websocket
 from ..access.admitted import AdmittedSubscription
 from ..access.rate_limits import Bucket
 from ..access.senders import Standing
-from ..broker.broker import Start
 from ..broker.consumers import Consumer
+from ..broker.starts import Start
 from ..errors import (
     Ended,
     HeldElsewhere,

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import trio
 
 from ...access.admitted import AdmittedPublish, AdmittedSubscription
-from ...broker.broker import Start
+from ...broker.starts import Start
 from ...errors import Unavailable, describe
 from ...log.deduplication import Outcome
 from ...protocol.http1 import MAX_HEAD_BYTES, Head

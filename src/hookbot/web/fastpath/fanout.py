@@ -16,7 +16,7 @@ import trio
 
 from ...access.active_subscriptions import subscription_fields
 from ...access.admitted import AdmittedSubscription
-from ...broker.broker import Start
+from ...broker.starts import Start
 from ...errors import Unavailable, describe
 from ...protocol.frames import HookbotV1, hello
 from ...protocol.message import format_id
