@@ -1,5 +1,7 @@
 """Where subscriptions start, and of which gap they are told first."""
 
+from dataclasses import replace
+
 import pytest
 
 from hookbot.broker.channels import Channels
@@ -7,13 +9,14 @@ from hookbot.broker.frame_cache import FrameCache
 from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.starts import Start, Starts
 from hookbot.log.memory import MemoryLog
-from hookbot.log.retention import Retention
+from hookbot.log.retention import Budget, Retention
 from hookbot.protocol.message import Draft, Gap, format_id
 from hookbot.protocol.since import AfterId, FromOldest, SinceTime
 from hookbot.protocol.topics import TopicFilter
 from support.clock import Clock
 
 A = TopicFilter.parse("a")
+KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 
 
 @pytest.fixture
@@ -119,3 +122,20 @@ async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(starts: Start
     await log.trim(Retention(max_unsafe_bytes=0, max_bytes=None), now_us=0)
     assert (await starts.at(AfterId(log.epoch, 3), A)).gap is None
     assert (await starts.at(AfterId(log.epoch, 3), TopicFilter.parse("/unsafe/"))).gap is not None
+
+
+async def test_who_may_not_see_the_past_is_told_of_a_gap_only_if_something_was_missed(
+    starts: Starts, log: MemoryLog, clock: Clock
+) -> None:
+    everything = TopicFilter(("",))
+    for n in range(10):
+        clock.now_us += 1_000_000
+        await store(log, topic="logs/a" if n % 2 else "a")
+    await log.trim(replace(KEEP_ALL, sections=(Budget("logs/", None, None, 1),)), now_us=0)
+    earliest_us = clock.now_us - 6_000_000
+
+    oldest = await starts.at(FromOldest(), everything, not_before_us=earliest_us)
+    resumed = await starts.at(AfterId(log.epoch, 1), everything, not_before_us=earliest_us)
+
+    assert (oldest, oldest.told) == (Start(3), 8)
+    assert (resumed, resumed.told) == (Start(3), 0)

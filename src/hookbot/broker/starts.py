@@ -36,7 +36,7 @@ class Starts:
         if not_before_us:
             earliest = await self._log.position_before(not_before_us)
             if start.position < earliest:
-                return Start(earliest)
+                return Start(earliest, told=0 if start.gap else start.told)
         return start
 
     def gap_after(self, wanted: TopicFilter, position: int, told: int = 0) -> Gap | None:
