@@ -29,6 +29,26 @@ class CatchUp:
         while subscriber.takes and subscriber.position < audience.channel.floor:
             await self._send_page(subscriber, audience)
 
+    def tell_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap, *, before: bytes = b"") -> None:
+        """Send a gap, in one send with the bytes `before`: the socket may take no second one.
+
+        A subscription whose format has none is closed behind them, so that no message is lost silently.
+        """
+        self._broker.counts.gaps[gap.reason] += 1
+        payload = audience.framing.gap(gap)
+        subscriber.send(before if payload is None else before + audience.frame(payload))
+        if payload is None:
+            lost = history_lost(gap)
+            logger.warning("closing a subscriber of %s: its format has no gaps: %s", audience.channel.wanted, lost)
+            subscriber.close(TRY_AGAIN_LATER, str(lost))
+
+    def send(self, subscriber: Subscriber, audience: Audience, send: Send) -> None:
+        """Send a subscriber its next messages."""
+        # The position moves before the send: what the socket does not take now is kept, and sent first.
+        subscriber.position = send.reached
+        self._broker.counts.delivered_in[audience.format].add(send.messages, send.size)
+        subscriber.send(send.data, send.header)
+
     async def _send_page(self, subscriber: Subscriber, audience: Audience) -> None:
         async with self._reading:
             wanted, position = audience.channel.wanted, subscriber.position
@@ -40,8 +60,7 @@ class CatchUp:
             entries: Sequence[Entry] = [item for item in items if isinstance(item, Entry)]
             # A gap can only be the first item.
             if len(entries) < len(items) and isinstance(gap := items[0], Gap):
-                self._broker.counts.gaps[gap.reason] += 1
-                tell_gap(subscriber, audience, gap)
+                self.tell_gap(subscriber, audience, gap)
             for run in runs(entries):
                 # What was deleted meanwhile may be among the rest.
                 if self._broker.deletions.number != deletions:
@@ -55,28 +74,11 @@ class CatchUp:
             return
         if run[0].is_large:
             async with self._broker.frames.encoding:
-                self._send(subscriber, audience, await audience.prepare(run[0]))
+                large = await audience.prepare(run[0])
+                # Meanwhile its connection may have ended or stalled.
+                if subscriber.takes:
+                    self.send(subscriber, audience, large)
         else:
-            self._send(subscriber, audience, audience.stored(run))
+            self.send(subscriber, audience, audience.stored(run))
             # To encode as much in a rich format takes some milliseconds.
             await trio.lowlevel.checkpoint()
-
-    def _send(self, subscriber: Subscriber, audience: Audience, send: Send) -> None:
-        # While a large message was encoded, its connection may have ended or stalled.
-        if subscriber.takes:
-            subscriber.position = send.reached
-            self._broker.counts.delivered_in[audience.format].add(send.messages, send.size)
-            subscriber.send(send.data, send.header)
-
-
-def tell_gap(subscriber: Subscriber, audience: Audience, gap: Gap, *, before: bytes = b"") -> None:
-    """Send a gap, in one send with the bytes `before`: the socket may take no second one.
-
-    A subscription whose format has none is closed behind them, so that no message is lost silently.
-    """
-    payload = audience.framing.gap(gap)
-    subscriber.send(before if payload is None else before + audience.frame(payload))
-    if payload is None:
-        lost = history_lost(gap)
-        logger.warning("closing a subscriber of %s: its format has no gaps: %s", audience.channel.wanted, lost)
-        subscriber.close(TRY_AGAIN_LATER, str(lost))

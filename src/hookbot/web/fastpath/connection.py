@@ -21,7 +21,8 @@ from ..limits import HALF_CLOSE_S
 from ..publish import publish
 from ..tls import TlsSocket
 from .context import Context, Exchange
-from .http_connection import HttpConnection, connection_bytes
+from .http_connection import HttpConnection
+from .nonblocking import connection_bytes
 from .usual_head import UsualHead
 
 logger = logging.getLogger(__package__)

@@ -26,7 +26,7 @@ from ..limits import ConnectionLimits
 from ..services import Services
 from ..streams import SHUTTING_DOWN
 from .audience import Audience, Audiences
-from .catch_up import CatchUp, tell_gap
+from .catch_up import CatchUp
 from .epoll import EpollLoop
 from .subscriber import Subscriber
 
@@ -99,8 +99,7 @@ class Fanout:
             if isinstance(audience.framing, HookbotV1):
                 upgrade += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
             if start.gap:
-                self._broker.counts.gaps[start.gap.reason] += 1
-                tell_gap(subscriber, audience, start.gap, before=upgrade)
+                self._catch_up.tell_gap(subscriber, audience, start.gap, before=upgrade)
             else:
                 subscriber.send(upgrade)
         except Exception as error:  # noqa: BLE001
@@ -198,7 +197,7 @@ class Fanout:
                 if subscriber.busy:
                     continue
                 if start <= subscriber.position < first:
-                    # The position moves before the send: what the socket does not take now is kept, and sent first.
+                    # As in `CatchUp.send`, of which this does for all of them at once what it can.
                     subscriber.position = reached
                     subscriber.send(data, header)
                     sent += 1
@@ -223,9 +222,7 @@ class Fanout:
                 return
             subscriber.sent_at = trio.current_time()
             while not subscriber.busy and (send := audience.next_send(subscriber.position)):
-                subscriber.position = send.reached
-                self._broker.counts.delivered_in[audience.format].add(send.messages, send.size)
-                subscriber.send(send.data, send.header)
+                self._catch_up.send(subscriber, audience, send)
         except Exception as error:  # noqa: BLE001
             self._fail(audience, error, subscriber)
 

@@ -14,7 +14,7 @@ from ..tls import HTTP_2, Tls
 from .connection import FastPathConnection
 from .context import Context
 from .epoll import READ, WRITE
-from .http_connection import connection_bytes
+from .nonblocking import connection_bytes
 
 logger = logging.getLogger(__package__)
 

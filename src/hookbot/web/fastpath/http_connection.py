@@ -14,19 +14,12 @@ from ...protocol.message import Duplicate, Message
 from ...protocol.request import Request
 from ...protocol.response import Response
 from .. import access_log
-from ..tls import TlsSocket
 from .context import Context, Exchange
 from .epoll import READ, TURN_S, WRITE
-from .nonblocking import NonblockingSocket
+from .nonblocking import NonblockingSocket, connection_bytes
 
 # Bytes of pipelined requests that wait for the one before; above this the socket is not read, so that TCP stops them.
 MAX_BUFFERED = 16 << 10
-
-# Memory of a connection without what it has buffered, the kernel's share for its socket included.
-CONNECTION_BYTES = 4 << 10
-
-# What TLS adds to it at most: while a part of a record is received. Otherwise it is half of that.
-TLS_BYTES = 36 << 10
 
 CR = 0x0D
 
@@ -34,11 +27,6 @@ CR = 0x0D
 OURS = (b"POST ", b"GET ")
 
 logger = logging.getLogger(__package__)
-
-
-def connection_bytes(sock: socket.socket) -> int:
-    """Memory of a connection that has buffered nothing."""
-    return CONNECTION_BYTES + TLS_BYTES if isinstance(sock, TlsSocket) else CONNECTION_BYTES
 
 
 class HttpConnection(NonblockingSocket):

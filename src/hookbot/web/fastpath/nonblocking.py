@@ -12,6 +12,17 @@ from .epoll import READ, WRITE, EpollLoop
 
 RECEIVE_BYTES = 16 << 10
 
+# Memory of a connection without what it has buffered, the kernel's share for its socket included.
+CONNECTION_BYTES = 4 << 10
+
+# What TLS adds to it at most: while a part of a record is received. Otherwise it is half of that.
+TLS_BYTES = 36 << 10
+
+
+def connection_bytes(sock: socket.socket) -> int:
+    """Memory of a connection that has buffered nothing."""
+    return CONNECTION_BYTES + TLS_BYTES if isinstance(sock, TlsSocket) else CONNECTION_BYTES
+
 
 class NonblockingSocket(ABC):
     """A connected socket in the epoll loop. Subclasses implement `received`, `taken` and `gone`.
