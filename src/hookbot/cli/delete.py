@@ -7,7 +7,7 @@ import click
 
 from ..protocol.paths import MESSAGES
 from ..terminal import one_line
-from .filter_options import filter_options
+from .filter_options import selection_options
 from .hub_api import Ask, of_a_hub
 from .progress import Progress, messages
 
@@ -15,18 +15,14 @@ from .progress import Progress, messages
 @click.command()
 @click.argument("id", required=False)
 @of_a_hub
-@filter_options
-@click.option("--from", "first", metavar="ID", help="First message. Default: the oldest.")
-@click.option("--until", "last", metavar="ID", help="Last message. Default: the newest.")
+@selection_options
 @click.option("--only-this", is_flag=True, help="Leave the copies.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def delete(
     ask: Ask,
     id: str | None,
-    filters: Mapping[str, str],
-    first: str | None,
-    last: str | None,
+    selection: Mapping[str, str],
     only_this: bool,
     dry_run: bool,
     yes: bool,
@@ -42,11 +38,10 @@ def delete(
       hookbot delete --url https://TOKEN@hub.example.com kqzvtmwx-000000000000042
       hookbot delete --url https://TOKEN@hub.example.com --topic deploy/ --text s3cret --dry-run
     """
-    query = {**filters, **({"from": first} if first else {}), **({"until": last} if last else {})}
-    if bool(id) == bool(query) or not (id or "topic" in query):
+    if bool(id) == bool(selection) or not (id or "topic" in selection):
         raise click.UsageError("Needs either ID, or --topic and other options that select messages.")
     path = f"{MESSAGES}/{id}" if id else MESSAGES
-    query |= {"only-this": "true"} if only_this else {}
+    query = {**selection, **({"only-this": "true"} if only_this else {})}
     if dry_run or not yes:
         counted = _run(ask, "Counting", path, {**query, "count": "only"})
         what = _what(counted, counted["found"])

@@ -1,6 +1,6 @@
 """Options that select stored messages of a hub, as its API does."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -18,15 +18,28 @@ _OPTIONS = with_options(
     click.option("--text", metavar="TEXT", help="Only messages with this text in topic, headers or body, in any case."),
     click.option("--where", metavar="EXPRESSION", help="Only messages for which this JMESPath expression is true."),
 )
+_RANGE = with_options(
+    click.option("--from", metavar="ID", help="First message. Default: the oldest."),
+    click.option("--until", metavar="ID", help="Last message. Default: the newest."),
+)
+
+Command = Callable[..., None]
 
 
-def filter_options(command: Callable[..., None]) -> Callable[..., None]:
+def filter_options(command: Command) -> Command:
     """Decorator that adds the options; the command receives the `filters`, as the query of the API."""
+    return _OPTIONS(_receiving("filters", FILTERS, command))
 
-    @_OPTIONS
+
+def selection_options(command: Command) -> Command:
+    """Decorator that adds these options and a range of ids; the command receives all as the `selection`."""
+    return _OPTIONS(_RANGE(_receiving("selection", (*FILTERS, "from", "until"), command)))
+
+
+def _receiving(parameter: str, names: Sequence[str], command: Command) -> Command:
     @wraps(command)
-    def filtered(*arguments: Any, **options: Any) -> None:
-        given: Mapping[str, str | None] = {name: options.pop(name) for name in FILTERS}
-        command(*arguments, filters={name: value for name, value in given.items() if value}, **options)
+    def receive(*arguments: Any, **options: Any) -> None:
+        given = {name: options.pop(name) for name in names}
+        command(*arguments, **{parameter: {name: value for name, value in given.items() if value}}, **options)
 
-    return filtered
+    return receive

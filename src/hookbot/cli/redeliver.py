@@ -7,7 +7,7 @@ import click
 
 from ..protocol.paths import MESSAGES, REDELIVER
 from ..standard_files import printing_of
-from .filter_options import filter_options
+from .filter_options import selection_options
 from .hub_api import Ask, of_a_hub
 from .progress import Progress, messages
 
@@ -15,17 +15,13 @@ from .progress import Progress, messages
 @click.command()
 @click.argument("id", required=False)
 @of_a_hub
-@filter_options
-@click.option("--from", "first", metavar="ID", help="First message. Default: the oldest.")
-@click.option("--until", "last", metavar="ID", help="Last message. Default: the newest.")
+@selection_options
 @click.option("--key", metavar="TEXT", help="Idempotency-Key: under one key, a message is published again only once.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def redeliver(
     ask: Ask,
     id: str | None,
-    filters: Mapping[str, str],
-    first: str | None,
-    last: str | None,
+    selection: Mapping[str, str],
     key: str | None,
     yes: bool,
 ) -> None:
@@ -44,22 +40,21 @@ def redeliver(
     from ..client.http import id_in
 
     ask = ask.with_topics
-    query = {**filters, **({"from": first} if first else {}), **({"until": last} if last else {})}
     if id:
-        if query or key:
+        if selection or key:
             raise click.UsageError("Needs either ID or options that select messages.")
         published = id_in(ask("POST", f"{MESSAGES}/{id}/redeliver"))
         with printing_of("the message is published"):
             click.echo(published)
         return
-    if not query:
+    if not selection:
         raise click.UsageError("Needs ID, or options that select messages.")
-    counted = ask("POST", REDELIVER, count="only", **query)
+    counted = ask("POST", REDELIVER, count="only", **selection)
     if not yes:
         least = "" if counted["complete"] else "at least "
         click.confirm(f"Publish {least}{messages(counted['number'])} again?", abort=True, err=True)
     # Also if it is repeated, what it has published itself is not among them.
-    _publish_all(ask, {**query, "until": counted["until"]}, key or uuid.uuid4().hex)
+    _publish_all(ask, {**selection, "until": counted["until"]}, key or uuid.uuid4().hex)
 
 
 def _publish_all(ask: Ask, query: Mapping[str, str], key: str) -> None:
