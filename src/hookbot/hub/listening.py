@@ -19,7 +19,7 @@ from .systemd import InheritedSocket, not_listening
 BACKLOG = 8192
 # Where nothing is set and nothing handed over.
 DEFAULT = ":8080"
-# A FileDescriptorName= of systemd, for what `BindAddress.scheme` says of an address.
+# Scheme of an address, or FileDescriptorName= of systemd, whose connections are never encrypted.
 PLAIN = "http"
 
 
@@ -40,7 +40,7 @@ async def listening(
                 sock = opened.enter_context(_bound(address, text))
             except ConfigError as error:
                 raise config.error("bind", str(error)) from None
-            sockets.append(ListeningSocket(sock, None if address.scheme == "http" else tls))
+            sockets.append(ListeningSocket(sock, None if address.scheme == PLAIN else tls))
         yield sockets
 
 
