@@ -15,12 +15,12 @@ def messages(number: int) -> str:
 
 
 class Progress:
-    """What the lines of a response say, which is shown on a terminal while they come."""
+    """Progress of a request, as the lines of its response tell it: shown on a terminal while they come."""
 
     def __init__(self, label: str) -> None:
         self._label = label
         self.last: dict[str, Any] = {"done": 0}
-        """What was said last of each thing."""
+        """The last value of each of their fields."""
 
     def of(self, ask: Ask, method: str, path: str, key: str = "", /, **query: str) -> None:
         """Show the progress of a request. Raises as `Ask.lines`, but not if the response breaks off."""

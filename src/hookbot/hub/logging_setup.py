@@ -74,7 +74,7 @@ class JsonFormatter(BoundedFormatter):
 
 
 def fields_of(record: logging.LogRecord) -> Fields:
-    """What a record was given as ``extra``: numbers as such, all else as bounded text, and nothing that is empty."""
+    """Fields that a record was given as ``extra``: numbers as such, all else as bounded text, and no empty ones."""
     given = ((name, value) for name, value in record.__dict__.items() if name not in _NO_FIELDS)
     return {
         name: value if isinstance(value, int | float) else bounded(str(value))

@@ -1,7 +1,7 @@
 """Metrics of a hub as it runs: its version, configuration, certificate, connections and disk."""
 
-import os
 import platform
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -79,5 +79,4 @@ def _look(directory: Path) -> tuple[int, int]:
         # SQLite may have removed it meanwhile.
         with suppress(FileNotFoundError):
             used += file.stat().st_blocks * 512
-    disk = os.statvfs(directory)
-    return used, disk.f_bavail * disk.f_frsize
+    return used, shutil.disk_usage(directory).free

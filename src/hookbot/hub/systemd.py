@@ -1,4 +1,4 @@
-"""What systemd and the hub tell each other: state, watchdog, and sockets that it hands over.
+"""The service manager, such as systemd: it is told the state of a hub, watches it, and hands over sockets.
 
 See sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3). These protocols take no library, and any other service
 manager that speaks them will do.

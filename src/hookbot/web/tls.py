@@ -40,7 +40,7 @@ class Tls:
         # Only who asks for it waits for the import.
         from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
 
-        # Also of what OpenSSL takes, such as a certificate with its own marks of trust.
+        # OpenSSL takes more, such as a certificate with marks of trust.
         with suppress(ValueError):
             return min(one.not_valid_after_utc.timestamp() for one in load_pem_x509_certificates(self._chain))
         return 0.0

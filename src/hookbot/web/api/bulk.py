@@ -32,7 +32,7 @@ def range_of(broker: Broker, asked: Asked) -> tuple[int, int]:
 
 
 def selection(asked: Asked) -> Mapping[str, str]:
-    """What selects the messages of a request, as it is logged."""
+    """Parameters that select the messages of a request, as they are logged."""
     return {name: value for name in LOGGED if (value := asked.get(name))}
 
 
