@@ -195,7 +195,8 @@ def test_no_socket_is_taken_that_is_not_for_this_process(variables: dict[str, st
 
 
 INHERIT = """
-import os, sys
+import os, socket, sys
+own = socket.socketpair()
 from hookbot.hub.systemd import inherited_sockets
 os.environ["LISTEN_PID"] = str(os.getpid())
 for one in inherited_sockets(os.environ):
@@ -204,23 +205,29 @@ print([name for name in os.environ if name.startswith("LISTEN")])
 """
 
 
+def inherit(listen_fds: str, *files: int) -> "subprocess.CompletedProcess[str]":
+    """A process to which these files are handed over, and which has opened others itself."""
+
+    def hand_over() -> None:
+        for descriptor, file in enumerate(files, start=3):
+            os.dup2(file, descriptor)
+
+    return subprocess.run(
+        [sys.executable, "-c", INHERIT],
+        env={"LISTEN_FDS": listen_fds, "LISTEN_FDNAMES": "http"},
+        preexec_fn=hand_over,
+        pass_fds=range(3, 3 + len(files)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_sockets_that_are_handed_over_have_names_and_are_not_handed_on() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
 
-        def hand_over() -> None:
-            for descriptor in (3, 4):
-                os.dup2(sock.fileno(), descriptor)
-
-        out = subprocess.run(
-            [sys.executable, "-c", INHERIT],
-            env={"LISTEN_FDS": "2", "LISTEN_FDNAMES": "http"},
-            preexec_fn=hand_over,
-            close_fds=False,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        ).stdout
+        out = inherit("2", sock.fileno(), sock.fileno()).stdout
 
     assert out.splitlines() == [f"http 3 False {port}", f" 4 False {port}", "[]"]
 
@@ -244,10 +251,18 @@ def test_what_is_handed_over_and_no_socket_is_refused(tmp_path: Path, close: boo
     )
 
     assert failed.returncode == 2
-    assert "the socket 'odd' of systemd accepts no connections: it needs ListenStream=" in failed.stderr
+    assert "LISTEN_FDS hands over 1 sockets, but descriptor 3 is none" in failed.stderr
 
 
 async def test_a_state_with_a_name_that_is_no_text_is_told(manager: Manager) -> None:
     await ServiceManager({"NOTIFY_SOCKET": manager.address}).tell(status("no file \udcff"))
 
     assert manager.told() == ["STATUS=no file \\udcff"]
+
+
+def test_what_is_no_socket_or_was_not_handed_over_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock, Path(os.devnull).open("rb") as null:
+        said = inherit("2", sock.fileno(), null.fileno()).stderr
+        assert "LISTEN_FDS hands over 2 sockets, but descriptor 4 is none: Socket operation on non-socket" in said
+        said = inherit("99999999999", sock.fileno()).stderr
+        assert "LISTEN_FDS hands over 99999999999 sockets, but descriptor 4 is none: Bad file descriptor" in said

@@ -13,7 +13,7 @@ from ..web.listening import ListeningSocket
 from ..web.tls import Tls
 from .bind_address import BindAddress
 from .config import Config
-from .systemd import InheritedSocket, not_listening
+from .systemd import InheritedSocket
 
 # After a restart thousands of subscribers reconnect at once. Linux caps this at net.core.somaxconn.
 BACKLOG = 8192
@@ -49,7 +49,7 @@ def _inherit(one: InheritedSocket, tls: Tls | None) -> Iterator[ListeningSocket]
     with one.sock as sock:
         is_unix = sock.family == getattr(socket, "AF_UNIX", None)
         if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise not_listening(one.name)
+            raise ConfigError(f"the socket {one.name!r} of systemd accepts no connections: it needs ListenStream=")
         if not is_unix and sock.family not in (socket.AF_INET, socket.AF_INET6):
             raise ConfigError(f"the socket {one.name!r} of systemd is neither TCP nor Unix")
         yield ListeningSocket(sock, None if is_unix or one.name == PLAIN else tls, kept=True)

@@ -4,17 +4,19 @@ See sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3). These protocols t
 manager that speaks them will do.
 """
 
+import errno
 import faulthandler
 import logging
 import os
 import socket
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from itertools import chain, repeat
 from time import monotonic_ns
 
 import trio
 
-from ..errors import ConfigError
+from ..errors import ConfigError, system_reason
 
 # The first descriptor that is handed over (SD_LISTEN_FDS_START).
 FIRST_DESCRIPTOR = 3
@@ -90,23 +92,23 @@ class InheritedSocket:
 def inherited_sockets(environ: MutableMapping[str, str]) -> list[InheritedSocket]:
     """The sockets that systemd has handed over to this process. Their variables are taken out of the `environ`.
 
-    Raises `ConfigError` for what is no socket: without it, the hub might listen where nobody has asked it to.
+    Raises `ConfigError` if it has handed over anything else, or less than it says.
     """
     pid, count, names = (environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
     if pid != str(os.getpid()) or not count.isdecimal():
         return []
-    named = names.split(":") + [""] * int(count)
+    named = chain(names.split(":"), repeat(""))
     sockets = []
     for descriptor, name in zip(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count)), named, strict=False):
         try:
+            # It could not be inherited if this process had opened it.
+            if not os.get_inheritable(descriptor):
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             # No child process of the hub needs it.
             os.set_inheritable(descriptor, False)
             sockets.append(InheritedSocket(socket.socket(fileno=descriptor), name))
-        except OSError:
-            raise not_listening(name) from None
+        except OSError as error:
+            raise ConfigError(
+                f"LISTEN_FDS hands over {count} sockets, but descriptor {descriptor} is none: {system_reason(error)}"
+            ) from None
     return sockets
-
-
-def not_listening(name: str) -> ConfigError:
-    """The error for what systemd has handed over with this name, and is no socket to accept connections from."""
-    return ConfigError(f"the socket {name!r} of systemd accepts no connections: it needs ListenStream=")
