@@ -19,7 +19,7 @@ from hookbot.log.sqlite_file import FILE, LOCK, open_log_file
 from hookbot.log.sqlite_schema import STEPS
 from hookbot.protocol.message import Draft, Once
 from support.copies import Content, content_of, fill, filled
-from support.damage import database, database_at
+from support.damage import database, database_at, small_disk
 
 SECRET_BODY = b"what should never have been sent"
 
@@ -240,6 +240,16 @@ async def test_nothing_but_a_backup_is_replaced(directory: Path, target: Path) -
     for _ in range(2):
         take(directory, target)
     assert await content_in(target)
+
+
+async def test_a_full_disk_is_that_of_the_backup(directory: Path, target: Path) -> None:
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a", os.urandom(500_000)) for _ in range(10)])
+
+    with small_disk(target.with_name("disk"), "1m") as disk:
+        with pytest.raises(ConfigError, match=r"the backup cannot be written to .*: the disk is full"):
+            take(directory, disk / "backup")
+        assert list(disk.iterdir()) == []
 
 
 async def test_a_damaged_log_is_not_backed_up(directory: Path, target: Path) -> None:

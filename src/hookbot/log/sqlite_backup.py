@@ -18,7 +18,7 @@ from time import monotonic, sleep
 
 from ..errors import ConfigError, system_reason
 from .new_files import new_file
-from .sqlite_errors import GARBLED, cannot_open
+from .sqlite_errors import GARBLED, cannot_open, is_full
 from .sqlite_file import FILE, connect, connect_reader
 from .sqlite_queries import transaction
 from .sqlite_schema import APPLICATION_ID, STEPS, check_version, require_finished
@@ -68,6 +68,8 @@ def back_up(directory: Path, target: Path, files: Mapping[str, bytes], note: Not
         with new_file(target) as (path, descriptor), closing(connect(path.as_uri())) as copy:
             _Copy(copy, source, descriptor).run(note, files)
     except GARBLED as error:
+        if is_full(error):
+            raise ConfigError(f"the backup cannot be written to {target}: the disk is full") from error
         raise ConfigError(f"the log in {directory} cannot be backed up: {error}") from error
     except OSError as error:
         raise ConfigError(f"the backup cannot be written to {target}: {system_reason(error)}") from error
