@@ -1,8 +1,9 @@
-"""docs/operations.md: the site for nginx is a whole one, and passes on everything that a hub serves."""
+"""docs/operations.md: the sites for nginx and Caddy are whole ones, and pass on everything that a hub serves."""
 
 import re
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import httpx
@@ -14,18 +15,21 @@ from hookbot.access.tokens import make_token
 from hookbot.client import Messages, listen, publish
 from hookbot.protocol.message import Message
 from support import KEY
+from support.caddy import needs_caddy, running_caddy
 from support.hubs import WholeHub, open_whole_hub
 from support.nginx import needs_nginx, running_nginx
+from support.pages import blocks, page, section
 from support.ports import free_ports
 
-pytestmark = [pytest.mark.slow, needs_nginx]
+pytestmark = pytest.mark.slow
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
-[SITE] = re.findall(r"```nginx\n(.*?)```", PAGE, re.DOTALL)
+PART = section(page("docs/operations.md"), "Put it behind a proxy")
+[SITE] = blocks(PART, "nginx")
+[CADDYFILE] = blocks(PART, "text")
 
 
 class Proxy:
-    """An nginx with the site of the page, for one hub."""
+    """A proxy with a site of the page, for one hub."""
 
     def __init__(self, port: int, ca_file: Path) -> None:
         self.url = f"https://localhost:{port}"
@@ -41,15 +45,24 @@ async def hub(tmp_path: Path) -> AsyncIterator[WholeHub]:
         yield hub
 
 
-@pytest.fixture
-async def proxy(hub: WholeHub, tmp_path: Path) -> AsyncIterator[Proxy]:
+def running_proxy(name: str, port: int, hub: WholeHub, directory: Path) -> AbstractAsyncContextManager[None]:
+    """A proxy whose certificate and key are in `localhost.pem` of a directory."""
+    certificate = str(directory / "localhost.pem")
+    if name == "nginx":
+        site = SITE.replace("listen 443", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8080", f"127.0.0.1:{hub.port}")
+        return running_nginx(re.sub(r"/etc/letsencrypt/\S+(?=;)", certificate, site), directory)
+    site = CADDYFILE.replace("127.0.0.1:8080", f"127.0.0.1:{hub.port}")
+    site = site.replace("hub.example.com {", f"https://localhost:{port} {{\n    tls {certificate} {certificate}")
+    return running_caddy(site, directory)
+
+
+@pytest.fixture(params=[pytest.param("nginx", marks=needs_nginx), pytest.param("caddy", marks=needs_caddy)])
+async def proxy(request: pytest.FixtureRequest, hub: WholeHub, tmp_path: Path) -> AsyncIterator[Proxy]:
     [port] = free_ports(1)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "localhost.pem")
-    site = SITE.replace("listen 443", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8080", f"127.0.0.1:{hub.port}")
-    site = re.sub(r"/etc/letsencrypt/\S+(?=;)", str(tmp_path / "localhost.pem"), site)
-    async with running_nginx(site, tmp_path):
+    async with running_proxy(request.param, port, hub, tmp_path):
         yield Proxy(port, tmp_path / "ca.pem")
 
 
