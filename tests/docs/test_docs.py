@@ -76,6 +76,7 @@ def test_every_page_can_be_found_from_readme() -> None:
         "storing messages",
         "succeeded after",
         "the certificate is valid until",
+        "the server is an old primary: it is on timeline ",
     ],
 )
 def test_what_a_page_shows_as_output_is_what_the_code_prints(text: str) -> None:

@@ -1,4 +1,4 @@
-"""docs/operations.md: root can paste each step into an empty machine. Its systemd is a script that runs the unit.
+"""docs/operations.md: root can paste the steps into an empty machine. Its systemd is a script that runs the unit.
 
 A real one does what that cannot (test_systemd.py). So can root with what docs/cluster.md says of the machines of a
 family.
@@ -43,10 +43,14 @@ case "$*" in
     "enable --now hookbot" | "start hookbot") start ;;
     "restart hookbot") stop; start ;;
     "stop hookbot" | "stop hookbot.socket hookbot") stop ;;
+    "reload hookbot") kill -HUP "$(cat {root}/pid)" ;;
     daemon-reload) ;;
     *) echo "unknown: $*" ;;
 esac
 """
+
+
+READY = "until curl -fs http://127.0.0.1:8080/readyz; do sleep 0.1; done\n"
 
 
 class Machine:
@@ -81,31 +85,41 @@ def machine(terminal: Terminal, tmp_path: Path) -> Iterator[Machine]:
     machine.paste("systemctl stop hookbot\n")
 
 
-def test_the_page_can_be_pasted_from_its_first_line_to_its_last(machine: Machine) -> None:
-    # What is about a family is pasted by test_cluster.py, and what is about containers by test_image.py.
-    one_hub = PAGE
-    for title in ("Several hubs with one log", "Run it in a container", "Run it in Kubernetes"):
-        one_hub = one_hub.replace(section(PAGE, title), "")
-    install, settings, restart, stop, _, make_secret, add_secret, encrypt, _, *rest = blocks(one_hub)
-    back_up, restore, save, metrics = rest
+def of(title: str) -> list[str]:
+    """The commands of a section of the page."""
+    return blocks(section(PAGE, title))
+
+
+def test_a_hub_is_installed_restarted_given_a_secret_and_upgraded(machine: Machine) -> None:
+    install, settings = of("Install it as a service")
+    make_secret, add_secret = of("Give it secrets")
+    [upgrade] = of("Upgrade it")
 
     installed = machine.paste(install + settings)
     assert lines_shown(section(PAGE, "Install it as a service")) - lines_printed(installed) == set(), installed
 
-    machine.paste(restart + stop)
+    machine.paste("".join(of("Restart it")))
 
     machine.paste(make_secret)
     (machine.root / "etc/hookbot/stripe.secret").write_text("whsec_secret")
     machine.paste(add_secret)
     assert (machine.root / "run/credentials/hookbot.service/stripe").read_text() == "whsec_secret"
 
-    machine.paste(encrypt)
+    upgraded = machine.paste(upgrade)
+    assert "/etc/hookbot.toml: no mistakes found\n" in upgraded
+    assert upgraded.endswith("ok\n")
+    assert (machine.root / "var/backups/before-the-upgrade.sqlite3").exists()
+
+
+def test_a_hub_that_encrypts_is_watched_backed_up_saved_and_restored(machine: Machine) -> None:
+    [encrypt], [metrics] = of("Encrypt what is stored"), of("Monitor it")
+    [back_up], [restore], [save] = map(of, ("Back it up", "Restore a backup", "If something happens to the disk"))
+    # The default, which is not mapped to the free port otherwise.
+    machine.paste("".join(of("Install it as a service")) + "export HOOKBOT_URL_BASE=http://localhost:8080\n")
+    machine.paste(encrypt + READY)
     assert len((machine.root / "run/credentials/hookbot.service/at-rest").read_text()) == 65
 
-    # The default, which is not mapped to the free port otherwise.
-    machine.paste("export HOOKBOT_URL_BASE=http://localhost:8080\n")
-    ready = "until curl -fs http://127.0.0.1:8080/readyz; do sleep 0.1; done\n"
-    backed_up = machine.paste(ready + 'curl -d first "$(hookbot make-tokens /pub/a)"\n' + back_up)
+    backed_up = machine.paste('curl -d first "$(hookbot make-tokens /pub/a)"\n' + back_up)
     assert re.search(r"backed up [0-9.]+ kB, with key\n", backed_up)
     machine.paste('curl -d second "$(hookbot make-tokens /pub/a)"; curl -d third http://localhost:8080/unsafe/pub/b\n')
     data = machine.root / "var/lib/hookbot"
@@ -114,10 +128,22 @@ def test_the_page_can_be_pasted_from_its_first_line_to_its_last(machine: Machine
     saved = machine.paste("cat rest.jsonl\n")
     assert [word in saved for word in ("first", "second", "third")] == [True, True, True]
 
-    machine.paste(restore + ready)
+    machine.paste(restore + READY)
     restored = machine.paste('hookbot listen --raw --since all --no-follow "$(hookbot make-tokens /sub/)" 2> errors\n')
     assert restored == "first\n"
     assert "hookbot_head 1" in machine.paste(metrics)
+
+
+def test_what_is_kept_of_a_topic_is_limited_and_shown(machine: Machine) -> None:
+    title = "Say how much is kept"
+    [limits], [apply] = blocks(section(PAGE, title), "toml"), of(title)
+    machine.paste("".join(of("Install it as a service")) + f"cat > /etc/hookbot.toml <<'END'\n{limits}END\n")
+
+    # The last line asks, perhaps before the hub has read its configuration.
+    shown = machine.paste(f"{apply}until {apply.splitlines()[-1]} | grep logs/; do sleep 0.1; done\n")
+
+    assert "/etc/hookbot.toml: no mistakes found\n" in shown
+    assert re.search(r"(?m)^logs/ .* 86400 +100000 ", shown), shown
 
 
 def test_a_hub_of_a_family_has_its_key_and_its_password_from_systemd(machine: Machine) -> None:

@@ -97,6 +97,32 @@ def test_a_reload_is_told(machine: Machine) -> None:
     assert shown(machine, "ActiveState") == "active"
 
 
+def test_a_hub_is_upgraded_without_refusing_anybody(machine: Machine) -> None:
+    install, upgrade = blocks(section(PAGE, "Upgrade it"))[0].split("\n", 1)
+    assert "pip install" in install
+
+    upgraded = machine.paste(SHELL + upgrade)
+
+    assert upgraded.startswith("/etc/hookbot.toml: no mistakes found\n")
+    assert upgraded.endswith("ok\n")
+    assert (machine.root / "var/backups/before-the-upgrade.sqlite3").exists()
+
+
+def test_a_hub_is_moved_with_its_messages_and_its_key(machine: Machine) -> None:
+    leave, arrive = blocks(section(PAGE, "Move it"))
+    listen = "hookbot listen --quiet --raw --since all --no-follow http://$token@127.0.0.1:8080/sub/moved\n"
+    token = machine.paste(f"{SHELL}hookbot make-tokens --bare /sub/moved").strip()
+    machine.paste(f"{SHELL}curl -sS -d 'before' \"$(hookbot make-tokens -U http://127.0.0.1:8080 /pub/moved)\"")
+
+    machine.paste(SHELL + leave)
+    machine.paste("rm -r /var/lib/hookbot /var/lib/private/hookbot")
+    machine.paste("systemctl enable hookbot 2>&1")
+    machine.paste(SHELL + arrive)
+    machine.until("curl -fsS http://127.0.0.1:8080/readyz")
+
+    assert machine.paste(f"{SHELL}token={token}\n{listen}") == "before"
+
+
 def test_a_secret_is_passed_on(machine: Machine) -> None:
     make, add = blocks(section(PAGE, "Give it secrets"))
 
