@@ -1,11 +1,15 @@
 """Retention by one hub of a family, on a real server. What is deleted is in `test_contract.py`."""
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from hookbot.log.budgets import Partitions
 from hookbot.log.duties import TRIM, Held, SoleDuties
+from hookbot.log.postgres_retention import trim_partition
 from hookbot.log.postgres_trimmer import Trimmer
 from hookbot.log.postgres_writer import PostgresWriter
 from hookbot.log.retention import Budget, Partition, Retention
@@ -102,6 +106,25 @@ async def test_the_messages_are_counted_again_when_that_is_asked_for(postgres: P
         again, _ = await trim_safe(trimmer, replace(KEEP_TWO, max_count=9))
 
     assert (counted.count, again.count) == (5, 4)
+
+
+async def test_the_totals_are_known_also_during_a_step(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trim(*args: Any, **given: Any) -> Partition | None:
+        known.append(trimmer.partitions)
+        return trim_partition(*args, **given)
+
+    known: list[Partitions | None] = []
+    monkeypatch.setattr("hookbot.log.postgres_trimmer.trim_partition", trim)
+    address, duties = new_address(postgres), Duties()
+    async with opened_writer(address) as writer:
+        await store(writer, *"aaaaa")
+        duties.held = give(postgres, address.schema, 1)
+        trimmer = trimmer_of(writer, duties, 5)
+        await trim_safe(trimmer, KEEP_TWO)
+
+    assert [partitions and partitions.count for partitions in known] == [5]
 
 
 async def test_a_recount_that_is_asked_for_during_a_step_is_made(postgres: PostgresServer) -> None:

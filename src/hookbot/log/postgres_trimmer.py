@@ -95,12 +95,15 @@ class Trimmer:
         for topic, row in fresh:
             rows[partitions.budgets.of(topic)].append(row)
         known = partitions.grown(rows)
-        # If the step fails, they are doubtful.
-        self.partitions = None
-        step = await self._writer.do(partial(self._step, known, retention, held.fence))
+        try:
+            step = await self._writer.do(partial(self._step, known, retention, held.fence))
+        except BaseException:
+            # They are doubtful.
+            self.partitions = None
+            raise
+        self.partitions = step.partitions if step else None
         if step is None:
             return None, False
-        self.partitions = step.partitions
         self.trimmed += known.count - step.partitions.count
         self._rests_until_us = 0 if step.more else step.now_us + REST_US
         return step.partitions, step.more
