@@ -10,7 +10,7 @@
 - `postgres_schema` creates and migrates the tables of a log in PostgreSQL, and recognises its server; `postgres_batch`
   stores a batch in them, `postgres_queries` read messages and cursors; `postgres_retention` deletes the oldest, and
   `postgres_deletion` any. `postgres_topics` selects topics.
-- `Batch` (`deduplication`) turns the drafts of one commit into messages, or into duplicates of earlier ones;
+- `Batch` (`batch`) turns the drafts of one commit into messages, or into duplicates of earlier ones (`deduplication`);
   `earlier_keys` recognises the keys of the first version of the schema.
 - `Partition` (`retention`) counts the messages of one budget, and selects those to delete; `Budgets` (`budgets`) finds
   the budget of a topic, and `Partitions` are those of a log. `sqlite_retention` stores and trims them in a file,
