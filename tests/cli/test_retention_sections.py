@@ -44,6 +44,8 @@ def test_what_a_section_does_not_name_it_has_from_the_options(tmp_path: Path) ->
         ('[retention."a//b"]', "1: invalid topic 'a//b'"),
         ('[retention.""]', "1: '' is no section: --keep and the options beside it are for the rest of the topics"),
         ('[retention."/unsafe/"]', "1: '/unsafe/' is no section"),
+        ('[retention."/unsafe"]', "1: '/unsafe' is no section"),
+        ('[retention."/"]', "1: '/' is no section"),
         ('[retention]\nkeep = "1d"', '1: what is kept of some topics is written as a section [retention."TOPIC/"]'),
         ("".join(f"[retention.t{n}]\n" for n in range(MAX_BUDGETS + 1)), f"1: at most {MAX_BUDGETS} sections of"),
     ],

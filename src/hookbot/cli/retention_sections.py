@@ -10,6 +10,7 @@ from ..hub.config_file import ConfigFile, Mistakes, Table
 from ..hub.prefixes import parse_prefix
 from ..log.budgets import ROOTS
 from ..log.retention import Budget, Retention
+from ..protocol.paths import topic_meant
 from ..protocol.topics import is_unsafe
 from .parameters import DURATION, SIZE
 
@@ -35,7 +36,7 @@ def read_budgets(file: ConfigFile, rest: Retention) -> tuple[Budget, ...]:
 def _read(file: ConfigFile, prefix: str, section: Mapping[str, Any], rest: Retention) -> Iterator[Budget | ConfigError]:
     table = Table({key.replace("_", "-"): value for key, value in section.items()})
     try:
-        if prefix in ROOTS:
+        if topic_meant(prefix) in ROOTS:
             rest_of = "--keep and the options beside it are for the rest of the topics"
             raise ConfigError(f"{prefix!r} is no section: {rest_of}")
         parse_prefix(prefix)
