@@ -2,10 +2,11 @@
 
 - `Log` (`contract`) is the interface of all engines. `MemoryLog` (`memory`) loses everything at a restart; `SqliteLog`
   (`sqlite`) stores one file, which `sqlite_file` opens; `sqlite_queries` and `sqlite_keys` read and write it: messages
-  as `sqlite_rows`, their large bodies apart (`large_bodies`); `sqlite_deletion` deletes some. `Connections`
-  (`sqlite_connections`) run them in threads, and `sqlite_errors` says what their errors mean. Of a damaged file,
-  `sqlite_damage` reads what is left, and `sqlite_repair` rebuilds what it needs to be opened. `DiskReserve`
-  (`disk_reserve`) sets disk space aside for a full disk.
+  as `sqlite_rows`, their large bodies apart (`large_bodies`); `sqlite_deletion` deletes some, and `sqlite_unused`
+  overwrites the copies that SQLite leaves of them. `Connections` (`sqlite_connections`) run them in threads, and
+  `sqlite_errors` says what their errors mean. Of a damaged file, `sqlite_damage` reads what is left, and
+  `sqlite_repair` rebuilds what it needs to be opened. `DiskReserve` (`disk_reserve`) sets disk space aside for a full
+  disk.
 - `sqlite_backup` copies that file beside the hub that writes to it, and `sqlite_restore` makes a new log of the copy.
 - `postgres_schema` creates and migrates the tables of a log in PostgreSQL, and recognises its server; `postgres_batch`
   stores a batch in them, `postgres_queries` read messages and cursors; `postgres_retention` deletes the oldest, and

@@ -106,8 +106,6 @@ class SqliteLog(Engine):
         self._scan_length = scan_length
         self._prime(reader, max(0, self.head - primed))
         self._rests_until_us = 0
-        self._must_erase = file.was_killed
-        """True while free pages and the write-ahead log may have something of what was deleted."""
         self._regrouping: Regrouping | None = None
         # What can only be read may not be migrated yet.
         self._has_earlier_keys = file.only_read or _find_earlier_keys(reader)
@@ -155,6 +153,10 @@ class SqliteLog(Engine):
         return await self._connections.read(lambda reader: queries.load_cursors(reader, prefix))
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
+        if self._connections.is_erasing:
+            # Retention would move rows to where it is erased already.
+            await self._give_back()
+            return True
         limits = retention.limits(now_us)
         if self._partitions.budgets.prefixes != limits.keys():
             await self._regroup(limits.keys())
@@ -162,7 +164,7 @@ class SqliteLog(Engine):
         due = self._partitions.due_first(limits)
         # Not beyond its interval, in case the clock was set back.
         rests = now_us < self._rests_until_us <= now_us + REST_US
-        if rests and not (due or self._must_erase):
+        if rests and not (due or self._connections.must_erase):
             await trio.lowlevel.checkpoint()
             return False
         try:
@@ -178,7 +180,7 @@ class SqliteLog(Engine):
 
     async def delete(self, positions: Sequence[int]) -> Deletion:
         work = partial(delete_step, partitions=self._partitions, positions=positions)
-        self._must_erase = True
+        self._connections.has_deleted()
         self._partitions, deletion = await self._connections.free(work)
         # Some of it may be counted already.
         self._regrouping = None
@@ -186,8 +188,7 @@ class SqliteLog(Engine):
         return deletion
 
     async def erase(self) -> bool:
-        self._must_erase = await self._connections.erase(wait_s=ERASE_WAIT_S)
-        return self._must_erase
+        return await self._connections.erase(wait_s=ERASE_WAIT_S)
 
     async def probe(self) -> None:
         await self._connections.store(_probe)
@@ -238,12 +239,11 @@ class SqliteLog(Engine):
         return partitions, more or bool(partitions.due_first(limits))
 
     async def _give_back(self) -> bool:
-        if not self._must_erase:
+        if not self._connections.must_erase:
             return await self._connections.give_back()
         # In case that whoever deleted could not wait for it.
         with suppress(Unavailable):
-            self._must_erase = await self._connections.erase(wait_s=0)
-            return self._must_erase
+            return await self._connections.erase(wait_s=0)
         return False
 
     async def _trim_past_damage(self, limits: Mapping[str, RetentionLimits], keys_before_us: int) -> bool:

@@ -15,6 +15,7 @@ from ..errors import Damaged, Unavailable
 from .sqlite_deletion import empty_write_ahead_log
 from .sqlite_errors import GARBLED, is_full, raise_unless_damage, unavailable
 from .sqlite_file import READERS, LogFile, give_back
+from .sqlite_unused import UnusedSpace
 from .writer_thread import WriterThread
 
 
@@ -27,6 +28,8 @@ class Connections:
     def __init__(self, file: LogFile, thread: WriterThread) -> None:
         self._file = file
         self._thread = thread
+        self._unused = UnusedSpace() if file.was_killed else None
+        """Unused space that is to be overwritten, while any file may have something of what was deleted."""
         self._gone = ""
         """Reason why nothing is written any more, if the file was found to be gone."""
         # The one that was used last has the pages in its cache that are read next.
@@ -68,14 +71,37 @@ class Connections:
         """Return one step of the free pages to the disk, or to the reserve. True if there may be more."""
         return await self.free(self._give_back)
 
+    @property
+    def must_erase(self) -> bool:
+        """True while any file may have something of what was deleted."""
+        return bool(self._unused)
+
+    @property
+    def is_erasing(self) -> bool:
+        """True while a part of it is erased, and `erase` goes on behind that."""
+        return bool(self._unused and self._unused.began)
+
+    def has_deleted(self) -> None:
+        """Note that somebody deletes messages: `erase` begins again."""
+        self._unused = UnusedSpace()
+
     async def erase(self, *, wait_s: float) -> bool:
-        """Remove one step of what the write-ahead log and free pages have of deleted messages. True if there is more.
+        """Remove one step of what any file has of deleted messages. True if there is more.
 
         For another process that reads the file it waits a moment, and then raises `Unavailable`.
         """
-        return await self.free(
-            lambda writer: self._give_back(writer, keep_spare=False) or self._empty_log(writer, wait_s)
-        )
+        # From the beginning, if it fails: meanwhile, retention goes on.
+        unused, self._unused = self._unused or UnusedSpace(), UnusedSpace()
+
+        def erase(writer: sqlite3.Connection) -> bool:
+            if self._give_back(writer, keep_spare=False):
+                return True
+            self._empty_log(writer, wait_s)
+            return unused.overwrite_step(self._file)
+
+        more = await self.free(erase)
+        self._unused = unused if more else None
+        return more
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Result of work that only reads."""
@@ -127,7 +153,7 @@ class Connections:
         for reader in self._file.readers:
             self._readers.put(reader)
 
-    def _empty_log(self, writer: sqlite3.Connection, wait_s: float) -> bool:
+    def _empty_log(self, writer: sqlite3.Connection, wait_s: float) -> None:
         # A reader would keep the checkpoint from its end; its cache has pages, too.
         readers = [self._readers.get() for _ in self._file.readers]
         try:
@@ -136,7 +162,6 @@ class Connections:
             empty_write_ahead_log(writer, wait_s)
         finally:
             self._offer_readers()
-        return False
 
     def _check_file(self, check: Callable[[], None]) -> None:
         """Raise `Unavailable` from the moment on when the file was found to be gone, even if another appears."""

@@ -51,6 +51,8 @@ class LogFile:
     files: tuple[OpenedFile, ...]
     """The file, its write-ahead log and its shared memory, which is mapped; none while it can only be read."""
     opened: ExitStack
+    descriptor: int = -1
+    """Of the file, by which its unused space is overwritten; none while it can only be read."""
     was_killed: bool = False
     """True if the process that had it open before did not close it."""
     only_read: bool = False
@@ -210,7 +212,9 @@ def _open_to_read(
 def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitStack) -> LogFile:
     with ExitStack() as connections:
         # Created here, since SQLite would create it readable for everybody; it copies the mode to -wal and -shm.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        # After the connections: this releases their locks.
+        connections.callback(os.close, descriptor)
         ahead, shared = (path.with_name(path.name + suffix) for suffix in COMPANIONS)
         was_killed = ahead.exists()
         writer = connections.enter_context(closing(connect(path.as_uri())))
@@ -221,7 +225,7 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
         readers = tuple(connections.enter_context(closing(connect_reader(path))) for _ in range(READERS))
         files = OpenedFile(path), WrittenFile(ahead, connections), OpenedFile(shared)
         opened.enter_context(connections.pop_all())
-    return LogFile(path, writer, readers, reserve, files, opened.pop_all(), was_killed)
+    return LogFile(path, writer, readers, reserve, files, opened.pop_all(), descriptor, was_killed)
 
 
 def _hold(reserve: DiskReserve) -> None:
