@@ -1,6 +1,6 @@
 """Deletions: what is deleted leaves the log and all that this hub has in memory, and nobody is told of a gap."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 import trio
@@ -73,6 +73,17 @@ async def test_no_frame_of_what_was_deleted_is_kept(hub: ConsumerHub) -> None:
         await broker.delete([1])
 
         assert entry.frame("raw", lambda _: b"another") == b"another"
+
+
+async def test_the_newest_are_deleted_first_so_that_no_copy_is_left_alone(log: Log) -> None:
+    told: list[Collection[int]] = []
+    async with open_broker(log) as broker:
+        await broker.commit([Draft("a")] * (STEP_ROWS + 1))
+
+        with broker.deletions.told_to(lambda positions: told.append(positions or ())):
+            await broker.delete(range(1, STEP_ROWS + 2))
+
+    assert told == [{*range(2, STEP_ROWS + 2)}, {1}]
 
 
 async def test_publishes_are_stored_between_the_steps_of_a_deletion(log: Log) -> None:

@@ -79,15 +79,15 @@ def test_what_is_deleted_stays_in_its_budget(connection: sqlite3.Connection) -> 
 
 
 def test_a_step_deletes_no_more_than_some_bytes_or_one_message(connection: sqlite3.Connection) -> None:
-    bodies = [b"x" * STEP_BYTES, b"x" * (STEP_BYTES // 2), b"x" * (STEP_BYTES // 2), b"x"]
+    bodies = [b"x", b"x" * (STEP_BYTES // 2), b"x" * (STEP_BYTES // 2), b"x" * STEP_BYTES]
     store(connection, *[Draft("a", body) for body in bodies])
 
-    partitions, first = delete_step(connection, counted(connection, 4), [1, 2, 3, 4, 9])
+    partitions, first = delete_step(connection, counted(connection, 4), [9, 4, 3, 2, 1])
     partitions, second = delete_step(connection, partitions, first.rest)
     partitions, third = delete_step(connection, partitions, second.rest)
 
-    assert first == (1, [2, 3, 4, 9])
-    assert second == (2, [4, 9])
+    assert first == (1, [3, 2, 1])
+    assert second == (2, [1])
     assert third == (1, [])
     assert partitions.by_prefix == counted(connection, 4).by_prefix
 

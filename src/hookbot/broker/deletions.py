@@ -30,7 +30,8 @@ class Deletions:
 
     async def take_out(self, positions: Collection[int]) -> int:
         """Delete messages as `delete`, but leave their bytes for `erase`, for who deletes more."""
-        number, rest = 0, sorted(positions)
+        # Copies before what they were made of.
+        number, rest = 0, sorted(positions, reverse=True)
         while rest:
             async with self._writer.between_batches():
                 step = await self._log.delete(rest)

@@ -249,7 +249,7 @@ class Log(Protocol):
         """
 
     async def delete(self, positions: Sequence[int]) -> Deletion:
-        """Delete one bounded step of the messages at these positions, which are in order, in one commit.
+        """Delete one bounded step of the messages at these positions, the newest first, in one commit.
 
         Their positions stay: nobody is told of a gap, and what repeats one of them is a duplicate of it as before.
         Those that were deleted before do not count. Raises `Unavailable`; not cancellable.

@@ -33,7 +33,7 @@ def delete_step(
     step = list(positions[:STEP_ROWS])
     with _overwriting(connection), transaction(connection):
         found = connection.execute(
-            f"SELECT position, time_us, size, topic FROM log WHERE {_THESE} AND size > 0 ORDER BY position",
+            f"SELECT position, time_us, size, topic FROM log WHERE {_THESE} AND size > 0 ORDER BY position DESC",
             (json.dumps(step),),
         ).fetchall()
         rows = _within_bytes([(row, topic) for *row, topic in found])
@@ -44,7 +44,7 @@ def delete_step(
             _delete(connection, [position for position, _, _ in these], prefix)
         remaining = partitions.without(gone)
         save_partitions(connection, remaining, partitions)
-    done = step if len(rows) == len(found) else [position for position in step if position <= rows[-1][0][0]]
+    done = step if len(rows) == len(found) else [position for position in step if position >= rows[-1][0][0]]
     return remaining, Deletion(len(rows), positions[len(done) :])
 
 

@@ -144,7 +144,7 @@ class Deletion:
     async def _delete(self, positions: list[int]) -> None:
         scope = self._asked.scope
         async with self._deleting.of(scope.holder), step_of(self._services, scope):
-            # Whole: the oldest are deleted first, and these may be what the others were made of.
+            # Whole, so that all that is deleted is counted.
             with trio.CancelScope(shield=True):
                 self._done += await self._services.broker.deletions.take_out(positions)
 
