@@ -1,14 +1,20 @@
 import json
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import trio
 
 from hookbot.access.rate_limits import Rate
+from hookbot.broker.broker import Broker
 from hookbot.protocol.failures import Failure
-from hookbot.protocol.message import Message, Once, Verified
+from hookbot.protocol.message import Draft, Message, Once, Verified
 from support.api import asked, audited, bearer, narrowed, open_api, publish
+from support.fast_path import settled
 from support.hubs import WholeHub
 
 HEADERS = (("Content-Type", "application/json"), ("X-GitHub-Event", "push"), ("A", "1"), ("A", "2"))
@@ -145,6 +151,31 @@ async def test_more_than_a_request_publishes_are_left_for_another(
     # What was searched for may be a secret.
     by = {"by": "ann", "client": "127.0.0.1"}
     assert audited(caplog) == [("messages were published again", {**by, "number": 3, "topic": "a"})]
+
+
+async def test_what_is_published_while_the_client_leaves_is_audited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, whole = trio.Event(), Broker.commit
+
+    async def commit(self: Broker, drafts: Sequence[Draft]) -> Any:
+        begun.set()
+        # Like the real one, it cannot be cancelled, and ends just when the client has left.
+        with suppress(trio.Cancelled):
+            await trio.sleep_forever()
+        return await whole(self, drafts)
+
+    async with open_api(tmp_path) as hub:
+        for n in range(3):
+            await publish(hub, "a", n)
+        monkeypatch.setattr(Broker, "commit", commit)
+        async with trio.open_nursery() as client:
+            client.start_soon(partial(hub.http.post, "/hookbot/v1/redeliver", params={"topic": "a"}))
+            await begun.wait()
+            client.cancel_scope.cancel()
+        await settled(lambda: audited(caplog))
+
+    assert [fields["number"] for _, fields in audited(caplog)] == [3]
 
 
 async def test_where_nothing_matches_nothing_is_committed(tmp_path: Path) -> None:

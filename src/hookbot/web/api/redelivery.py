@@ -117,6 +117,7 @@ class Redelivery:
         self._key = idempotency_key(asked.plain)
         self._after, self._last = range_of(services.broker, asked)
         self._check_publishes = cache(asked.scope.check_publishes)
+        self._done = 0
 
     async def count(self) -> Counted:
         """Number of the messages that it publishes. Raises `Refused` if it may not publish one of them."""
@@ -128,31 +129,32 @@ class Redelivery:
     async def lines(self, counted: Counted) -> AsyncIterator[bytes]:
         """The response: publishes, and tells the progress."""
         of = counted["number"] if counted["complete"] else None
-        search, done = self._search(self._draft), 0
+        search = self._search(self._draft)
         try:
-            while not search.ended and done < MAX_MESSAGES:
+            while not search.ended and self._done < MAX_MESSAGES:
                 # In one turn: the drafts of others wait in the log, where they need no memory.
                 async with self._publishing.of(self._filters.scope.holder):
-                    drafts = (await search.page(min(_AT_ONCE, MAX_MESSAGES - done))).found
+                    drafts = (await search.page(min(_AT_ONCE, MAX_MESSAGES - self._done))).found
                     check_compared(search)
-                    done += await self._publish([draft for draft in drafts if draft])
+                    await self._publish([draft for draft in drafts if draft])
                     del drafts
-                yield _encoded({"type": "progress", "done": done, "of": of})
+                yield _encoded({"type": "progress", "done": self._done, "of": of})
         except HookbotError as error:
-            yield _encoded({"type": "error", "done": done, "detail": str(error)})
+            yield _encoded({"type": "error", "done": self._done, "detail": str(error)})
         else:
             following = None if search.ended else id_at(self._broker, search.position + 1)
-            yield _encoded({"type": "done", "done": done, "next": following})
+            yield _encoded({"type": "done", "done": self._done, "next": following})
         finally:
             # Also if the client has left.
-            if done:
-                self._asked.audit("messages were published again", number=done, **selection(self._asked))
+            if self._done:
+                self._asked.audit("messages were published again", number=self._done, **selection(self._asked))
 
-    async def _publish(self, drafts: Sequence[Draft]) -> int:
+    async def _publish(self, drafts: Sequence[Draft]) -> None:
         async with step_of(self._services, self._filters.scope):
             if drafts:
                 await self._broker.commit(drafts)
-        return len(drafts)
+            # At once: if the client has left, this ends as it rests.
+            self._done += len(drafts)
 
     def _search(self, make: Callable[[Message], T]) -> Search[T]:
         turns = self._services.streams.reading
