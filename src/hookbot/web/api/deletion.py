@@ -105,6 +105,9 @@ class Deletion:
         return Response(lines, content_type=JSON_LINES, headers=STREAM_HEADERS)
 
     async def _lines(self, audited: Mapping[str, str], until: str, search: Search[int] | None) -> AsyncIterator[bytes]:
+        if not self._only_counts:
+            # In case that the hub is killed before the end.
+            self._asked.audit("a deletion was begun", **audited)
         try:
             async for _ in self._steps(search):
                 yield encode_line(self._progress("progress"))

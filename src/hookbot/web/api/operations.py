@@ -71,7 +71,7 @@ class Asked:
         """Value of a parameter that is one of some words. Raises `Refused` for any other."""
         value = self.get(name) or default
         if value not in choices:
-            raise Refused(f"{name} has to be {' or '.join(choices)}, not {value[:40]!r}")
+            raise Refused(f"{name} has to be {' or '.join(filter(None, choices))}, not {value[:40]!r}")
         return value
 
     def has(self, name: str) -> bool:
