@@ -59,6 +59,16 @@ async def test_what_is_damaged_is_left_out_and_told_as_a_gap(
     assert set(on_disk.holes) == {"damage"}
 
 
+async def test_what_cannot_be_decoded_is_left_out(directory: Path, tmp_path: Path) -> None:
+    await store(directory, *DRAFTS[:3])
+    with database(directory) as connection:
+        connection.execute("UPDATE body SET meta = '{' WHERE position = 2")
+
+    copied = await copy(directory, tmp_path / "copy")
+
+    assert (copied.messages, copied.damaged) == (2, 1)
+
+
 @pytest.mark.parametrize("table", ["once", "cursor"])
 async def test_damaged_keys_and_cursors_are_not_left_out(damaged: Path, tmp_path: Path, table: str) -> None:
     for page in leaves(damaged, table):

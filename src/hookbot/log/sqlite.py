@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 import trio
 
@@ -126,14 +125,10 @@ class SqliteLog(Engine):
         if scan.low >= scan.high:
             await trio.lowlevel.checkpoint()
             return Page([], scan.end)
-        bounds: _Bounds = {"limit": limit, "max_bytes": max_bytes, "newest": newest}
+        find = partial(damage.load_page, epoch=self.epoch, wanted=wanted, scan=scan, known=self._partitions)
 
         def load(reader: sqlite3.Connection) -> Page:
-            try:
-                page = queries.load_page(reader, self.epoch, wanted, scan, **bounds)
-            except GARBLED:
-                page = damage.load_readable(reader, self.epoch, wanted, scan, **bounds, known=self._partitions)
-            return self._sealing.open(page)
+            return self._sealing.open(find(reader, limit=limit, max_bytes=max_bytes, newest=newest))
 
         page = await self._connections.read(load)
         if page.hole and not self._damage_told:
@@ -290,12 +285,6 @@ class SqliteLog(Engine):
             regrouped = await self._connections.free(partial(regrouping.count_past_damage, now=self._partitions))
         if regrouped:
             self._partitions, self._regrouping = regrouped, None
-
-
-class _Bounds(TypedDict):
-    limit: int
-    max_bytes: int
-    newest: bool
 
 
 def _probe(writer: sqlite3.Connection) -> None:

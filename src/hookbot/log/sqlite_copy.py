@@ -6,8 +6,8 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 import trio
 
@@ -36,7 +36,7 @@ from .deduplication import FirstUse
 from .engine import ScanRange
 from .retention import Partition
 from .sqlite_deletion import load_deleted, replace_deleted
-from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
+from .sqlite_errors import GARBLED, cannot_open
 from .sqlite_file import FILE, connect_reader, locked, open_log_file
 from .sqlite_retention import delete_messages, in_budget, load_partitions, save_partitions
 from .sqlite_rows import insert_rows
@@ -177,19 +177,9 @@ def load_part(connection: sqlite3.Connection, epoch: str, partitions: Partitions
     """The messages after a position, as many as are copied at a time, up to damage; or what that has taken."""
     high = min(after + queries.SCAN_LENGTH, partitions.head)
     scan = ScanRange(after, high, high, partitions.dense)
-    bounds: _Bounds = {"limit": PART_MESSAGES, "max_bytes": PART_BYTES, "newest": False}
-    try:
-        page = queries.load_page(connection, epoch, EVERYTHING, scan, **bounds)
-    except GARBLED as error:
-        raise_unless_damage(error)
-        page = damage.load_readable(connection, epoch, EVERYTHING, scan, **bounds, known=partitions)
+    load = partial(damage.load_page, connection, epoch, EVERYTHING, scan, newest=False, known=partitions)
+    page = load(limit=PART_MESSAGES, max_bytes=PART_BYTES)
     return Part(stored_of(page.messages), page.next_after, damaged=bool(page.hole))
-
-
-class _Bounds(TypedDict):
-    limit: int
-    max_bytes: int
-    newest: bool
 
 
 async def _run(directory: Path, work: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ they are used only after one of `sqlite_queries` has failed. They run in threads
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from ..protocol.message import Message
@@ -27,7 +27,7 @@ from .sqlite_rows import Columns, decode, with_breaks
 ENDLESS = 1 << 20
 
 
-def load_readable(
+def load_page(
     connection: sqlite3.Connection,
     epoch: str,
     wanted: TopicFilter,
@@ -38,11 +38,13 @@ def load_readable(
     newest: bool,
     known: Partitions,
 ) -> Page:
-    """Page like that of `sqlite_queries.load_page`, up to the first message that is damaged.
+    """Page like that of `sqlite_queries.load_page`, but up to the first message that is damaged.
 
     If that comes first, the page is a hole, and reaches to the last position before a message that can be read.
     The totals `known` are used if those in the file are damaged.
     """
+    with suppress(*GARBLED):
+        return queries.load_page(connection, epoch, wanted, scan, limit=limit, max_bytes=max_bytes, newest=newest)
     positions = range(scan.high, scan.low, -1) if newest else range(scan.low + 1, scan.high + 1)
     with _snapshot(connection, known) as partitions:
         return _load(connection, epoch, wanted, positions, partitions, limit, max_bytes, end=scan.end)
@@ -270,10 +272,9 @@ def _totals(
 
 
 def _sum(connection: sqlite3.Connection, low: int, high: int, partitions: Partitions, prefix: str) -> tuple[int, int]:
-    dense = partitions.dense
     # Garbled rows must not be counted: the history would never be small enough again.
-    queries.check_complete(connection, ScanRange(low, high, high, dense), ())
-    if low < dense < high:
+    queries.check_complete(connection, ScanRange(low, high, high, partitions.dense), ())
+    if low < partitions.dense < high:
         raise ValueError("only a part of the range can be checked")
     condition, topics = in_budget(partitions.budgets, prefix)
     count, size = connection.execute(
