@@ -18,4 +18,5 @@ def test_a_token_is_narrowed(terminal: Terminal) -> None:
     assert url.endswith("@localhost:8080/sub/builds/")
     assert terminal.paste(f"hookbot listen --raw --since all --no-follow {url}\n") == "built\n"
     refused = terminal.paste(f"hookbot listen --no-follow {url.removesuffix('builds/')}\n")
-    assert refused == "hookbot: 401 Unauthorized: the token is for '/sub/builds/'\n"
+    # The hub in this terminal logs that, too.
+    assert refused.endswith("hookbot: 401 Unauthorized: the token is for '/sub/builds/'\n")

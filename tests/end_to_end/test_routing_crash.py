@@ -85,4 +85,5 @@ async def test_a_hub_that_is_killed_in_the_middle_of_routing_loses_and_doubles_n
     published = Counter((message.topic, message.header("X-GitHub-Delivery")) for message in page.messages)
 
     assert published == {(f"github.com/repo/acme/repo{n % REPOSITORIES}", str(n)): 1 for n in range(DELIVERIES)}
-    assert max(reached) < DELIVERIES  # or nothing was killed in the middle
+    # A router may be at the end before the last kill.
+    assert sum(routed < DELIVERIES for routed in reached) >= KILLS - 1
