@@ -113,6 +113,21 @@ async def test_what_is_appended_between_two_steps_is_whole(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("small_steps")
+async def test_it_ends_while_more_is_appended_in_each_step_than_one_overwrites(tmp_path: Path) -> None:
+    await fill(tmp_path)
+    leave_copies(tmp_path)
+    async with open_sqlite_log(tmp_path) as log:
+        await log.delete([7])
+        steps = 0
+        while steps < 100 and await log.erase():
+            steps += 1
+            await log.append([Draft("b", b"x" * SMALL)] * 80)
+
+        assert steps < 100
+        assert copies_left(tmp_path) == 0
+
+
+@pytest.mark.usefixtures("small_steps")
 async def test_retention_waits_until_all_is_overwritten(tmp_path: Path) -> None:
     await fill(tmp_path)
     leave_copies(tmp_path)

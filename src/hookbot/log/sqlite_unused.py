@@ -40,6 +40,8 @@ class UnusedSpace:
         self._tables = iter(_TABLES)
         self._table = next(self._tables)
         self._after = 0
+        self._last = -1
+        """Newest position at the first step: what is appended later fills new pages."""
         self.began = False
         """True after the first step."""
 
@@ -51,6 +53,8 @@ class UnusedSpace:
             _, ahead, _ = file.files
             # Otherwise somebody else has just written.
             if not ahead.size:
+                if self._last < 0:
+                    [[self._last]] = file.writer.execute("SELECT coalesce(max(position), 0) FROM log")
                 query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
                 [[root]] = file.writer.execute(query, (self._table,))
                 [[page_bytes]] = file.writer.execute("PRAGMA page_size")
@@ -59,7 +63,7 @@ class UnusedSpace:
 
     def _go_on(self, pages: "_Pages", root: int) -> None:
         walked = deque([self._after], maxlen=_OVERLAP)
-        for count, (after, number, page) in enumerate(with_breaks(pages.walk(root, self._after)), start=1):
+        for count, (after, number, page) in enumerate(with_breaks(pages.walk(root, self._after, self._last)), start=1):
             pages.overwrite(number, page)
             walked.append(after)
             if (pages.calls >= _STEP_CALLS or count >= _STEP_PAGES) and self._after < walked[0]:
@@ -83,12 +87,18 @@ class _Pages:
         # The rest of each page is reserved for extensions.
         self._usable = page_bytes - self._read(1)[20]
 
-    def walk(self, root: int, after: int) -> Iterator[tuple[int, int, bytes]]:
-        """Pages of the table at `root` in order, except for what is before a position, each after which position."""
-        seen = set()
+    def walk(self, root: int, after: int, last: int) -> Iterator[tuple[int, int, bytes]]:
+        """Pages of the table at `root` in order, each after which position: those from one to another position.
+
+        Next to the last one, a few more follow.
+        """
+        seen, more = set(), _OVERLAP
         rest = [(0, maxsize, root)]
         while rest:
             low, high, number = rest.pop()
+            more -= low > last
+            if more < 0:
+                return
             if high >= after and number not in seen:
                 seen.add(number)
                 page = self._read(number)
