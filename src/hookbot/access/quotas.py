@@ -25,7 +25,7 @@ NO_QUOTAS: Sequence["Quota"] = ()
 
 @dataclass(frozen=True, slots=True)
 class QuotaUse:
-    """What is used of one limit of a quota."""
+    """Use of one limit of a quota."""
 
     prefix: str
     kind: QuotaKind
@@ -94,7 +94,7 @@ class Quota:
         return sum(path.startswith(at) or path == parent for path in paths)
 
     def uses(self, paths: Collection[str], *, now_s: float) -> Iterator[QuotaUse]:
-        """What is used of each limit; `paths` are those of the cursors and groups that there are."""
+        """Use of each limit; `paths` are those of the cursors and groups that there are."""
         for name, limit in self.limits.items():
             count, period_s = (limit.count, limit.period_s) if isinstance(limit, Rate) else (limit, None)
             used: float = self.subscribers if name == "subscribers" else 0
@@ -119,7 +119,7 @@ class Quotas:
         return iter(self._by_prefix.values())
 
     def uses(self, paths: Collection[str], *, now_s: float) -> Iterator[QuotaUse]:
-        """What is used of each limit; `paths` are those of the cursors and groups that there are."""
+        """Use of each limit; `paths` are those of the cursors and groups that there are."""
         for quota in self:
             yield from quota.uses(paths, now_s=now_s)
 

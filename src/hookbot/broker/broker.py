@@ -177,7 +177,7 @@ class Broker:
 
     @property
     def retention(self) -> Retention:
-        """What is kept."""
+        """Limits on what is kept."""
         return self.writer.retention
 
     def retain(self, retention: Retention) -> None:

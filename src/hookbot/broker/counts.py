@@ -19,7 +19,7 @@ from ..protocol.subscribe import Format
 
 @dataclass(slots=True)
 class Delivered:
-    """What was sent to subscribers in one format, once for each of them."""
+    """Totals of what was sent to subscribers in one format, once for each of them."""
 
     messages: int = 0
     bytes: int = 0

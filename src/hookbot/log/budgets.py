@@ -45,7 +45,7 @@ class Budgets:
         return {*map(self.of, wanted.patterns)} | self._beneath(wanted.patterns)
 
     def others_in(self, prefix: str) -> TopicFilter:
-        """What a budget does not have of the topics that begin with its prefix, since others have it."""
+        """Topics that begin with the prefix of a budget and are not in it, since others have it."""
         return TopicFilter(tuple(sorted(self._beneath([prefix]) - {prefix})))
 
     def _beneath(self, patterns: Iterable[str]) -> set[str]:
@@ -93,12 +93,12 @@ class Partitions:
 
     @property
     def deleted(self) -> Mapping[str, Deleted]:
-        """What retention has deleted of each."""
+        """Part of each that retention has deleted."""
         return {prefix: partition.deleted for prefix, partition in self.by_prefix.items()}
 
     @property
     def totals(self) -> list[tuple[str, int, int, int]]:
-        """What is counted of each partition, as for `counting`."""
+        """Totals of each partition, as for `counting`."""
         return [(prefix, one.count, one.size, one.oldest_us) for prefix, one in self.by_prefix.items()]
 
     def containing(self, topic: str) -> Partition:

@@ -122,7 +122,7 @@ class Deletion(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What one part of a log holds."""
+    """Contents of one part of a log, as totals."""
 
     messages: int
     size: int
@@ -236,7 +236,7 @@ class Log(Protocol):
         """
 
     def usage(self) -> Mapping[str, Usage]:
-        """What the safe and the unsafe part hold, by the prefix of their topics; none if only another hub knows it."""
+        """Totals of each budget, by its prefix; none if only another hub knows it."""
 
     async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
         """Saved cursors whose names begin with `prefix`, sorted by name. Raises `Unavailable`."""

@@ -77,7 +77,7 @@ class Part(NamedTuple):
 
 
 class DeletedRow(NamedTuple):
-    """What stays of a message that somebody has deleted."""
+    """Row that stays of a message that somebody has deleted."""
 
     position: int
     time_us: int
@@ -103,7 +103,7 @@ class Source(Protocol):
         """The messages after a position, as many as are copied at a time."""
 
     async def deleted(self, after: int) -> Sequence[DeletedRow]:
-        """What stays of deleted messages after a position, as many as are copied at a time, in order."""
+        """Rows that stay of deleted messages after a position, as many as are copied at a time, in order."""
 
     async def keys(self, after: bytes) -> Mapping[bytes, FirstUse]:
         """First uses of keys, as many as are copied at a time, by their digests: in order, those after `after`."""

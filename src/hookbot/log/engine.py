@@ -219,7 +219,7 @@ class Engine(ABC):
 
 
 def usage_of(partitions: Partitions) -> Mapping[str, Usage]:
-    """What each partition holds, by the prefix of its budget."""
+    """Totals of each partition, by the prefix of its budget."""
     return {
         prefix: Usage(one.count, one.size, one.oldest_us if one.count else 0)
         for prefix, one in partitions.by_prefix.items()

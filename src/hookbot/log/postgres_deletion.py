@@ -57,7 +57,7 @@ def delete_step(connection: "Connection[Any]", positions: Sequence[int], channel
 
 
 def load_deleted(connection: "Connection[Any]", *, after: int, limit: int) -> list[DeletedRow]:
-    """What stays of the messages that were deleted after a position, at most `limit`."""
+    """Rows that stay of the messages that were deleted after a position, at most `limit`."""
     return list(map(DeletedRow._make, connection.execute(_LOAD_DELETED, (after, limit), binary=True)))
 
 

@@ -59,7 +59,7 @@ _FORGET_KEYS = """
 
 
 class Losses(dict[str, Deleted]):
-    """What retention has deleted of each budget, by their prefixes; made from rows of the table."""
+    """Part of each budget that retention has deleted, by their prefixes; made from rows of the table."""
 
     def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Losses(dict[str, Deleted]):
 
 
 def load_lost(connection: "Connection[Any]") -> Losses:
-    """What is lost of each budget, by their prefixes."""
+    """Part of each budget that is lost, by their prefixes."""
     return lost_of(query_lost(connection))
 
 
@@ -80,7 +80,7 @@ def query_lost(connection: "Connection[Any]") -> "Cursor[Any]":
 
 
 def lost_of(found: "Cursor[Any]") -> Losses:
-    """What is lost of each budget, from a `query_lost`."""
+    """Part of each budget that is lost, from a `query_lost`."""
     return Losses(found)
 
 

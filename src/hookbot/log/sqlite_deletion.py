@@ -49,7 +49,7 @@ def delete_step(
 
 
 def load_deleted(connection: sqlite3.Connection, after: int, limit: int) -> list[DeletedRow]:
-    """What stays of the messages that were deleted after a position, at most `limit`."""
+    """Rows that stay of the messages that were deleted after a position, at most `limit`."""
     query = "SELECT position, time_us, topic FROM log WHERE position > ? AND size = 0 ORDER BY position LIMIT ?"
     return list(map(DeletedRow._make, connection.execute(query, (after, limit))))
 

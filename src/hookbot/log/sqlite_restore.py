@@ -29,7 +29,7 @@ Renew = Callable[[SavedCursor], str]
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was restored: numbers of messages and cursors, names of files, and the epochs before and after."""
+    """Result of a restore: numbers of messages and cursors, names of files, and the epochs before and after."""
 
     messages: int
     cursors: int

@@ -136,7 +136,7 @@ class _Pages:
         yield low, high, _integer(page, 8)
 
     def _layout(self, page: bytes) -> tuple[int, int, Sequence[int]]:
-        """Where the gap of a page begins and ends, and where its rows begin; neither, if it is no page of a table."""
+        """Begin and end of the gap of a page, and begins of its rows; none of them, if it is no page of a table."""
         kind, count, end = page[0], page[3] << 8 | page[4], page[5] << 8 | page[6]
         head = 12 if kind in _INNER else 8
         start = head + 2 * count

@@ -48,7 +48,7 @@ def add_family(metrics: Metrics, log: Log) -> None:
 
 
 async def quota_uses(broker: Broker, access: AccessControl, consumers: Consumers) -> Sequence[QuotaUse]:
-    """What is used of the quotas. Raises `Unavailable` if one limits cursors, and their number is unknown."""
+    """Use of the quotas. Raises `Unavailable` if one limits cursors, and their number is unknown."""
     paths: Sequence[str] = ()
     if any("cursors" in quota.limits for quota in access.quotas):
         await consumers.refresh()
