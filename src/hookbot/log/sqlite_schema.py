@@ -47,8 +47,8 @@ STEPS = (
         size INTEGER NOT NULL, lost INTEGER NOT NULL, lost_us INTEGER NOT NULL, passed INTEGER NOT NULL,
         oldest_us INTEGER NOT NULL, dense INTEGER NOT NULL
     ) WITHOUT ROWID;
-    INSERT INTO budget SELECT iif(unsafe, '{UNSAFE}', ''), head, head_us, count, size, lost, lost_us, passed,
-        oldest_us, dense FROM half;
+    INSERT INTO budget SELECT CASE WHEN unsafe THEN '{UNSAFE}' ELSE '' END, head, head_us, count, size, lost, lost_us,
+        passed, oldest_us, dense FROM half;
     DROP TABLE half;
     """,  # noqa: S608 - a constant
 )
