@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import trio
+
+from .proxies import running_proxy
 
 # CI has it: there, a test that is skipped would be a hole that nobody sees.
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None and "CI" not in os.environ, reason="needs nginx")
@@ -37,21 +37,6 @@ async def running_nginx(site: str, directory: Path) -> AsyncIterator[None]:
     (directory / "site").write_text(site)
     (directory / "nginx.conf").write_text(AROUND.format(directory=directory))
     command = ["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")]
-    process = await trio.lowlevel.open_process(command, stderr=subprocess.PIPE)
-    try:
-        await _wait_until_started(process)
+    # It has workers then.
+    async with running_proxy(command, started=b"start worker process "):
         yield
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _wait_until_started(process: trio.Process) -> None:
-    """Wait until nginx has workers; fail with what it has printed if it ends."""
-    assert process.stderr
-    printed = b""
-    while b"start worker process " not in printed:
-        more = await process.stderr.receive_some()
-        if not more:
-            pytest.fail(printed.decode())
-        printed += more
