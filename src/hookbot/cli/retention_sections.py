@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError
 from ..hub.config_file import ConfigFile, Mistakes, Table
 from ..hub.prefixes import parse_prefix
 from ..log.budgets import ROOTS
@@ -48,9 +48,7 @@ def _read(file: ConfigFile, prefix: str, section: Mapping[str, Any], rest: Reten
             ),
             max_count=table.take("keep-count", int, _as(click.IntRange(1)), default=rest.max_count),
         )
-        for key in table.values:
-            close = did_you_mean(key, KEYS)
-            table.wrong(key, f"a section of retention has no option {key!r}{close and f', {close}'}")
+        table.wrong_keys(table.values, "a section of retention has no option", KEYS)
         table.check()
         yield budget
     except Mistakes as error:

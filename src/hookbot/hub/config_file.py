@@ -5,12 +5,12 @@ Every mistake is reported with its line.
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import KINDS, ConfigError, kind_of
+from ..errors import KINDS, ConfigError, did_you_mean, kind_of
 from ..protocol.pasted import read_text, unseen_in
 
 _HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
@@ -69,6 +69,12 @@ class Table:
     def wrong(self, key: str, reason: str) -> None:
         """Add a mistake, which `check` will raise."""
         self._mistakes.append((key, reason))
+
+    def wrong_keys(self, keys: Iterable[str], lacks: str, known: Collection[str]) -> None:
+        """Add a mistake for each of these keys, with the one of `known` that is meant; `lacks` says what has none."""
+        for key in keys:
+            close = did_you_mean(key, known)
+            self.wrong(key, f"{lacks} {key!r}{close and f', {close}'}")
 
     def check(self) -> None:
         """Raise `Mistakes` if there are any."""

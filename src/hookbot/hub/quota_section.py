@@ -5,7 +5,6 @@ from typing import Any
 
 from ..access.quotas import Quota, QuotaKind
 from ..access.rate_limits import Rate
-from ..errors import did_you_mean
 from .config_file import Mistakes, Table
 from .prefixes import parse_prefix
 from .source_section import positive
@@ -24,9 +23,7 @@ def parse_quota(prefix: str, section: Mapping[str, Any]) -> Quota:
     parse_prefix(prefix)
     table = Table(section)
     read = {name: table.take(name, kind, parse, default=None) for name, (kind, parse) in LIMITS.items()}
-    for name in table.values:
-        close = did_you_mean(name, LIMITS)
-        table.wrong(name, f"a quota has no limit {name!r}{close and f', {close}'}")
+    table.wrong_keys(table.values, "a quota has no limit", LIMITS)
     table.check()
     limits = {name: limit for name, limit in read.items() if limit is not None}
     if not limits:

@@ -8,7 +8,7 @@ from typing import Any
 from ..access.client_address import Network
 from ..access.rate_limits import Rate, RateLimiter
 from ..access.sources import Source
-from ..errors import ConfigError, Refused, did_you_mean
+from ..errors import ConfigError, Refused
 from ..protocol.pasted import check_seen, trim, unquote
 from ..protocol.topics import is_own
 from ..protocol.urls import split_url, without_secrets
@@ -85,9 +85,8 @@ def _provider(table: Table, resolve: Callable[[str], str]) -> Any:
     options = {key: table.values.pop(key) for key in tuple(table.values) if key not in SOURCE_KEYS}
     if provider is None:
         return None
-    for name in options.keys() - set(provider.options):
-        close = did_you_mean(name, (*SOURCE_KEYS, *provider.options))
-        table.wrong(name, f"a source with the provider {provider.name} has no option {name!r}{close and f', {close}'}")
+    unknown, lacks = options.keys() - set(provider.options), f"a source with the provider {provider.name} has no option"
+    table.wrong_keys(unknown, lacks, (*SOURCE_KEYS, *provider.options))
     try:
         known = {name: options[name] for name in provider.options if name in options}
         resolved = {name: resolve(value) if is_reference(value) else value for name, value in known.items()}
