@@ -11,6 +11,7 @@ from hookbot.cli.retry_options import RetryOptions, handle, retry_options
 from hookbot.cli.subscribe_options import SubscribeOptions
 from hookbot.client import Timing
 from hookbot.delivery.dead_letters import DeadLetterFile, DeadLetterTopic, NoDeadLetters
+from hookbot.delivery.outcome import Outcome
 from hookbot.delivery.shutdown import Stop
 from hookbot.protocol.message import Message
 from hookbot.testing.hub import TestHub
@@ -65,9 +66,9 @@ async def test_messages_are_handled_up_to_the_limit_and_counted(hub: TestHub) ->
         await hub.publish("a", body)
     handled = []
 
-    async def work(message: Message, attempt: int) -> str:
+    async def work(message: Message, attempt: int) -> Outcome:
         handled.append(message.body)
-        return "done"
+        return Outcome("done")
 
     retry = RetryOptions(1, None, "stop", 30)
     policy = retry.policy(SUBSCRIBE, "the hop")

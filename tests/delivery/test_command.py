@@ -16,8 +16,8 @@ import trio
 from trio.testing import MockClock
 
 from hookbot.delivery.command import CommandRunner
+from hookbot.delivery.outcome import Failed
 from hookbot.delivery.output import Output
-from hookbot.delivery.worker import Failed
 from hookbot.protocol.message import Message, Verified
 from support import GUARD_S
 from support.full_disk import limited_files
@@ -38,7 +38,7 @@ def runner(*command: str, timeout_s: float = 20.0, **options: Any) -> CommandRun
 
 async def run(*command: str, message: Message | None = None, attempt: int = 1, **options: Any) -> str:
     with trio.fail_after(GUARD_S):
-        return await runner(*command, **options).run(message or make(), attempt)
+        return (await runner(*command, **options).run(message or make(), attempt)).line
 
 
 def python(code: str) -> tuple[str, ...]:

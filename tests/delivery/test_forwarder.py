@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from hookbot.delivery.forwarder import ForwardOptions, open_forwarder
+from hookbot.delivery.outcome import MAX_KEPT_BODY, Exchange, Failed, Outcome
 from hookbot.delivery.target import Target
-from hookbot.delivery.worker import Failed
 from hookbot.errors import ConfigError
 from hookbot.protocol.message import Message
 from hookbot.signatures import SignedRequest, load_provider
@@ -35,10 +35,14 @@ def make(body: bytes = b"{}", headers: list[tuple[str, str]] | tuple[Any, ...] =
     return Message("t", body, tuple(headers), id=ID, **fields)
 
 
-async def post(url: str, message: Message, **options: Any) -> str:
+async def outcome_of(url: str, message: Message, **options: Any) -> Outcome:
     with trio.fail_after(30):
         async with open_forwarder(Target.parse(url), ForwardOptions(hop="forward-test", **options)) as forwarder:
             return await forwarder.post(message, 1)
+
+
+async def post(url: str, message: Message, **options: Any) -> str:
+    return (await outcome_of(url, message, **options)).line
 
 
 # -- what arrives
@@ -310,6 +314,50 @@ async def test_a_reason_phrase_does_not_matter(phrase: bytes) -> None:
 async def test_a_success_is_one_whatever_becomes_of_what_stands_behind_its_status(status: bytes, rest: bytes) -> None:
     async with answering(b"HTTP/1.1 " + status + b" \r\n" + rest) as url:
         assert (await post(url, make())).startswith(status.decode())
+
+
+async def exchange(url: str, **options: Any) -> Exchange:
+    found = (await outcome_of(url, make(headers=[("X-A", "1")]), **options)).exchange
+    assert found
+    return found
+
+
+async def test_what_was_sent_and_answered_is_told_without_the_credentials_of_the_target() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nX-B: 2\r\nX-B: 3\r\nContent-Length: 2\r\n\r\nok"
+    async with answering(answer) as url:
+        told = await exchange(url.replace("//", "//user:s3cret@"))
+    assert (told.status, told.body, told.is_whole) == (200, b"ok", True)
+    assert told.headers == (("X-B", "2"), ("X-B", "3"), ("Content-Length", "2"))
+    assert {("X-A", "1"), ("Hookbot-Hops", "forward-test"), ("Content-Length", "2")} <= set(told.request_headers)
+    assert "authorization" not in {name.lower() for name, _ in told.request_headers}
+
+
+async def test_a_refusal_has_its_exchange_too() -> None:
+    async with target((503, ("Retry-After", "7"))) as server:
+        with pytest.raises(Failed) as failed:
+            await post(server.url, make())
+    outcome = failed.value.outcome
+    assert outcome.result == "503"
+    assert outcome.seconds > 0
+    assert outcome.exchange
+    assert (outcome.exchange.body, outcome.exchange.is_whole) == (b"because", True)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 100\r\n\r\nok",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"Content-Length: many\r\n\r\nok",
+        b"X-Cut: ",
+        b"Content-Length: %d\r\n\r\n" % (MAX_KEPT_BODY + 1) + b"x" * (MAX_KEPT_BODY + 1),
+    ],
+)
+async def test_what_is_told_of_a_body_may_not_be_all_of_it(rest: bytes) -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\n" + rest) as url:
+        told = await exchange(url)
+    assert not told.is_whole
+    assert len(told.body) <= MAX_KEPT_BODY
 
 
 async def test_a_success_is_one_even_if_its_body_stalls_beyond_the_timeout() -> None:

@@ -9,8 +9,8 @@ from trio.testing import MockClock
 
 from hookbot import Gap, Message
 from hookbot.client import open_publisher
+from hookbot.delivery.outcome import Failed
 from hookbot.delivery.replayer import Replay, Republisher
-from hookbot.delivery.worker import Failed
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import format_id
 from hookbot.testing import open_test_hub
@@ -78,7 +78,7 @@ async def test_what_is_published_again_is_as_it_was_and_no_repeat() -> None:
             for _ in range(2):
                 said = await republisher.publish(message, 1)
             first, second = await hub.wait_for("new", 2)
-    assert said == f"published as {second.id}"
+    assert said.line == f"published as {second.id}"
     assert (first.body, first.hops) == (b"\xff", ("a", "replay-test"))
     again = [pair for pair in first.headers if pair[0].lower() in ("x-a", "x-b")]
     assert again == [("X-A", "1"), ("x-a", "2"), ("X-B", "4")]

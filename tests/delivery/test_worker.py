@@ -12,8 +12,9 @@ from trio.testing import MockClock
 
 from hookbot import Gap, Message
 from hookbot.delivery.dead_letters import GaveUp
+from hookbot.delivery.outcome import Failed, Outcome
 from hookbot.delivery.shutdown import Stop
-from hookbot.delivery.worker import Failed, Policy, Worker, hop_name
+from hookbot.delivery.worker import Policy, Worker, hop_name
 from hookbot.errors import Refused
 from hookbot.protocol.message import format_id
 
@@ -42,7 +43,7 @@ class Work:
         while not set(numbers) <= set(self.begun):
             await self._changed.wait()
 
-    async def __call__(self, message: Message, attempt: int) -> str:
+    async def __call__(self, message: Message, attempt: int) -> Outcome:
         n = int(message.body)
         self.begun.append(n)
         self._changed.set()
@@ -59,9 +60,9 @@ class Work:
             raise left
         if left:
             self._fails[n] = left - 1
-            raise Failed("it does not work")
+            raise Failed(Outcome("it does not work"))
         self.done.append(n)
-        return "done"
+        return Outcome("done")
 
 
 class Scene:
@@ -157,7 +158,7 @@ async def test_between_attempts_it_waits_longer_and_longer_and_as_long_as_it_is_
         await scene.end()
         assert 1 <= trio.current_time() <= 3
     began = trio.current_time()
-    async with working(Work(fails={1: Failed("later", retry_after_s=120)}), max_attempts=2) as scene:
+    async with working(Work(fails={1: Failed(Outcome("later"), retry_after_s=120)}), max_attempts=2) as scene:
         scene.send(make(1))
         await scene.end()
     assert trio.current_time() - began >= 120
@@ -214,7 +215,7 @@ async def test_what_is_given_up_is_acknowledged_when_it_is_kept_elsewhere(
     assert kept.taken == [(1, "it does not work (1 attempt)")]
     assert scene.acked == [1, 2]
     assert (scene.totals.done, scene.totals.failed) == (1, 1)
-    assert "given up and kept in a drawer" in caplog.text
+    assert "given up after 1 attempt and kept in a drawer" in caplog.text
 
 
 async def test_what_cannot_be_kept_is_not_acknowledged(autojump_clock: MockClock) -> None:
@@ -238,7 +239,7 @@ async def test_of_several_that_wait_only_the_latest_is_handled() -> None:
 
 
 async def test_what_waits_for_another_attempt_gives_way_to_something_newer(autojump_clock: MockClock) -> None:
-    async with working(Work(fails={1: Failed("later", retry_after_s=1e9)}), latest_only=True) as scene:
+    async with working(Work(fails={1: Failed(Outcome("later"), retry_after_s=1e9)}), latest_only=True) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
         await trio.testing.wait_all_tasks_blocked()
@@ -305,7 +306,7 @@ async def test_the_second_word_to_leave_ends_what_is_in_hand() -> None:
 
 
 async def test_whoever_leaves_does_not_wait_for_another_attempt(autojump_clock: MockClock) -> None:
-    async with working(Work(fails={1: Failed("later", retry_after_s=1e9)})) as scene:
+    async with working(Work(fails={1: Failed(Outcome("later"), retry_after_s=1e9)})) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
         await trio.testing.wait_all_tasks_blocked()

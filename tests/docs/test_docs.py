@@ -69,7 +69,7 @@ def test_every_page_can_be_found_from_readme() -> None:
         "A token opens one path, or all paths beneath it: hookbot make-tokens makes one.",
         "Payload URL:   ",
         "a repeat is recognised by",
-        "given up and kept in",
+        "given up after",
         "the dead-letter topic, as ",
         "listening to ",
         "no mistakes found",

@@ -130,21 +130,29 @@ async def fetch(
 async def beginning_of(
     response: httpx.Response, drain_s: float = DRAIN_S, *, max_bytes: int = BEGINNING_BYTES
 ) -> bytes:
-    """First bytes of the body of a response that was requested as a stream, neither decoded nor all that there are.
+    """First bytes of the body of a response that was requested as a stream, as `body_of` reads it."""
+    return (await body_of(response, drain_s, max_bytes=max_bytes))[0]
+
+
+async def body_of(response: httpx.Response, drain_s: float, *, max_bytes: int) -> tuple[bytes, bool]:
+    """First bytes of the body of a response that was requested as a stream, not decoded; True if these are all.
 
     The body is read to its end, so that the connection can be kept, but for no longer than `drain_s`. That it breaks
     off is no error: status and header fields are known.
     """
     beginning = bytearray()
+    size, ended = 0, False
     try:
         with trio.move_on_after(drain_s), suppress(httpx.TransportError):
             async for chunk in response.aiter_raw():
                 beginning += chunk[: max_bytes - len(beginning)]
+                size += len(chunk)
+            ended = "is_broken" not in response.extensions
     finally:
         # Shielded, or a timeout would leave the connection open in the pool.
         with trio.CancelScope(shield=True):
             await response.aclose()
-    return bytes(beginning)
+    return bytes(beginning), ended and size == len(beginning)
 
 
 class RequestBody(httpx.AsyncByteStream):

@@ -38,8 +38,9 @@ class Transport(httpx.AsyncHTTPTransport):
     408, with which a server ends an idle connection (RFC 9110, section 15.5.9). A new connection that ends like that is
     an error, since it tells that the server fails.
 
-    An answer that breaks off behind its status, or is invalid there, is one without header fields and body. So is one
-    that is not whole at the extension ``deadline`` of the request, a time of Trio.
+    An answer that breaks off behind its status, or is invalid there, is one without header fields and body, and with
+    the extension ``is_broken``. So is one that is not whole at the extension ``deadline`` of the request, a time of
+    Trio.
     """
 
     def __init__(self, open: Open, tls: ssl.SSLContext) -> None:
@@ -100,7 +101,7 @@ class _Connection(httpcore.AsyncHTTPConnection):
                 failure = error
         beginning = self._current()._network_stream.beginning if self._connection else b""
         if status := _STATUS.match(beginning):
-            return httpcore.Response(int(status[1]))
+            return httpcore.Response(int(status[1]), extensions={"is_broken": True})
         # A time-out is told as one, and a read error without an answer has the reason of the operating system.
         if isinstance(failure, httpcore.RemoteProtocolError) or (beginning and isinstance(failure, httpcore.ReadError)):
             # Without a reason, the connection was cut.

@@ -16,8 +16,8 @@ import trio
 from ..errors import system_reason
 from ..protocol.message import Message, format_time
 from ..terminal import one_line
+from .outcome import Failed, Outcome
 from .output import Output, PrefixedOutput
-from .worker import Failed
 
 # From SIGTERM to SIGKILL, when a command exceeds its timeout.
 KILL_AFTER_S = 10.0
@@ -48,8 +48,8 @@ class CommandRunner:
         self._kill_after_s = kill_after_s
         self._outputs = outputs or _standard_outputs()
 
-    async def run(self, message: Message, attempt: int) -> str:
-        """Run the command once, and return a line for the log.
+    async def run(self, message: Message, attempt: int) -> Outcome:
+        """Run the command once.
 
         Raises `Failed` for any exit code but 0, after a timeout, and if the command cannot be started or given the
         body. Processes that the command leaves in the background keep running, but their output is no longer read. On
@@ -59,9 +59,10 @@ class CommandRunner:
         started = trio.current_time()
         async with _body_file(message.body) as body:
             code = await self._run(message, self._environment(message, attempt, body), body)
+        seconds = trio.current_time() - started
         if code != 0:
-            raise Failed(f"{self._command[0]} {_ending(code)}")
-        return f"{self._command[0]} succeeded after {trio.current_time() - started:.1f} s"
+            raise Failed(Outcome(f"{self._command[0]} {_ending(code)}", _result(code), seconds))
+        return Outcome(f"{self._command[0]} succeeded after {seconds:.1f} s", _result(code), seconds)
 
     async def _run(self, message: Message, environment: Mapping[str, str], body: Path) -> int:
         """Exit code of the command; negative for a signal."""
@@ -76,7 +77,7 @@ class CommandRunner:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise Failed(f"cannot run {self._command[0]}: {_reason(error, self._command[0])}") from None
+            raise Failed(Outcome(f"cannot run {self._command[0]}: {_reason(error, self._command[0])}")) from None
         prefix = f"{one_line(message.topic)} | ".encode("utf-8", "replace")
         pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
         async with pipes[0], pipes[1], trio.open_nursery() as nursery:
@@ -88,7 +89,8 @@ class CommandRunner:
             for copy in copies:
                 copy.finish()
         if not in_time:
-            raise Failed(f"{self._command[0]} exceeded its timeout of {self._timeout_s:g} s and was stopped")
+            line = f"{self._command[0]} exceeded its timeout of {self._timeout_s:g} s and was stopped"
+            raise Failed(Outcome(line, "timeout", self._timeout_s))
         return process.returncode or 0
 
     async def _wait(self, process: trio.Process) -> bool:
@@ -147,7 +149,7 @@ async def _body_file(body: bytes) -> AsyncIterator[Path]:
             await trio.Path(file).write_bytes(body)
         except OSError as error:
             # If none can be written, Python's words name those that it has tried.
-            raise Failed(f"cannot write the body to the temporary directory: {error.strerror}") from None
+            raise Failed(Outcome(f"cannot write the body to the temporary directory: {error.strerror}")) from None
         yield file
     finally:
         if directory:
@@ -177,6 +179,10 @@ def _reason(error: OSError, program: str) -> str:
     if error.errno == errno.ENOEXEC or (error.errno == errno.ENOENT and shutil.which(program)):
         return f"{reason}; its first line must name an interpreter, as #!/bin/sh does, without a carriage return"
     return reason
+
+
+def _result(code: int) -> str:
+    return f"exit {code}" if code >= 0 else _signal_name(-code)
 
 
 def _ending(code: int) -> str:

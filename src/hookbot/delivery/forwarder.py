@@ -12,15 +12,15 @@ import trio
 from ..client.address import Address
 from ..client.connect import PROXY, failure, open_stream, open_unsecured, proxy_unless_local, reason_of, tls_context
 from ..client.errors import retry_after
-from ..client.http import DRAIN_S, RequestBody, beginning_of
-from ..errors import ConfigError, HookbotError, Lost, Refused, system_reason
+from ..client.http import BEGINNING_BYTES, DRAIN_S, RequestBody, body_of
+from ..errors import ConfigError, Lost, Refused, system_reason
 from ..protocol.headers import encoded, end_to_end
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked, no_password
 from ..protocol.response import error_from, title_of
 from ..version import __version__
+from .outcome import MAX_KEPT_BODY, Exchange, Failed, Outcome
 from .target import Target
-from .worker import Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +54,44 @@ class Forwarder:
         self._client = client
         self._via = f" through {PROXY}{proxy.netloc}" if proxy else ""
         self._relay = _relay(target, proxy)
+        self._credentials = (
+            *target.address.authorization_header(),
+            *(self._relay.authorization_header("Proxy-Authorization") if self._relay else ()),
+        )
         # Whoever answers, or hangs up: a relay may do so in the target's place.
         self._who = f"{target}{self._via}" if self._relay else str(target)
 
-    async def post(self, message: Message, attempt: int) -> str:
-        """Post the message once, and return a line for the log. Raises `Failed` without a 2xx response.
+    async def post(self, message: Message, attempt: int) -> Outcome:
+        """Post the message once. Raises `Failed` without a 2xx response.
 
         The status decides as soon as it is known, whatever becomes of the body behind it.
         """
         started = trio.current_time()
+        request = self._request(message)
         try:
-            response = await self._client.send(self._request(message), stream=True)
+            response = await self._client.send(request, stream=True)
         except httpx.TimeoutException:
-            raise Failed(f"no response from {self._target}{self._via} within {self._options.timeout_s:g} s") from None
+            line = f"no response from {self._target}{self._via} within {self._options.timeout_s:g} s"
+            raise Failed(Outcome(line, "timeout", self._options.timeout_s)) from None
         except httpx.TransportError as error:
-            raise Failed(await self._reason(error)) from None
-        elapsed_ms = (trio.current_time() - started) * 1000
-        body = await beginning_of(response, self._options.drain_s)
+            seconds = trio.current_time() - started
+            raise Failed(Outcome(await self._reason(error), seconds=seconds)) from None
+        return await self._outcome(request, response, trio.current_time() - started)
+
+    async def _outcome(self, request: httpx.Request, response: httpx.Response, seconds: float) -> Outcome:
+        """Outcome of a request that was answered after so many seconds. Raises `Failed` for any status but 2xx."""
+        status = response.status_code
+        body, is_whole = await body_of(response, self._options.drain_s, max_bytes=MAX_KEPT_BODY)
+        sent = tuple(pair for pair in _pairs(request.headers) if pair not in self._credentials)
+        exchange = Exchange(sent, status, _pairs(response.headers), body, is_whole)
         if not response.is_success:
-            reported = error_from(response.status_code, response.headers, body, of_hub=False)
-            raise self._failure(response.status_code, reported)
-        return f"{title_of(response.status_code)} from {self._target} in {elapsed_ms:.0f} ms"
+            error = error_from(status, response.headers, body[:BEGINNING_BYTES], of_hub=False)
+            # Only a proxy asks for credentials with 407 (RFC 9110, section 15.5.8).
+            who = f"{PROXY}{self._relay.netloc}" if self._relay and status == 407 else self._who
+            line = f"{who} answered {error}"
+            raise Failed(Outcome(line, str(status), seconds, exchange), retry_after_s=retry_after(error))
+        line = f"{title_of(status)} from {self._target} in {seconds * 1000:.0f} ms"
+        return Outcome(line, str(status), seconds, exchange)
 
     def _request(self, message: Message) -> httpx.Request:
         target = self._target.request_target(message)
@@ -90,11 +107,6 @@ class Forwarder:
         if self._relay or self._target.socket:
             return f"{what}: {reason_of(error)}"
         return str(await failure(what, error, self._target.address))
-
-    def _failure(self, status: int, error: HookbotError) -> Failed:
-        # Only a proxy asks for credentials with 407 (RFC 9110, section 15.5.8).
-        who = f"{PROXY}{self._relay.netloc}" if self._relay and status == 407 else self._who
-        return Failed(f"{who} answered {error}", retry_after_s=retry_after(error))
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
         """Headers of the message in their order, then ours. Raises `Failed` if they cannot be sent."""
@@ -118,7 +130,7 @@ class Forwarder:
         try:
             return encoded((*own, *kept, *fields))
         except Refused as error:
-            raise Failed(f"cannot be posted: {error}") from None
+            raise Failed(Outcome(f"cannot be posted: {error}")) from None
 
 
 @asynccontextmanager
@@ -149,6 +161,10 @@ def _relay(target: Target, proxy: Address | None) -> Address | None:
     Those for a TLS server go through a tunnel. For other servers, many proxies refuse one.
     """
     return None if target.address.secure else proxy
+
+
+def _pairs(headers: httpx.Headers) -> Headers:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw)
 
 
 async def _open_socket(path: str) -> trio.abc.Stream:

@@ -11,7 +11,7 @@ from ..client import Gap, Publisher
 from ..client.errors import HOPELESS, retry_after
 from ..errors import HookbotError
 from ..protocol.message import Headers, Message
-from .worker import Failed
+from .outcome import Failed, Outcome
 
 
 class Replay:
@@ -58,8 +58,8 @@ class Republisher:
         self._run = uuid.uuid4().hex
         self._has_published = False
 
-    async def publish(self, message: Message, attempt: int) -> str:
-        """Publish the message, and return a line for the log. After `Failed`, the message may be stored nevertheless.
+    async def publish(self, message: Message, attempt: int) -> Outcome:
+        """Publish the message. After `Failed`, the message may be stored nevertheless.
 
         Raises `Failed`, or one of `HOPELESS` if nothing was published yet: it would be the same for every message.
         """
@@ -72,9 +72,9 @@ class Republisher:
         except HookbotError as error:
             if isinstance(error, HOPELESS) and not self._has_published:
                 raise
-            raise Failed(str(error), retry_after_s=retry_after(error)) from None
+            raise Failed(Outcome(str(error)), retry_after_s=retry_after(error)) from None
         self._has_published = True
-        return f"published as {id}"
+        return Outcome(f"published as {id}")
 
 
 def with_headers(message: Message, headers: Headers) -> Message:

@@ -14,21 +14,14 @@ from ..client import Gap
 from ..errors import HookbotError
 from ..protocol.message import Message
 from .dead_letters import DeadLetters, NoDeadLetters
+from .outcome import Attempt, Failed, Outcome, times
 from .shutdown import Stop
 
 logger = logging.getLogger(__package__)
 
 
-class Failed(Exception):
-    """An attempt failed. `retry_after_s` is the minimum delay before the next one, if the target requested one."""
-
-    def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
-        super().__init__(why)
-        self.retry_after_s = retry_after_s
-
-
-Work = Callable[[Message, int], Awaitable[str]]
-"""An attempt to handle a message; the number counts from 1. Returns a line for the log, or raises `Failed`.
+Work = Callable[[Message, int], Awaitable[Outcome]]
+"""An attempt to handle a message; the number counts from 1. Raises `Failed` if it has failed.
 
 Any other `HookbotError` ends the worker. After a cancellation, nothing of it may continue in the background."""
 
@@ -182,9 +175,10 @@ class Worker:
             if failure is None:
                 return
             if attempt == self._policy.max_attempts:
-                await self._give_up(message, f"{failure} ({_times(attempt)})")
+                await self._give_up(message, attempt, failure.outcome)
                 return
-            await self._wait(message, lane, failure, backoff.next_s(at_least_s=failure.retry_after_s))
+            delay_s = backoff.next_s(at_least_s=failure.retry_after_s)
+            await self._wait(lane, delay_s, Attempt(message, attempt, failure.outcome, delay_s, len(lane.waiting)))
 
     def _is_over(self, message: Message, lane: _Lane) -> bool:
         """True if no further attempt is to be made at the message in hand."""
@@ -193,11 +187,11 @@ class Worker:
             return True
         return self._leaving
 
-    async def _wait(self, message: Message, lane: _Lane, failure: Failed, delay_s: float) -> None:
+    async def _wait(self, lane: _Lane, delay_s: float, failed: Attempt) -> None:
         """Wait until the next attempt is due, or until none will be made."""
         if self._leaving or self._is_superseded(lane):
             return
-        logger.warning("%s %s: %s; trying again in %.1f s", message.topic, message.id, failure, delay_s)
+        self._tell(failed)
         with trio.move_on_after(delay_s):
             await lane.changed.wait()
 
@@ -213,20 +207,24 @@ class Worker:
             # It would be the same for every message, so the worker stops.
             self._end(error)
             return None
-        logger.info("%s %s: %s", message.topic, message.id, outcome)
+        self._tell(Attempt(message, attempt, outcome))
         self.totals.done += 1
         self._ack(message)
         return None
 
-    async def _give_up(self, message: Message, why: str) -> None:
+    async def _give_up(self, message: Message, attempt: int, outcome: Outcome) -> None:
         try:
-            place = await self._policy.dead_letters.take(message, why)
+            place = await self._policy.dead_letters.take(message, f"{outcome.line} ({times(attempt)})")
         except HookbotError as error:
             self._end(error)
             return
-        logger.error("%s %s: %s; given up and kept in %s", message.topic, message.id, why, place)
+        self._tell(Attempt(message, attempt, outcome, kept_in=place))
         self.totals.failed += 1
         self._ack(message)
+
+    def _tell(self, attempt: Attempt) -> None:
+        level = logging.ERROR if attempt.kept_in else logging.WARNING if attempt.has_failed else logging.INFO
+        logger.log(level, "%s", attempt, extra={"attempt": attempt})
 
     def _skip(self, message: Message) -> None:
         self.totals.skipped += 1
@@ -263,7 +261,3 @@ def hop_name(kind: str, *of: str) -> str:
 def _hops(message: Message) -> set[str]:
     """Hops verified by the hub, and those that the header claims, since a loop may lead through unsafe topics."""
     return {*message.hops, *(hop.strip() for hop in (message.header("Hookbot-Hops") or "").split(","))}
-
-
-def _times(attempts: int) -> str:
-    return "1 attempt" if attempts == 1 else f"{attempts} attempts"

@@ -1,0 +1,85 @@
+"""Outcomes of attempts to handle a message, and what became of the message."""
+
+from dataclasses import dataclass, field
+
+from ..protocol.message import Headers, Message
+
+MAX_KEPT_BODY = 64 << 10
+"""Bytes kept of the body of a response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that was answered, and its response."""
+
+    request_headers: Headers = field(repr=False)
+    """Header fields as they were sent, without the credentials in the URLs of target and proxy."""
+    status: int
+    headers: Headers = field(repr=False)
+    """Header fields of the response, except ``Set-Cookie``."""
+    body: bytes = field(repr=False)
+    """The first `MAX_KEPT_BODY` bytes of the body as they came, in any ``Content-Encoding``."""
+    is_whole: bool
+    """True if `body` is the whole body: not longer, not broken off, and not too slow to wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Outcome of an attempt, good or bad."""
+
+    line: str
+    """The outcome in words, for the log."""
+    result: str = ""
+    """The outcome in a word, if there is one: the status of a response, or the end of a command."""
+    seconds: float = 0.0
+    """Time until the response began, or the command ended; 0 if the attempt did not come so far."""
+    exchange: Exchange | None = None
+
+
+class Failed(Exception):
+    """An attempt failed. `retry_after_s` is the minimum delay before the next one, if the target requested one."""
+
+    def __init__(self, outcome: Outcome, *, retry_after_s: float = 0) -> None:
+        super().__init__(outcome.line)
+        self.outcome = outcome
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that has ended, and what becomes of the message. `str()` is a line for the log."""
+
+    message: Message
+    number: int
+    """Number of the attempt at this message, from 1."""
+    outcome: Outcome
+    retry_in_s: float | None = None
+    """Seconds until the next attempt, if it failed and there will be one."""
+    behind: int = 0
+    """Messages that wait until this one is done."""
+    kept_in: str = ""
+    """Place of the dead letter, if the message was given up."""
+
+    @property
+    def has_failed(self) -> bool:
+        """True if it failed, whether the message is tried again or was given up."""
+        return self.retry_in_s is not None or bool(self.kept_in)
+
+    @property
+    def consequence(self) -> str:
+        """What becomes of a message after a failed attempt, in words; "" after another."""
+        if self.kept_in:
+            return f"given up after {times(self.number)} and kept in {self.kept_in}"
+        if self.retry_in_s is None:
+            return ""
+        waiting = f"; {self.behind} {'waits' if self.behind == 1 else 'wait'} behind it" if self.behind else ""
+        return f"trying again in {self.retry_in_s:.1f} s{waiting}"
+
+    def __str__(self) -> str:
+        words = "; ".join(filter(None, (self.outcome.line, self.consequence)))
+        return f"{self.message.topic} {self.message.id}: {words}"
+
+
+def times(attempts: int) -> str:
+    """Number of attempts in words."""
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
