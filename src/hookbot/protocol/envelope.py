@@ -101,7 +101,7 @@ def from_envelope(envelope: dict[str, Any]) -> Message:
     try:
         return Message(
             topic=text_of(envelope["topic"]),
-            body=_body(envelope),
+            body=body_of(envelope),
             headers=tuple((text_of(name), text_of(value)) for name, value in envelope["headers"]),
             query=text_of(envelope["query"]),
             verified=_verified(verified) if (verified := envelope.get("verified")) else None,
@@ -126,6 +126,13 @@ def text_of(value: Any) -> str:
     if not value.isascii():
         value.encode()
     return value
+
+
+def body_of(envelope: dict[str, Any]) -> bytes:
+    """The body in an envelope, or in another object with its fields; raises `KeyError`, `TypeError` or `ValueError`."""
+    if "body_base64" in envelope:
+        return b64decode(envelope["body_base64"], validate=True)
+    return text_of(envelope["body"]).encode()
 
 
 def encode_github_metadata(message: Message, *, before: bytes = b"") -> bytes:
@@ -270,12 +277,6 @@ def _body_fields(body: bytes) -> dict[str, str]:
 
 def _verified_fields(verified: Verified) -> dict[str, Any]:
     return {f.name: value for f in fields(verified) if (value := getattr(verified, f.name)) is not None}
-
-
-def _body(envelope: dict[str, Any]) -> bytes:
-    if "body_base64" in envelope:
-        return b64decode(envelope["body_base64"], validate=True)
-    return text_of(envelope["body"]).encode()
 
 
 def _verified(verified: dict[str, Any]) -> Verified:

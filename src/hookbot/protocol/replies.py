@@ -1,0 +1,121 @@
+"""Replies: what a listener answers to a message whose sender waits for it, as a frame of ``hookbot.v1``."""
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pybase64 import b64encode
+
+from ..errors import kind_of
+from .envelope import body_of, encode_json, text_of
+from .message import Headers, check_id
+
+REPLY = "reply"
+"""Query parameter of a publish whose sender waits for a reply, and of a subscription that gives some."""
+
+MAX_REPLY_BODY = 64 << 10
+MAX_REPLY_HEADERS = 64
+# With a body of `MAX_REPLY_BODY` in base64, and each character escaped, it fits into a frame.
+MAX_REPLY_HEADER_BYTES = 6 << 10
+MAX_REPLY_FRAME = 128 << 10
+
+_MAX_TEXT = MAX_REPLY_BODY * 4 // 3
+# RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5.
+_WITHOUT_BODY = frozenset({204, 205, 304})
+_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+
+# What senders look at. All others have a meaning to a browser, a proxy or the hub that a listener has no say in: it
+# answers under the hub's name, where somebody may be signed in to the console.
+_SAFE = frozenset(
+    {"content-type", "content-encoding", "content-language", "content-disposition", "location", "retry-after", "allow"}
+    | {"traceparent", "tracestate", "webhook-allowed-origin", "webhook-allowed-rate"}
+)
+# Headers of applications, and of CloudEvents.
+_SAFE_PREFIXES = ("x-", "ce-")
+# Orders to a proxy in front of the hub: to send one of its own files, say; and what the hub itself says.
+_UNSAFE_PREFIXES = ("x-accel-", "x-sendfile", "x-lighttpd-", "x-litespeed-", "x-reproxy-", "x-hookbot-")
+_UNSAFE = frozenset({"x-content-type-options", "x-webkit-csp", "x-content-security-policy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Reply of a listener: the response to the sender of a message. Raises `ValueError` if it is out of bounds.
+
+    Its headers may be any; `safe_headers` tells which of them the sender gets.
+    """
+
+    status: int = 200
+    headers: Headers = ()
+    body: bytes = b""
+
+    def __post_init__(self) -> None:
+        if not 200 <= self.status <= 599:
+            raise ValueError(f"the status of a reply is a number from 200 to 599, not {self.status}")
+        if self.status in _WITHOUT_BODY and self.body:
+            raise ValueError(f"a reply with the status {self.status} has no body")
+        if len(self.body) > MAX_REPLY_BODY:
+            raise ValueError(f"the body of a reply has at most {MAX_REPLY_BODY} bytes, not {len(self.body)}")
+        if len(self.headers) > MAX_REPLY_HEADERS:
+            raise ValueError(f"a reply has at most {MAX_REPLY_HEADERS} headers, not {len(self.headers)}")
+        if sum(len(name) + len(value) for name, value in self.headers) > MAX_REPLY_HEADER_BYTES:
+            raise ValueError(f"the headers of a reply have together at most {MAX_REPLY_HEADER_BYTES} bytes")
+        for name, value in self.headers:
+            if not _is_valid(name, value):
+                raise ValueError(f"a reply has a malformed header: {name[:80]!r}")
+
+    def to_frame(self, id: str) -> str:
+        """The frame that gives this reply to the message with an id; it has at most `MAX_REPLY_FRAME` bytes."""
+        fields = {"type": "reply", "id": id, "status": self.status, "headers": self.headers}
+        return encode_json({**fields, **_body_fields(self.body)})
+
+
+def parse_reply(fields: dict[str, Any]) -> tuple[str, Reply]:
+    """The id of a message, and the reply to it, in the JSON object of a frame; raises `ValueError`."""
+    try:
+        status = fields["status"]
+        if type(status) is not int:
+            raise TypeError(f"the status is not a number, but {kind_of(status)}")
+        headers = tuple((text_of(name), text_of(value)) for name, value in fields.get("headers", ()))
+        has_body = "body" in fields or "body_base64" in fields
+        return check_id(fields["id"]), Reply(status, headers, body_of(fields) if has_body else b"")
+    except KeyError as error:
+        raise ValueError(f"a reply lacks the field {error}") from None
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"a reply has a malformed field: {error}") from None
+
+
+def asks_reply(query: str) -> bool:
+    """True if a query asks for a reply: ``reply`` or ``reply=1``. Any other value is a part of the message."""
+    return REPLY in query and any(
+        name == REPLY and value in ("", "1") for name, value in parse_qsl(query, keep_blank_values=True)
+    )
+
+
+def safe_headers(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Those headers of an answer that a sender gets; all others, and malformed ones, are left out."""
+    return tuple((name, value) for name, value in headers if is_safe(name) and _is_valid(name, value))
+
+
+def is_safe(name: str) -> bool:
+    """True if an answer may carry a header of this name."""
+    name = name.lower()
+    if name in _UNSAFE or name.startswith(_UNSAFE_PREFIXES):
+        return False
+    return name in _SAFE or name.startswith(_SAFE_PREFIXES)
+
+
+def _is_valid(name: str, value: str) -> bool:
+    return bool(_NAME.fullmatch(name) and _VALUE.fullmatch(value))
+
+
+def _body_fields(body: bytes) -> dict[str, str]:
+    """The body as text, unless it is none, or longer with its escapes than any body in base64."""
+    with suppress(UnicodeDecodeError):
+        text = body.decode()
+        if len(encode_json(text)) <= _MAX_TEXT:
+            return {"body": text}
+    return {"body_base64": b64encode(body).decode("ascii")}
