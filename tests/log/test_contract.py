@@ -746,6 +746,19 @@ async def test_the_size_of_what_is_deleted_is_free(log: MemoryLog | SqliteLog, c
 # Keys (their rules are in test_deduplication.py)
 
 
+async def test_the_first_with_a_key_is_found_until_that_is_forgotten(log: MemoryLog | SqliteLog, clock: Clock) -> None:
+    first, other = Once("idempotency", "a", "key"), Once("idempotency", "b", "key")
+    [message] = stored(await log.append([Draft("a", once=(first,))]))
+
+    assert (await log.find(first), await log.find(other)) == (message.id, None)
+    await log.delete([message.position])
+    assert await log.find(first) == message.id
+
+    clock.now_us += 2 * DAY_US
+    await trim(log, KEEP_ALL, clock.now_us)
+    assert await log.find(first) is None
+
+
 async def test_a_repeat_is_recognised_until_its_key_is_forgotten(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     draft = Draft("a", once=(Once("idempotency", "a", "key"),))
     [first] = stored(await log.append([draft]))

@@ -27,7 +27,7 @@ def test_the_first_use_of_a_key_is_found_again(connection: sqlite3.Connection) -
 
     store(connection, draft)
 
-    assert keys.first_uses(connection, [draft, Draft("b", once=(Once("idempotency", "b", "key"),))], earlier=False) == {
+    assert keys.first_uses(connection, [once, Once("idempotency", "b", "key")], earlier=False) == {
         digest(once): FirstUse(1, TIME_US, unsafe=True, fingerprint=b"f")
     }
 
@@ -40,7 +40,9 @@ def test_keys_are_forgotten_when_they_expire(connection: sqlite3.Connection) -> 
     assert not keys.forget_keys(connection, 2, unsafe=True)
     assert not keys.forget_keys(connection, 3, unsafe=False)
 
-    assert [use.position for use in keys.first_uses(connection, drafts, earlier=False).values()] == [3]
+    assert [
+        use.position for use in keys.first_uses(connection, [draft.once[0] for draft in drafts], earlier=False).values()
+    ] == [3]
 
 
 def test_keys_are_forgotten_in_steps(connection: sqlite3.Connection) -> None:

@@ -17,7 +17,12 @@ KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 
 
 def store(connection: sqlite3.Connection, *drafts: Draft, head: int = 0, time_us: int = TIME_US) -> list[Message]:
-    batch = Batch(EPOCH, head, time_us, keys.first_uses(connection, drafts, earlier=False))
+    batch = Batch(
+        EPOCH,
+        head,
+        time_us,
+        keys.first_uses(connection, [once for draft in drafts for once in draft.once], earlier=False),
+    )
     for draft in drafts:
         batch.add(draft)
     queries.insert_batch(connection, batch)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from ..callbacks import Callback
 from ..errors import Superseded
-from ..protocol.message import Draft, Message
+from ..protocol.message import Draft, Message, Once
 from ..protocol.topics import TopicFilter
 from .copies import CopiesPage
 from .deduplication import Outcome
@@ -206,6 +206,12 @@ class Log(Protocol):
         """Page of the copies after position `after`. Raises `Unavailable`.
 
         As `read`, one call scans a bounded range of the log. A copy that is damaged is left out.
+        """
+
+    async def find(self, once: Once) -> str | None:
+        """Id of the message that was the first with a key; None if there was none, or the key has expired.
+
+        It may have been deleted. Raises `Unavailable`.
         """
 
     async def position_before(self, time_us: int) -> int:

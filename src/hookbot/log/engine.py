@@ -13,7 +13,7 @@ import trio
 
 from ..callbacks import result_of
 from ..errors import ConfigError, Superseded
-from ..protocol.message import Draft
+from ..protocol.message import Draft, Once, format_id
 from ..protocol.topics import TopicFilter, patterns_of
 from .batch import Batch, SizeOf, own_size
 from .budgets import Partitions
@@ -160,6 +160,14 @@ class Engine(ABC):
     @abstractmethod
     async def _find_copies(self, low: int, high: int) -> Sequence[Copy]:
         """The copies after position `low`, up to and including `high`, in order."""
+
+    async def find(self, once: Once) -> str | None:
+        first = await self._first_use(once)
+        return format_id(self.epoch, first.position) if first else None
+
+    @abstractmethod
+    async def _first_use(self, once: Once) -> FirstUse | None:
+        """First use of a key, if it is stored."""
 
     def lost_up_to(self, wanted: TopicFilter) -> int:
         return max([partition.lost for partition in self._partitions.touched_by(wanted)], default=0)

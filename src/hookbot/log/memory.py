@@ -10,13 +10,13 @@ from itertools import chain, islice
 
 import trio
 
-from ..protocol.message import Message, wall_clock_us
+from ..protocol.message import Message, Once, wall_clock_us
 from ..protocol.topics import EVERYTHING, TopicFilter
 from .batch import moved_in
 from .budgets import ROOTS, Partitions
 from .contract import Deletion, Noted, Page, SavedCursor, Stored, Unit
 from .copies import Copy, find_copies
-from .deduplication import FirstUse
+from .deduplication import FirstUse, digest
 from .engine import Engine, ScanRange, new_epoch
 from .retention import STEP_ROWS, Retention, RetentionLimits, Row
 
@@ -119,6 +119,10 @@ class MemoryLog(Engine):
             self._shared,
             [(one.position, one.topic, (one.routed_from, one.replay_of, one.duplicate_of)) for one in found],
         )
+
+    async def _first_use(self, once: Once) -> FirstUse | None:
+        await trio.lowlevel.checkpoint()
+        return self._keys.get(digest(once))
 
     def _selected_in(self, scan: ScanRange, wanted: TopicFilter, *, newest: bool) -> Iterator["_Entry"]:
         prefixes = self._partitions.budgets.touched_by(wanted)

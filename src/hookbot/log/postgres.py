@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..errors import Unavailable
-from ..protocol.message import Message, wall_clock_us
+from ..protocol.message import Message, Once, wall_clock_us
 from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import postgres_deletion as deletions
@@ -19,6 +19,7 @@ from . import postgres_queries as queries
 from .budgets import Partitions
 from .contract import Deletion, News, Page, SavedCursor, Stored, Unit, Usage
 from .copies import Copy
+from .deduplication import FirstUse
 from .engine import Engine, ScanRange, TopicHeads, usage_of
 from .postgres_address import PostgresAddress, require_psycopg
 from .postgres_batch import APPLICATION, NEWS
@@ -187,6 +188,9 @@ class PostgresLog(Engine):
 
     async def _find_copies(self, low: int, high: int) -> Sequence[Copy]:
         return await self._readers.do(partial(queries.load_copies, shared=self._shared, low=low, high=high))
+
+    async def _first_use(self, once: Once) -> FirstUse | None:
+        return await self._readers.do(partial(queries.first_use, once=once))
 
     def hole_after(self, position: int) -> int:
         hole = self._failovers.hole_after(position)

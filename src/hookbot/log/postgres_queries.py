@@ -8,13 +8,13 @@ Values are read in the binary format: as text, a body takes five times as long.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..protocol.message import Message
+from ..protocol.message import Message, Once
 from ..protocol.topics import TopicFilter
 from .contract import Page, SavedCursor
 from .copies import Copy, find_copies, mark_of
-from .deduplication import FirstUse
+from .deduplication import FirstUse, digest
 from .engine import ScanRange
-from .postgres_batch import one_trip
+from .postgres_batch import FIND_KEYS, one_trip
 from .postgres_retention import Losses, load_lost, lost_of, query_lost
 from .postgres_topics import IS_WANTED, selection
 from .stored_message import StoredMessage
@@ -240,6 +240,12 @@ def load_cursors(connection: "Connection[Any]", prefix: str) -> list[SavedCursor
 def load_keys(connection: "Connection[Any]", after: bytes, limit: int) -> dict[bytes, FirstUse]:
     """The first uses of keys whose digests come after `after`, in order, at most `limit`."""
     return {key: FirstUse(*use) for key, *use in connection.execute(_LOAD_KEYS, (after, limit), binary=True)}
+
+
+def first_use(connection: "Connection[Any]", *, once: Once) -> FirstUse | None:
+    """First use of a key, if it is stored."""
+    found = connection.execute(FIND_KEYS, ([digest(once)],), binary=True).fetchall()
+    return FirstUse(*found[0][1:]) if found else None
 
 
 def probe(connection: "Connection[Any]") -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import trio
 
 from ..errors import Damaged, Unavailable
-from ..protocol.message import wall_clock_us
+from ..protocol.message import Once, wall_clock_us
 from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import sqlite_damage as damage
@@ -24,6 +24,7 @@ from .batch import Batch, moved_in
 from .budgets import Partitions
 from .contract import Deletion, Page, Result, SavedCursor, Stored, Unit
 from .copies import Copy
+from .deduplication import FirstUse, digest
 from .engine import Engine, ScanRange, TopicHeads
 from .retention import Retention, RetentionLimits
 from .sealing import NO_KEYS, Sealing
@@ -194,6 +195,10 @@ class SqliteLog(Engine):
     async def _find_copies(self, low: int, high: int) -> Sequence[Copy]:
         return await self._connections.read(partial(load_copies, shared=self._shared, low=low, high=high))
 
+    async def _first_use(self, once: Once) -> FirstUse | None:
+        find = partial(keys.first_uses, onces=(once,), earlier=self._has_earlier_keys)
+        return (await self._connections.read(find)).get(digest(once))
+
     def _prime(self, reader: sqlite3.Connection, after: int) -> None:
         try:
             self._heads = TopicHeads(after)
@@ -205,9 +210,9 @@ class SqliteLog(Engine):
             self._heads = TopicHeads(self.head)
 
     def _append(self, writer: sqlite3.Connection, units: Sequence[Unit]) -> _Appended:
-        drafts = [draft for unit in units for draft in unit.drafts]
+        onces = [once for unit in units for draft in unit.drafts for once in draft.once]
         with queries.transaction(writer, self.sync_times):
-            known = keys.first_uses(writer, drafts, earlier=self._has_earlier_keys)
+            known = keys.first_uses(writer, onces, earlier=self._has_earlier_keys)
             batch = self._new_batch(known, queries.load_positions(writer, moved_in(units)))
             results = [batch.add_unit(unit) for unit in units]
             partitions = self._partitions.grown(batch.rows)

@@ -3,9 +3,9 @@
 # ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
-from ..protocol.message import Draft
+from ..protocol.message import Once
 from .deduplication import FirstUse, digest
 from .earlier_keys import earlier_digest, earlier_uses
 from .retention import STEP_ROWS
@@ -14,9 +14,9 @@ from .sqlite_rows import in_runs, insert_rows
 _COLUMNS = "key, position, time_us, unsafe, fingerprint"
 
 
-def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft], *, earlier: bool) -> dict[bytes, FirstUse]:
-    """First uses stored for the keys of `drafts`, by digest; with `earlier`, also by earlier versions."""
-    keys = {digest(once): once for draft in drafts for once in draft.once}
+def first_uses(connection: sqlite3.Connection, onces: Iterable[Once], *, earlier: bool) -> dict[bytes, FirstUse]:
+    """First uses stored for keys, by digest; with `earlier`, also by earlier versions."""
+    keys = {digest(once): once for once in onces}
     found = _load_uses(connection, keys)
     if earlier:
         found = earlier_uses(keys, _load_uses(connection, map(earlier_digest, keys.values()))) | found
