@@ -19,12 +19,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from hookbot.delivery.forwarder import ForwardOptions, open_forwarder
-from hookbot.delivery.outcome import MAX_KEPT_BODY, Exchange, Failed, Outcome
+from hookbot.delivery.outcome import MAX_KEPT_BODY, UNSENDABLE, Exchange, Failed, Outcome
+from hookbot.delivery.signer import Signer
 from hookbot.delivery.target import Target
 from hookbot.errors import ConfigError
 from hookbot.protocol.message import Message
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.testing import signed_delivery
+from support.signature_samples import SAMPLES, Sample, sample_id
 from support.targets import Target as Server
 from support.targets import target
 
@@ -240,6 +242,75 @@ async def test_no_proxy_is_asked_for_this_machine(monkeypatch: pytest.MonkeyPatc
     async with target() as server:
         await post(server.url, make())
     assert len(server.requests) == 1
+
+
+# -- signed for the target
+
+
+def received(server: Server, origin: str) -> list[SignedRequest]:
+    return [
+        SignedRequest(request.body, tuple(request.headers), "POST", origin + request.target.decode())
+        for request in server.requests
+    ]
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [s for s in SAMPLES if s.name not in ("aws-sns", "paypal", "microsoft-graph") and not s.signer],
+    ids=sample_id,
+)
+async def test_what_is_signed_is_genuine_at_the_target_and_so_is_the_next_attempt(sample: Sample) -> None:
+    old = sample.signed()
+    message = make(old.body, list(old.headers), query=old.query)
+    times = [1_800_000_000.0, 1_800_100_000.0]
+    signer = Signer(sample.provider, sample.signing or sample.secret, iter(times).__next__)
+
+    async with (
+        target() as server,
+        open_forwarder(Target.parse(f"{server.url}?own=1"), ForwardOptions("hop", signer=signer)) as forwarder,
+    ):
+        for attempt in (1, 2):
+            await forwarder.post(message, attempt)
+
+    for request, now in zip(received(server, f"http://127.0.0.1:{server.port}"), times, strict=True):
+        assert sample.provider.verify(request, [sample.secret], now=now)
+        assert request.need("Content-Length") == str(len(request.body))
+
+
+@pytest.mark.parametrize(
+    ("options", "host"),
+    [
+        ({}, None),
+        ({"keep_host": True}, "hub.example.com"),
+        ({"headers": (("host", "shop.example.com:8443"),)}, "shop.example.com:8443"),
+    ],
+)
+async def test_a_signed_url_has_the_host_that_the_target_is_told(options: dict[str, Any], host: str | None) -> None:
+    square = load_provider("square")
+    message = make(headers=[("Host", "hub.example.com")], query="a=%20&b")
+
+    async with target() as server:
+        await post(server.url, message, signer=Signer(square, "secret"), **options)
+
+    [request] = received(server, f"http://{host or f'127.0.0.1:{server.port}'}")
+    assert square.verify(request, ["secret"], now=0)
+
+
+async def test_a_secret_that_is_presented_is_told_to_nobody_else() -> None:
+    signer = Signer(load_provider("header"), "s3cret")
+    answer = b"HTTP/1.1 204 \r\nContent-Length: 0\r\n\r\n"
+    async with answering(answer) as url:
+        told = await exchange(url, signer=signer, headers=(("X-Key", "s3cret"),))
+    assert "s3cret" not in str(told.request_headers)
+
+
+async def test_what_cannot_be_signed_is_never_sent() -> None:
+    signer = Signer(load_provider("linear"), "secret")
+    async with target() as server:
+        with pytest.raises(Failed, match="cannot be posted: 'webhookTimestamp' is put into the body") as failed:
+            await post(server.url, make(b"not JSON"), signer=signer)
+    assert failed.value.outcome.result == UNSENDABLE
+    assert server.requests == []
 
 
 # -- what goes wrong

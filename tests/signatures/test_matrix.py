@@ -194,3 +194,43 @@ def test_what_is_a_secret_by_itself_is_named_and_can_be_taken_out(sample: Sample
 def test_an_empty_secret_is_never_accepted(sample: Sample) -> None:
     with pytest.raises(ConfigError):
         sample.provider.check("")
+
+
+# -- signed anew, for another receiver
+
+SIGNED_BY_THE_SENDER_ALONE = ("aws-sns", "paypal", "microsoft-graph")
+signable = pytest.mark.parametrize(
+    "sample", [s for s in SAMPLES if s.name not in SIGNED_BY_THE_SENDER_ALONE and not s.signer], ids=sample_id
+)
+
+
+@signable
+def test_what_is_signed_anew_is_genuine_later_and_has_each_place_once(sample: Sample) -> None:
+    old = sample.signed()
+
+    new = sample.provider.sign_anew(old, sample.signing or sample.secret, now=NOW + 86_400, id="msg-1")
+
+    assert sample.provider.verify(new, [sample.secret], now=NOW + 86_400)
+    assert len(new.headers) == len(old.headers)
+    assert new.url.count("&") == old.url.count("&")
+
+
+@signable
+def test_an_attempt_is_signed_like_the_one_before_but_for_its_time(sample: Sample) -> None:
+    first, second = (
+        sample.provider.sign_anew(sample.request, sample.signing or sample.secret, now=NOW + n, id="msg-1")
+        for n in range(2)
+    )
+
+    proofs = [sample.provider.verify(signed, [sample.secret], now=NOW) for signed in (first, second)]
+
+    ids = {proof.replay_key for proof in proofs if proof.replay_key != proof.fingerprint}
+    assert len(ids) <= 1
+
+
+@pytest.mark.parametrize("name", SIGNED_BY_THE_SENDER_ALONE)
+def test_what_only_its_sender_can_sign_is_not_signed_anew(name: str) -> None:
+    sample = next(sample for sample in SAMPLES if sample.name == name)
+
+    with pytest.raises(ConfigError, match="only the sender has the key"):
+        sample.provider.sign_anew(sample.request, sample.secret, now=NOW, id="msg-1")

@@ -407,3 +407,33 @@ def test_a_key_in_pem_needs_no_encoding() -> None:
 def elliptic_pem() -> str:
     public = generate_private_key(SECP256R1()).public_key()
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+# -- signed anew
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "headers"),
+    [
+        ("standard-webhooks", WHSEC, ("svix-id", "svix-timestamp", "svix-signature")),
+        ("standard-webhooks", WHSEC, ("webhook-id", "webhook-timestamp", "webhook-signature")),
+        ("forgejo", "secret", ("X-Forgejo-Signature", "X-Gitea-Signature")),
+        ("github", "secret", ("X-Hub-Signature-256", "X-Hub-Signature")),
+        ("github", "secret", ("X-Hub-Signature",)),
+    ],
+)
+def test_a_new_signature_stands_wherever_there_was_one(name: str, secret: str, headers: tuple[str, ...]) -> None:
+    request = SignedRequest(b"{}", (("X-A", "1"), *((header, "old") for header in headers)))
+
+    signed = load_provider(name).sign_anew(request, secret, now=NOW, id="new")
+
+    assert {name for name, _ in signed.headers} == {"X-A", *headers}
+    for header in (header for header in headers if "ignature" in header):
+        others = {other for other in headers if "ignature" in other and other != header}
+        assert load_provider(name).verify(signed.without(others), [secret], now=NOW)
+
+
+def test_an_id_that_is_signed_and_missing_is_the_one_given() -> None:
+    signed = load_provider("standard-webhooks").sign_anew(SignedRequest(b"{}"), WHSEC, now=NOW, id="msg-1")
+
+    assert signed.need("webhook-id") == "msg-1"

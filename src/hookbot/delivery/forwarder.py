@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import trio
@@ -13,14 +14,17 @@ from ..client.address import Address
 from ..client.connect import PROXY, failure, open_stream, open_unsecured, proxy_unless_local, reason_of, tls_context
 from ..client.errors import retry_after
 from ..client.http import BEGINNING_BYTES, DRAIN_S, RequestBody, body_of
-from ..errors import ConfigError, Lost, Refused, system_reason
+from ..errors import ConfigError, HookbotError, Lost, system_reason
 from ..protocol.headers import encoded, end_to_end
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked, no_password
 from ..protocol.response import error_from, title_of
 from ..version import __version__
-from .outcome import MAX_KEPT_BODY, Exchange, Failed, Outcome
+from .outcome import MAX_KEPT_BODY, UNSENDABLE, Exchange, Failed, Outcome
 from .target import Target
+
+if TYPE_CHECKING:
+    from .signer import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class ForwardOptions:
     """Headers added to those of the message; they replace any of the same name."""
     keep_host: bool = False
     """Send the ``Host`` of the message instead of the target's."""
+    signer: "Signer | None" = None
+    """Sign each attempt for the target, in place of the sender's signature."""
     once: bool = True
     """Add an ``Idempotency-Key`` to a message without one, so that the target can recognise a retry."""
     ca_file: Path | None = None
@@ -54,10 +60,9 @@ class Forwarder:
         self._client = client
         self._via = f" through {PROXY}{proxy.netloc}" if proxy else ""
         self._relay = _relay(target, proxy)
-        self._credentials = (
-            *target.address.authorization_header(),
-            *(self._relay.authorization_header("Proxy-Authorization") if self._relay else ()),
-        )
+        self._secret = {"authorization", "proxy-authorization", *(name.lower() for name, _ in options.headers)}
+        if options.signer:
+            self._secret |= {place.lower() for place in options.signer.provider.secret_in}
         # Whoever answers, or hangs up: a relay may do so in the target's place.
         self._who = f"{target}{self._via}" if self._relay else str(target)
 
@@ -82,7 +87,7 @@ class Forwarder:
         """Outcome of a request that was answered after so many seconds. Raises `Failed` for any status but 2xx."""
         status = response.status_code
         body, is_whole = await body_of(response, self._options.drain_s, max_bytes=MAX_KEPT_BODY)
-        sent = tuple(pair for pair in _pairs(request.headers) if pair not in self._credentials)
+        sent = tuple((name, value) for name, value in _pairs(request.headers) if name.lower() not in self._secret)
         exchange = Exchange(sent, status, _pairs(response.headers), body, is_whole)
         if not response.is_success:
             error = error_from(status, response.headers, body[:BEGINNING_BYTES], of_hub=False)
@@ -94,12 +99,26 @@ class Forwarder:
         return Outcome(line, str(status), seconds, exchange)
 
     def _request(self, message: Message) -> httpx.Request:
-        target = self._target.request_target(message)
+        """Request of one attempt. Raises `Failed` if it cannot be sent, or not be signed."""
+        origin, target = self._target.address.origin, self._target.request_target(message)
+        headers, body = self._headers(message), message.body
+        try:
+            if signer := self._options.signer:
+                seen = self._seen_origin(headers)
+                signed = signer.sign(seen + target.decode(), headers, body, id=message.id)
+                target, headers, body = signed.url.removeprefix(seen).encode(), signed.headers, signed.body
+            fields = encoded((*headers, ("Content-Length", str(len(body)))))
+        except HookbotError as error:
+            raise Failed(Outcome(f"cannot be posted: {error}", UNSENDABLE)) from None
         if self._relay:
-            target = self._target.address.origin.encode() + target
-        url, headers = self._target.address.origin, self._headers(message)
+            target = origin.encode() + target
         extensions = {"target": target, "deadline": trio.current_time() + self._options.timeout_s}
-        return httpx.Request("POST", url, headers=headers, stream=RequestBody(message.body), extensions=extensions)
+        return httpx.Request("POST", origin, headers=fields, stream=RequestBody(body), extensions=extensions)
+
+    def _seen_origin(self, headers: Headers) -> str:
+        """Beginning of the URL that the target sees: with the host that the headers name."""
+        host = next(value for name, value in headers if name.lower() == "host")
+        return f"{'https' if self._target.address.secure else 'http'}://{host}"
 
     async def _reason(self, error: httpx.TransportError) -> str:
         what = f"cannot post to {self._who}"
@@ -108,8 +127,8 @@ class Forwarder:
             return f"{what}: {reason_of(error)}"
         return str(await failure(what, error, self._target.address))
 
-    def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        """Headers of the message in their order, then ours. Raises `Failed` if they cannot be sent."""
+    def _headers(self, message: Message) -> Headers:
+        """Headers of the message in their order, then ours."""
         address, options = self._target.address, self._options
         fields = [*options.headers, *address.authorization_header()]
         fields.append(("Hookbot-Hops", ",".join((*message.hops, options.hop))))
@@ -126,11 +145,7 @@ class Forwarder:
             fields.append(("User-Agent", f"hookbot/{__version__}"))
         if options.once and message.id and "idempotency-key" not in named:
             fields.append(("Idempotency-Key", message.id))
-        fields.append(("Content-Length", str(len(message.body))))
-        try:
-            return encoded((*own, *kept, *fields))
-        except Refused as error:
-            raise Failed(Outcome(f"cannot be posted: {error}")) from None
+        return (*own, *kept, *fields)
 
 
 @asynccontextmanager

@@ -6,6 +6,8 @@ from ..protocol.message import Headers, Message
 
 MAX_KEPT_BODY = 64 << 10
 """Bytes kept of the body of a response."""
+UNSENDABLE = "unsendable"
+"""Result of a message that cannot be made into a request, however often it is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,7 @@ class Exchange:
     """A request that was answered, and its response."""
 
     request_headers: Headers = field(repr=False)
-    """Header fields as they were sent, without the credentials in the URLs of target and proxy."""
+    """Header fields as they were sent, without those that may hold a secret of this side."""
     status: int
     headers: Headers = field(repr=False)
     """Header fields of the response, except ``Set-Cookie``."""

@@ -104,6 +104,11 @@ class Provider(ABC):
         return ()
 
     @property
+    def signed_in(self) -> tuple[str, ...]:
+        """Places that a signature takes, which is removed (`SignedRequest.without`) before a request is signed anew."""
+        return self.secret_in
+
+    @property
     def ping(self) -> Ping | None:
         """The ping by which its sender tries an address without a signature; None if it has none."""
         return BY_PROVIDER.get(self.name)
@@ -148,6 +153,13 @@ class Provider(ABC):
         signed part.
         """
         raise ConfigError(f"a request of {self.name} cannot be signed here: only the sender has the key")
+
+    def sign_anew(self, request: SignedRequest, secret: str, *, now: float, id: str) -> SignedRequest:
+        """The request without the signature that it may have, as the sender would sign it now.
+
+        `id` is the id of the delivery if one is signed and the request has none. Raises as `sign` does.
+        """
+        return self.sign(request.without(self.signed_in), secret, now=now)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The response to a challenge, None if the request is not one; raises `BadSignature` if it is not genuine."""
@@ -231,6 +243,11 @@ class Choice(Provider):
         return replace(self, rules=tuple((prefix, _set(provider, options)) for prefix, provider in self.rules))
 
     @property
+    def signed_in(self) -> tuple[str, ...]:
+        """The places of all rules, whichever was used."""
+        return tuple(place for _, provider in self.rules for place in provider.signed_in)
+
+    @property
     def parses_body(self) -> bool:
         """True if one of the rules may have to parse a body."""
         return any(provider.parses_body for _, provider in self.rules)
@@ -255,6 +272,12 @@ class Choice(Provider):
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request signed by the rule of the secret."""
         return self._rule(secret).sign(request, secret, now=now)
+
+    def sign_anew(self, request: SignedRequest, secret: str, *, now: float, id: str) -> SignedRequest:
+        """The request, without a signature by any of the rules, signed by that of the secret."""
+        rule = self._rule(secret)
+        unsigned = request.without({*self.signed_in} - {*rule.signed_in})
+        return rule.sign_anew(unsigned, secret, now=now, id=id)
 
     def _first(self, secrets: Sequence[str], attempt: Callable[[Provider, str], T]) -> tuple[int, T]:
         """Index of the first secret with which an attempt by its rule succeeds, and the result.

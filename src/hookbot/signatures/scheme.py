@@ -7,8 +7,8 @@ A `Scheme` names the places of signature and parts (as in `request`), so that a 
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 
@@ -98,6 +98,12 @@ class Scheme(Provider):
         read = (self.header, *(getattr(self, part) for part in ("timestamp", "id") if part in self._parts))
         return not {"form", "payload"}.isdisjoint(self._parts) or not all(map(is_in_head, read))
 
+    @property
+    def signed_in(self) -> tuple[str, ...]:
+        """The places of signature and time, those of the fallback too. An id stays: it tells a repeat."""
+        places = (place for places in (self.header, self.timestamp) if places for place in places.split("|"))
+        return (*places, *(self.fallback.signed_in if self.fallback else ()))
+
     def check(self, secret: str) -> None:
         """Raise `ConfigError` if `secret` is not a key that can verify, or a copy of something else."""
         self.check_alone(_without(secret, self.key_prefix), self.prefix)
@@ -163,6 +169,17 @@ class Scheme(Provider):
             value = f"{request.need(self.header)}{self.separator}{value}"
         return request.put(self.header, value)
 
+    def sign_anew(self, request: SignedRequest, secret: str, *, now: float, id: str) -> SignedRequest:
+        """The request with a new signature wherever it had one, or else at the first place."""
+        first, *others = self._rules()
+        had = [rule for rule in (first, *others) if request.find_all(rule.header)]
+        request = request.without(self.signed_in)
+        for rule in had or [first]:
+            if "id" in rule._parts and not request.find(rule.id):
+                request = request.put(rule.id, id)
+            request = rule.sign(request, secret, now=now)
+        return request
+
     def value(self, part: str, request: SignedRequest) -> str | bytes:
         """Value of a placeholder of the template; raises `BadSignature` if the request lacks it."""
         match part:
@@ -192,6 +209,14 @@ class Scheme(Provider):
         if not fields:
             raise BadSignature("the signature covers the fields of a form, and the body has none")
         return "".join(name + value for name, value in sorted(set(fields)))
+
+    def _rules(self) -> Iterator["Scheme"]:
+        """The scheme with each of alternative places, then those of the fallback."""
+        for number, header in enumerate(self.header.split("|")):
+            timestamp, id = ((place.split("|") * (number + 1))[number] for place in (self.timestamp, self.id))
+            yield replace(self, header=header, timestamp=timestamp, id=id)
+        if self.fallback:
+            yield from self.fallback._rules()
 
     @cached_property
     def _algorithm(self) -> Algorithm:

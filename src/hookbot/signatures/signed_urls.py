@@ -61,6 +61,11 @@ class Twilio(Scheme):
         settings = (request.find("X-Twilio-Webhooks-Signature-Settings") or "").split(",")
         return replace(self, algorithm="hmac-sha256") if "algorithm=HMAC_SHA256" in settings else self
 
+    @property
+    def signed_in(self) -> tuple[str, ...]:
+        """The places of the scheme, and that of the SHA-256 of the body."""
+        return (*super().signed_in, "query:bodySHA256")
+
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request with its signature and, unless the body is a form or empty, with ``bodySHA256`` in the URL."""
         if request.body and not request.form():
