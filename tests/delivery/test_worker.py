@@ -12,7 +12,8 @@ from trio.testing import MockClock
 
 from hookbot import Gap, Message
 from hookbot.delivery.dead_letters import GaveUp
-from hookbot.delivery.outcome import Failed, Outcome
+from hookbot.delivery.observer import Observer
+from hookbot.delivery.outcome import Attempt, Failed, Outcome
 from hookbot.delivery.shutdown import Stop
 from hookbot.delivery.worker import Policy, Worker, hop_name
 from hookbot.errors import Refused
@@ -65,6 +66,25 @@ class Work:
         return Outcome("done")
 
 
+class Watching(Observer):
+    """An observer that records what it is told, with the numbers of the messages."""
+
+    def __init__(self, seen: list[tuple[str, int]]) -> None:
+        self._seen = seen
+
+    def taken(self, message: Message) -> None:
+        self._seen.append(("taken", int(message.body)))
+
+    def begun(self, message: Message, attempt: int) -> None:
+        self._seen.append((f"attempt {attempt}", int(message.body)))
+
+    def ended(self, attempt: Attempt) -> None:
+        self._seen.append(("failed" if attempt.has_failed else "done", int(attempt.message.body)))
+
+    def released(self, message: Message) -> None:
+        self._seen.append(("released", int(message.body)))
+
+
 class Scene:
     """A worker that runs, and everything around it."""
 
@@ -74,7 +94,8 @@ class Scene:
         self.error: Exception | None = None
         self.ended = trio.Event()
         self.put, self._messages = trio.open_memory_channel[Message | Gap](math.inf)
-        self.worker = Worker(work, policy, self._ack)
+        self.seen: list[tuple[str, int]] = []
+        self.worker = Worker(work, policy, self._ack, Watching(self.seen))
         self.totals = self.worker.totals
 
     def _ack(self, message: Message) -> None:
@@ -379,3 +400,53 @@ def test_a_worker_has_the_same_hop_for_the_same_work_and_another_for_another() -
     assert hop_name("exec", "a", "b") == hop_name("exec", "a", "b")
     assert len({hop_name("exec", "a", "b"), hop_name("exec", "ab"), hop_name("forward", "a", "b")}) == 3
     assert hop_name("exec", "a").startswith("exec-")
+
+
+async def test_an_observer_is_told_what_happens_to_each_message(autojump_clock: MockClock) -> None:
+    async with working(Work(fails={1: 1})) as scene:
+        scene.send(make(1))
+        await scene.end()
+    told = ["taken", "attempt 1", "failed", "attempt 2", "done", "released"]
+    assert scene.seen == [(what, 1) for what in told]
+
+
+async def test_in_a_pause_nothing_is_read_and_nothing_begins_but_what_has_begun_ends() -> None:
+    async with working(Work(holds=[1])) as scene:
+        scene.send(make(1), make(2))
+        await scene.work.begun_with(1)
+        scene.worker.pause.begin()
+        scene.work.release(1)
+        await trio.testing.wait_all_tasks_blocked()
+        # The reader had asked for one more already.
+        scene.send(make(3), make(4))
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.acked == scene.work.begun == [1]
+        assert ("taken", 4) not in scene.seen
+
+        scene.worker.pause.end()
+        await scene.end()
+    assert scene.acked == [1, 2, 3, 4]
+
+
+async def test_a_pause_does_not_hold_up_a_stop() -> None:
+    async with working(Work()) as scene:
+        scene.worker.pause.begin()
+        scene.send(make(1))
+        await trio.testing.wait_all_tasks_blocked()
+        scene.stop.ask()
+        await scene.ended.wait()
+    assert scene.work.begun == []
+
+
+async def test_what_waits_for_its_next_attempt_can_have_it_at_once() -> None:
+    async with working(Work(fails={1: Failed(Outcome("later"), retry_after_s=3600)}), max_attempts=2) as scene:
+        first = make(1)
+        scene.send(first)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.worker.retry_now(make(2, "elsewhere"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.work.begun == [1]
+
+        scene.worker.retry_now(first)
+        await scene.ended.wait()
+    assert scene.work.begun == [1, 1]

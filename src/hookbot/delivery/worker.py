@@ -14,7 +14,9 @@ from ..client import Gap
 from ..errors import HookbotError
 from ..protocol.message import Message
 from .dead_letters import DeadLetters, NoDeadLetters
+from .observer import Observer
 from .outcome import Attempt, Failed, Outcome, times
+from .pause import Pause
 from .shutdown import Stop
 
 logger = logging.getLogger(__package__)
@@ -83,8 +85,13 @@ class Worker:
     are delivered again, if the subscription has a cursor or a group.
     """
 
-    def __init__(self, work: Work, policy: Policy, ack: Callable[[Message], None]) -> None:
+    def __init__(
+        self, work: Work, policy: Policy, ack: Callable[[Message], None], observer: Observer | None = None
+    ) -> None:
         self.totals = Totals()
+        self.pause = Pause()
+        """While it is on, no message is read and no attempt begins. Those in progress end as ever."""
+        self._observer = observer or Observer()
         self._work = work
         self._policy = policy
         self._ack = ack
@@ -108,10 +115,15 @@ class Worker:
         if self._failure:
             raise self._failure
 
+    def retry_now(self, message: Message) -> None:
+        """Begin the next attempt at a message at once, if it waits for one."""
+        if lane := self._lanes.get(self._key(message)):
+            lane.wake()
+
     async def _read(self, messages: AsyncIterator[Message | Gap], nursery: trio.Nursery) -> None:
         left = inf if self._policy.limit is None else self._policy.limit
         try:
-            while left > 0 and (item := await anext(messages, None)):
+            while left > 0 and (item := await self._next(messages)):
                 if isinstance(item, Gap):
                     self.totals.gaps += 1
                     logger.warning("messages before %s are missing (%s)", item.before, item.reason)
@@ -124,6 +136,10 @@ class Worker:
             # Raised at the end of `run`: here it would cancel the messages in hand.
             self._end(error)
 
+    async def _next(self, messages: AsyncIterator[Message | Gap]) -> Message | Gap | None:
+        await self.pause.over()
+        return await anext(messages, None)
+
     def _is_to_be_handled(self, message: Message) -> bool:
         if self._policy.hop in _hops(message):
             logger.warning(
@@ -133,7 +149,7 @@ class Worker:
         return self._policy.wanted(message)
 
     async def _put(self, message: Message, nursery: trio.Nursery) -> None:
-        key = message.topic if self._policy.in_order or self._policy.latest_only else message.id
+        key = self._key(message)
         lane = self._lanes.get(key)
         # Before waiting for room, since the skipped messages make room.
         if lane and self._policy.latest_only:
@@ -142,6 +158,7 @@ class Worker:
             await self._room.park()
         self._held += 1
         self._held_bytes += message.size
+        self._observer.taken(message)
         # Looked up again: the lane may have ended during the wait for room.
         lane = self._lanes.get(key)
         if lane is None:
@@ -150,6 +167,9 @@ class Worker:
         lane.waiting.append(message)
         if self._policy.latest_only:
             lane.wake()
+
+    def _key(self, message: Message) -> str:
+        return message.topic if self._policy.in_order or self._policy.latest_only else message.id
 
     def _has_room(self, message: Message) -> bool:
         # A message larger than the limit is held, too, but alone.
@@ -169,6 +189,7 @@ class Worker:
         while True:
             attempt += 1
             async with self._limiter:
+                await self.pause.over()
                 if self._is_over(message, lane):
                     return
                 failure = await self._attempt(message, attempt)
@@ -199,6 +220,7 @@ class Worker:
         return self._policy.latest_only and bool(lane.waiting)
 
     async def _attempt(self, message: Message, attempt: int) -> Failed | None:
+        self._observer.begun(message, attempt)
         try:
             outcome = await self._work(message, attempt)
         except Failed as failure:
@@ -225,6 +247,7 @@ class Worker:
     def _tell(self, attempt: Attempt) -> None:
         level = logging.ERROR if attempt.kept_in else logging.WARNING if attempt.has_failed else logging.INFO
         logger.log(level, "%s", attempt, extra={"attempt": attempt})
+        self._observer.ended(attempt)
 
     def _skip(self, message: Message) -> None:
         self.totals.skipped += 1
@@ -240,6 +263,7 @@ class Worker:
     def _release(self, message: Message) -> None:
         self._held -= 1
         self._held_bytes -= message.size
+        self._observer.released(message)
         self._room.unpark_all()
 
     def _end(self, error: HookbotError) -> None:
@@ -249,6 +273,7 @@ class Worker:
     def _leave(self) -> None:
         self._leaving = True
         self._reading.cancel()
+        self.pause.end()
         for lane in self._lanes.values():
             lane.wake()
 

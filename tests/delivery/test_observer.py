@@ -1,0 +1,15 @@
+"""Observers: one that ignores everything may watch any worker."""
+
+from hookbot.delivery.observer import Observer
+from hookbot.delivery.outcome import Attempt, Outcome
+from hookbot.protocol.message import Message
+
+
+def test_an_observer_may_ignore_everything() -> None:
+    message = Message("t")
+    observer = Observer()
+
+    observer.taken(message)
+    observer.begun(message, 1)
+    observer.ended(Attempt(message, 1, Outcome("done")))
+    observer.released(message)
