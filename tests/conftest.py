@@ -20,6 +20,8 @@ settings.register_profile("quick", max_examples=20)
 # Whoever pastes the tutorial has some of these: they are meant for that hub, and for no test.
 for variable in [name for name in os.environ if name.startswith("HOOKBOT_")]:
     del os.environ[variable]
+# Nor are the profiles of whoever is logged in.
+os.environ["XDG_CONFIG_HOME"] = os.devnull
 
 
 @pytest.fixture(autouse=True)

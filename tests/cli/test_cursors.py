@@ -116,7 +116,7 @@ def test_a_stored_key_opens_only_a_hub_on_this_machine(thread: ThreadHub, call: 
         (["move", "--url", "{root}", "--since", "all", "--from", "x", "/sub/a", "c"], 2, "Needs either --since or"),
         (["move", "--url", "{root}", "--since", "soon", "/sub/a", "c"], 3, "since must be an id"),
         (["list", "--url", "{root}", "--path", "/pub/a"], 3, "/pub/a"),
-        (["list", "--url", "nonsense"], 3, "a URL must begin with"),
+        (["list", "--url", "ftp://nonsense"], 3, "a URL must begin with"),
     ],
 )
 def test_what_cannot_be_done_is_said(thread: ThreadHub, call: Caller, words: list[str], code: int, said: str) -> None:

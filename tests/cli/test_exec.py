@@ -138,7 +138,7 @@ async def test_a_command_may_publish_and_does_not_hear_itself(hub: TestHub) -> N
     ("words", "code", "said"),
     [
         (["http://h/sub/a"], 2, "Missing argument 'COMMAND'"),
-        (["--", "true"], 2, "Missing argument 'URL'"),
+        (["--", "true"], 2, "there is no profile, and no hub on this machine"),
         (
             ["http://h/sub/a", "--", "no-such-command"],
             2,

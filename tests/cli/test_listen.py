@@ -176,7 +176,7 @@ def test_a_raw_body_does_nothing_to_the_terminal_and_is_passed_on_as_it_is(
         (["listen", "{hub}/sub/a"], 3, "401 Unauthorized"),
         (["listen", "{hub}/pub/a"], 3, "is for publishing"),
         (["listen", "{hub}/unsafe/sub/a"], 3, "add --unsafe"),
-        (["listen", "nonsense"], 3, "a URL must begin with"),
+        (["listen", "ftp://nonsense"], 3, "a URL must begin with"),
         (["listen", "--since", "soon", "{a}"], 3, "since must be an id"),
         (["listen", "--cursor", "a", "--group", "b", "{a}"], 3, "not both"),
         (["listen", "--where", "body.(", "{a}"], 2, "not a JMESPath expression"),

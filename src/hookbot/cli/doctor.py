@@ -13,16 +13,18 @@ from .display import log_to_stderr
 from .findings import Finding
 from .parameters import DURATION, cafile, token_file
 from .subscribe_options import run
+from .topics import PUBLICATION, SUBSCRIPTION, profile
 
 if TYPE_CHECKING:
     from ..delivery.shutdown import Stop
 
 
 @click.command()
-@click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
-@click.option("--pub-url", metavar="URL", help="Publish a message here, and wait until URL receives it.")
+@click.argument("url", type=SUBSCRIPTION, envvar="HOOKBOT_URL")
+@click.option("--pub-url", type=PUBLICATION, help="Publish a message here, and wait until URL receives it.")
 @click.option("--wait", type=DURATION, default="20s", show_default=True, help="Limit for a heartbeat; 0 skips it.")
 @click.option("--unsafe", is_flag=True, help="Allow /unsafe/sub/..., where anybody may publish.")
+@profile
 @token_file
 @cafile
 def doctor(

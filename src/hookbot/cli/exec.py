@@ -10,7 +10,8 @@ import click
 
 from ..errors import ConfigError
 from .retry_options import RetryOptions, handle, retry_options
-from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, take_url
+from .subscribe_options import CURSOR, GROUP, SubscribeOptions, begins_with_url, run, subscription_options, take_url
+from .topics import complete_topic
 
 if TYPE_CHECKING:
     from ..delivery.shutdown import Stop
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("exec")
-@click.argument("words", nargs=-1, metavar="URL -- COMMAND [ARGS]...")
+@click.argument("words", nargs=-1, metavar="URL -- COMMAND [ARGS]...", shell_complete=complete_topic)
 @click.option(
     "--per-topic-serial/--no-per-topic-serial",
     "in_order",
@@ -47,7 +48,7 @@ def exec_(
     from ..client.address import Address
     from ..delivery.worker import hop_name
 
-    url, command = take_url(words, "://" in "".join(words[:1]))
+    url, command = take_url(words, begins_with_url(words))
     if latest_only and not in_order:
         raise click.UsageError("--latest-only and --no-per-topic-serial exclude each other.")
     hop = hop_name("exec", str(Address.parse(url)), *check_command(command))

@@ -12,6 +12,7 @@ from ..protocol.paths import split_path
 from .parameters import EXISTING_FILE, headers, read_headers
 from .retry_options import RetryOptions, handle, retry_options
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, take_url
+from .topics import complete_topic
 
 if TYPE_CHECKING:
     from ..client.address import Address
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="URL TARGET")
+@click.argument("words", nargs=-1, metavar="URL TARGET", shell_complete=complete_topic)
 @headers
 @click.option("--keep-host", is_flag=True, help="Keep the sender's Host header instead of TARGET's.")
 @click.option("--insecure", is_flag=True, help="Do not verify TARGET's certificate.")

@@ -15,6 +15,7 @@ from ..protocol.paths import split_path
 from ..protocol.urls import split_url
 from .credentials import key_for
 from .parameters import Given, cafile, data_dir, with_options
+from .topics import complete_topic, find_profile, for_topic, profile
 
 if TYPE_CHECKING:
     from ..client.address import Address
@@ -24,7 +25,7 @@ class Ask:
     """Requests to paths beneath ``/hookbot/v1/`` of a hub; the query is given by name."""
 
     def __init__(self, at: Callable[..., Address], ca_file: Path | None) -> None:
-        """`at` is `HubUrl.at`."""
+        """`at` makes the address of a path, as `HubUrl.at`."""
         self._at = at
         self._ca_file = ca_file
 
@@ -58,7 +59,12 @@ class Ask:
 
 
 _URL = click.option(
-    "--url", "-u", envvar="HOOKBOT_URL", required=True, metavar="URL", help="URL of the hub, with a token."
+    "--url",
+    "-u",
+    envvar="HOOKBOT_URL",
+    metavar="URL",
+    shell_complete=complete_topic,
+    help="URL of the hub, with a token. Default: the hub of the profile.",
 )
 
 
@@ -66,21 +72,32 @@ def of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator that adds the options for the hub. The command receives an `Ask` for it.
 
     If the URL has no token, one is made from the key for each path. A plain token does not tell the hub what it is for,
-    so that of a subscription is sent as the narrowed one that does.
+    so that of a subscription is sent as the narrowed one that does. In place of a URL, it may be a topic: then it is
+    asked with a token for that alone.
     """
 
-    @with_options(_URL, data_dir, cafile)
+    @with_options(_URL, profile, data_dir, cafile)
     @wraps(command)
     @click.pass_obj
-    def described(given: Given, /, url: str, data_dir: Path, cafile: Path | None, **others: Any) -> None:
-        from ..client.address import Address
-        from ..routers.hub_url import HubUrl
-
-        address = Address.parse(url, _telling(url))
-        hub = HubUrl(address, key_for(given, data_dir, address))
-        command(Ask(hub.at, cafile), **others)
+    def described(given: Given, /, url: str | None, data_dir: Path, cafile: Path | None, **others: Any) -> None:
+        at = _at_url(given, url, data_dir) if url and "://" in url else _at_profile(url, data_dir)
+        command(Ask(at, cafile), **others)
 
     return described
+
+
+def _at_url(given: Given, url: str, data_dir: Path) -> Callable[..., Address]:
+    from ..client.address import Address
+    from ..routers.hub_url import HubUrl
+
+    address = Address.parse(url, _telling(url))
+    return HubUrl(address, key_for(given, data_dir, address)).at
+
+
+def _at_profile(topic: str | None, data_dir: Path) -> Callable[..., Address]:
+    found = find_profile(data_dir=data_dir)
+    token = for_topic(found, topic) if topic else found.token
+    return lambda path, opening=None: found.at(path, token)
 
 
 def _telling(url: str) -> str | None:

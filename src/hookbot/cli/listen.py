@@ -17,6 +17,7 @@ from ..protocol.message import Gap, Message
 from ..terminal import escaped
 from .display import log_to_stderr, show
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, with_query
+from .topics import SUBSCRIPTION
 
 if TYPE_CHECKING:
     from ..delivery.shutdown import Stop
@@ -25,7 +26,7 @@ logger = logging.getLogger(__package__)
 
 Form = Literal["text", "raw", "json"]
 
-_URL = click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
+_URL = click.argument("url", type=SUBSCRIPTION, envvar="HOOKBOT_URL")
 RAW = click.option(
     "--raw", "form", flag_value="raw", help="Print only the bodies, byte for byte (except to a terminal)."
 )

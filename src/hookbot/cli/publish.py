@@ -14,17 +14,19 @@ from .credentials import find_token
 from .display import log_to_stderr
 from .parameters import cafile, headers, read_headers, read_input, token_file
 from .subscribe_options import run
+from .topics import PUBLICATION, profile
 
 if TYPE_CHECKING:
     from ..delivery.shutdown import Stop
 
 
 @click.command()
-@click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
+@click.argument("url", type=PUBLICATION, envvar="HOOKBOT_URL")
 @click.argument("file", type=click.File("rb"), default="-")
 @headers
 @click.option("--type", "-t", "content_type", metavar="TYPE", help="Content-Type, such as application/json.")
 @click.option("--key", metavar="TEXT", help="Idempotency-Key: under one key, a message is stored only once.")
+@profile
 @token_file
 @cafile
 def publish(

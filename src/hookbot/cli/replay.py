@@ -18,7 +18,8 @@ from .display import log_to_stderr
 from .exec import check_command
 from .parameters import Moment, ago, headers, read_headers
 from .retry_options import RetryOptions, retry_options
-from .subscribe_options import CURSOR, SubscribeOptions, run, subscription_options, take_url
+from .subscribe_options import CURSOR, SubscribeOptions, begins_with_url, run, subscription_options, take_url
+from .topics import PUBLICATION, complete_topic
 
 if TYPE_CHECKING:
     from ..delivery.shutdown import Stop
@@ -72,10 +73,10 @@ class _Destination:
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="URL [COMMAND [ARGS]...]")
+@click.argument("words", nargs=-1, metavar="URL [COMMAND [ARGS]...]", shell_complete=complete_topic)
 @click.option("--to", "target", metavar="TARGET", help="Post to this server, as `forward` does.")
 @click.option("--exec", "executes", is_flag=True, help="Run COMMAND, as `exec` does.")
-@click.option("--publish", "topic", metavar="URL", help="Publish to this topic of a hub.")
+@click.option("--publish", "topic", type=PUBLICATION, help="Publish to this topic of a hub.")
 @click.option("--until", type=_UNTIL, metavar="WHEN", help="End of the range: 10m or 2h ago, or a time. Default: now.")
 @click.option(
     "--speed",
@@ -113,7 +114,7 @@ def replay(
         raise click.UsageError("Needs exactly one of --to, --exec and --publish.")
     if subscribe.since is None and subscribe.cursor is None:
         raise click.UsageError("Needs --since: 2h, 7d, a time, an id, or all.")
-    url, command = take_url(words, "://" in "".join(words[:1]))
+    url, command = take_url(words, not executes or begins_with_url(words))
     if command and not executes:
         raise click.UsageError("COMMAND needs --exec.")
     log_to_stderr(quiet=True)

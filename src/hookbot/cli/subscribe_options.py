@@ -23,6 +23,7 @@ from ..protocol.urls import split_url
 from .credentials import find_token
 from .display import log_to_stderr
 from .parameters import Decorator, Parsed, cafile, token_file, with_options
+from .topics import profile, url_of
 
 if TYPE_CHECKING:
     from ..client import Event, Messages, Timing
@@ -107,7 +108,7 @@ def subscription_options(*consumer: Decorator) -> Decorator:
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @with_options(_SINCE, *consumer, _UNSAFE, _WHERE, _LIMIT, token_file, cafile, _QUIET)
+        @with_options(_SINCE, *consumer, _UNSAFE, _WHERE, _LIMIT, profile, token_file, cafile, _QUIET)
         @wraps(command)
         def described(
             since: str | None,
@@ -134,13 +135,21 @@ def subscription_options(*consumer: Decorator) -> Decorator:
 
 
 def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]]:
-    """URL (the first word if `is_url`, else HOOKBOT_URL) and the other words; raises `UsageError` without a URL."""
+    """URL of a subscription (of the first word if `is_url`, else of HOOKBOT_URL) and the other words.
+
+    Raises `UsageError` without a URL, and as `url_of`.
+    """
     if is_url and words:
-        return words[0], words[1:]
+        return url_of(words[0], "subscribe"), words[1:]
     url = os.environ.get("HOOKBOT_URL")
     if not url:
         raise click.UsageError("Missing argument 'URL': give it, or set HOOKBOT_URL.")
-    return url, words
+    return url_of(url, "subscribe"), words
+
+
+def begins_with_url(words: tuple[str, ...]) -> bool:
+    """True if the first of the words before a command is a URL or a topic: with HOOKBOT_URL set, only a URL is."""
+    return "://" in "".join(words[:1]) or not os.environ.get("HOOKBOT_URL")
 
 
 def with_query(url: str, query: str) -> str:

@@ -28,6 +28,7 @@ BUDGETS = f"{API}budgets"
 STATS = f"{API}stats"
 SUBSCRIPTIONS = f"{API}subscriptions"
 TOKENS = f"{API}tokens"
+TOPICS = f"{API}topics"
 HISTORY = (MESSAGES, LIVE, REDELIVER)
 """Beginnings of the paths that show stored messages."""
 

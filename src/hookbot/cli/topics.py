@@ -1,0 +1,163 @@
+"""Topics in place of URLs: a word that is no URL is a topic at the hub of a profile, or at that of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from ..errors import ConfigError, HookbotError, Refused
+from ..hub.data_dir import default_data_dir
+from ..protocol.paths import TOPICS, RouteAction, path_to, topic_meant
+from .credentials import key_for
+
+if TYPE_CHECKING:
+    from ..client.profiles import Profile
+
+# A shell waits for it.
+_COMPLETION_S = 1.0
+_PROFILE = f"{__package__}.profile"
+# What begins like a URL whose scheme was forgotten, with a token or with the path of a topic.
+_SCHEMELESS = re.compile(r"[^/?]*@|[^/?]+\.[^/?]+/(unsafe/)?(pub|sub)/")
+
+
+def _keep(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    context.meta[_PROFILE] = name
+
+
+# Eager: an argument that is a topic is looked up at its hub.
+profile = click.option(
+    "--profile",
+    envvar="HOOKBOT_PROFILE",
+    metavar="NAME",
+    is_eager=True,
+    expose_value=False,
+    callback=_keep,
+    help="Find topics at the hub of this profile. Default: that of the last `hookbot login`.",
+)
+
+
+class TopicOrUrl(click.ParamType[str]):
+    """Parameter type of a URL, or of a topic, which becomes its URL with a token of the profile."""
+
+    name = "URL"
+
+    def __init__(self, action: RouteAction) -> None:
+        self._action = action
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return url_of(value, self._action)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return complete_topic(ctx, param, incomplete)
+
+
+SUBSCRIPTION = TopicOrUrl("subscribe")
+PUBLICATION = TopicOrUrl("publish")
+
+
+def url_of(word: str, action: RouteAction) -> str:
+    """A word if it is a URL; if it is a topic, that of the topic, with a token that opens no more.
+
+    Raises `ConfigError` as `find_profile`, and `Refused` if the token of the profile does not open the topic.
+    """
+    if "://" in word:
+        return word
+    path, query = _path_and_query(word, action)
+    found = find_profile()
+    return found.url_at(path, _token_for(found, path)) + query
+
+
+def find_profile(context: click.Context | None = None, *, data_dir: Path | None = None) -> Profile:
+    """The profile that ``--profile`` names, else the default one, else one for the hub of this machine.
+
+    Raises `ConfigError` if there is none, or the file of the profiles cannot be used.
+    """
+    from ..client.profiles import Profiles, profiles_file
+
+    context = context or click.get_current_context()
+    name = context.meta.get(_PROFILE)
+    found = Profiles.read(profiles_file()).find(name) or _profile_here(context, data_dir)
+    if found is None:
+        raise ConfigError(
+            "there is no profile, and no hub on this machine: run `hookbot login https://hub.example.com`, "
+            "or give a whole URL, which begins with https://"
+        )
+    return found
+
+
+def complete_topic(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Topics at the hub of the profile that begin with `incomplete`; none if it does not tell within a second."""
+    # Of several words, the first is the topic.
+    if "://" in incomplete or context.params.get(parameter.name or ""):
+        return []
+    with suppress(HookbotError, ExceptionGroup, OSError):
+        return [CompletionItem(topic) for topic in _topics(find_profile(context), incomplete)]
+    return []
+
+
+def for_topic(profile: Profile, word: str) -> str:
+    """Token of a profile for one topic only: for listening to it and, if it is a safe one, publishing there."""
+    path, _ = _path_and_query(word, "subscribe")
+    with suppress(Refused):
+        return _token_for(profile, path.removeprefix("/sub"))
+    return _token_for(profile, path)
+
+
+def _path_and_query(word: str, action: RouteAction) -> tuple[str, str]:
+    if _SCHEMELESS.match(word):
+        raise Refused("a URL begins with https:// or http://, and a topic with neither a token nor a host")
+    topic, mark, query = word.partition("?")
+    return path_to(action, topic_meant(topic)), mark + query
+
+
+def _token_for(profile: Profile, path: str) -> str:
+    """Token of a profile for one path only or, if that is too long for a token, as it is. Raises `Refused`."""
+    from ..access.narrowed_tokens import NarrowedToken
+    from ..access.tokens import opening_paths
+
+    try:
+        token = NarrowedToken.parse(profile.token)
+    except ValueError:
+        raise ConfigError(f"the token of the profile {profile.name!r} is damaged: log in again") from None
+    if token.narrowest not in opening_paths(path):
+        raise Refused(
+            f"the token of the profile {profile.name!r} opens {token.narrowest[:100]!r}, and not {path[:100]!r}: "
+            "choose another one with --profile, or log in with a token that does"
+        )
+    with suppress(ValueError):
+        return token.narrow("path", path).text()
+    return profile.token
+
+
+def _profile_here(context: click.Context, data_dir: Path | None) -> Profile | None:
+    """Profile of the hub that `hookbot make-tokens` makes tokens for, if its key is here or given."""
+    from ..access.narrowed_tokens import NarrowedToken
+    from ..client.address import Address
+    from ..client.profiles import Profile
+
+    url = os.environ.get("HOOKBOT_URL_BASE", "http://localhost:8080").rstrip("/")
+    given = {"key": context.find_root().params.get("key")}
+    kept_in = data_dir or Path(os.environ.get("HOOKBOT_DATA_DIR") or default_data_dir())
+    key = key_for(given, kept_in, Address.parse(url))
+    # Hubs take SHA-256 whatever their configuration.
+    return Profile("", url, str(NarrowedToken.made_with(key, "sha256", "/", ()))) if key else None
+
+
+def _topics(profile: Profile, incomplete: str) -> list[str]:
+    import trio
+
+    from ..client.http import ask, rows
+
+    async def fetch() -> Any:
+        with trio.move_on_after(_COMPLETION_S):
+            return await ask(profile.at(TOPICS), query={"topic": incomplete[: incomplete.rfind("/") + 1]})
+        return {"topics": []}
+
+    listed = (str(row.get("topic")) for row in rows(trio.run(fetch), "topics"))
+    return sorted(topic for topic in listed if topic.startswith(incomplete))
