@@ -156,6 +156,23 @@ def test_failed_messages_are_set_aside_and_delivered_later(hub: Terminal) -> Non
     assert [request.body for request in received] == [b"a customer"]
 
 
+@needs_jq
+def test_polls_miss_nothing_while_nobody_polls(hub: Terminal) -> None:
+    [poll] = recipe("Listen with curl alone")
+    publish = 'curl -s -d {} "$(hookbot make-tokens /pub/deploy)"\n'
+
+    output = hub.start(poll, "deploy: ship it\n")
+    hub.aside(SETTINGS + publish.format("live"))
+    hub.read_until("deploy: live\n")
+    hub.stop()
+    hub.paste(publish.format("later"))
+    later = hub.start("./poll.sh\n", "deploy: later\n")
+
+    assert shown("Listen with curl alone") - lines_printed(output) == set(), output
+    # Stopped before it had noted that, it prints what was last a second time.
+    assert later in ("deploy: later\n", "deploy: live\ndeploy: later\n")
+
+
 def test_a_listener_is_a_service(hub: Terminal, tmp_path: Path) -> None:
     (tmp_path / "etc" / "systemd" / "system").mkdir(parents=True)
     for tool in ("systemctl", "journalctl"):

@@ -72,6 +72,7 @@ def test_offers_may_be_spread_over_headers() -> None:
         ("*/*", "limit=1", "jsonl"),
         ("text/html", "follow=0", "jsonl"),
         ("", "follow=1", "jsonl"),
+        ("*/*", "wait=30s", "jsonl"),
     ],
 )
 def test_a_stream_is_asked_for_by_accept_or_by_history(accept: str, query: str, format: str) -> None:
@@ -121,6 +122,39 @@ def test_an_end_and_a_direction_can_be_asked_for() -> None:
     listening = read("follow=0&limit=5&order=newest")
     assert (listening.follow, listening.limit, listening.newest) == (False, 5, True)
     assert read("follow=1&order=oldest") == read()
+
+
+def test_a_poll_waits_for_what_is_new_also_behind_what_is_stored() -> None:
+    polls = [read(query, {}, websocket=False) for query in ("wait=1s", "wait=1m&follow=0", "wait=30s&since=all")]
+    assert [(poll.wait_s, poll.follow, poll.since) for poll in polls] == [
+        (1, True, None),
+        (60, True, FromOldest()),
+        (30, True, FromOldest()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "websocket", "why"),
+    [
+        ("wait=30s&follow=1", LINES, False, "never ends"),
+        ("wait=30s", {"Accept": "text/event-stream"}, False, "wait needs JSON lines"),
+        ("wait=30s", V1, True, "wait needs JSON lines"),
+        ("wait=30s", {}, True, "wait needs JSON lines"),
+        ("wait=30s&cursor=c", LINES, False, "hookbot.v1"),
+        ("wait=30s&cursor=c", V1, True, "wait needs JSON lines"),
+        ("wait=30s&group=g", V1, True, "wait needs JSON lines"),
+        ("wait=30s&order=newest&follow=0", LINES, False, "without wait"),
+        ("wait=0s", LINES, False, "from 1s to 60s"),
+        ("wait=61s", LINES, False, "from 1s to 60s"),
+        ("wait=30", LINES, False, "from 1s to 60s"),
+        ("wait=", LINES, False, "from 1s to 60s"),
+    ],
+)
+def test_only_what_ends_and_acknowledges_nothing_can_wait(
+    query: str, headers: dict[str, str], websocket: bool, why: str
+) -> None:
+    with pytest.raises(Refused, match=re.escape(why)):
+        read(query, headers, websocket=websocket)
 
 
 def test_a_cursor_or_a_group_has_a_name() -> None:

@@ -48,6 +48,31 @@ async def test_an_event_source_resumes_after_the_last_id_that_it_has_seen(tmp_pa
     assert event[3] == ""
 
 
+async def test_polls_miss_nothing(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (running, client):
+        heard, since = [], "all"
+        for number in range(4):
+            await publish(running, b"%d" % number, b"%d" % number)
+
+            answer = await client.get(f"/sub/a?wait=60s&limit=3&since={since}", headers=auth("/sub/a"))
+            *messages, beat = map(json.loads, answer.text.splitlines())
+            heard += [message["body"] for message in messages]
+            since = beat["id"]
+
+    assert heard == ["0", "0", "1", "1", "2", "2", "3", "3"]
+    assert answer.headers["content-type"] == "application/x-ndjson"
+
+
+async def test_a_poll_counts_as_a_subscription(tmp_path: Path) -> None:
+    async with (
+        hub(tmp_path, max_subscribers=1) as (running, client),
+        streaming(running, "/sub/a?wait=60s", auth("/sub/a")),
+    ):
+        refused = await client.get("/sub/a?wait=60s", headers=auth("/sub/a"))
+
+    assert refused.status_code == 429
+
+
 async def test_a_quiet_stream_has_heartbeats_to_resume_from(tmp_path: Path) -> None:
     async with hub(tmp_path, heartbeat_s=0.01) as (running, _):
         [elsewhere] = await publish(running, b"for others", topic="b")
@@ -87,20 +112,23 @@ async def test_a_browser_may_show_its_token_in_the_query_of_a_stream(tmp_path: P
     assert (good.status_code, bad.status_code) == (200, 401)
 
 
-async def test_streams_end_when_the_hub_shuts_down(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("query", "accept", "rest"), [("", "text/event-stream", b""), ("?wait=60s", "*/*", b'{"type":"heartbeat","id":')]
+)
+async def test_streams_end_when_the_hub_shuts_down(tmp_path: Path, query: str, accept: str, rest: bytes) -> None:
     config = configured(tmp_path, grace_s=GUARD_S * 2)
     over = trio.Event()
 
     async def read(url: str, *, task_status: Any) -> None:
-        headers = {**auth("/sub/a"), "Accept": "text/event-stream"}
+        headers = {**auth("/sub/a"), "Accept": accept}
         async with httpx.AsyncClient(timeout=None) as client, client.stream("GET", url, headers=headers) as response:
             task_status.started()
-            assert await response.aread() == b""
+            assert (await response.aread())[: len(rest) or None] == rest
         over.set()
 
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as nursery, open_hub(config) as running:
-            await nursery.start(read, f"{running.url}/sub/a")
+            await nursery.start(read, f"{running.url}/sub/a{query}")
 
     assert over.is_set()
 

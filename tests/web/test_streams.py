@@ -264,6 +264,111 @@ async def test_a_limit_ends_the_stream(listen: Callable[..., Any], publish: Call
         assert await rest(stream) == [11, 12]
 
 
+async def test_a_poll_is_what_there_is_and_where_to_go_on(
+    listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog
+) -> None:
+    await publish(3)
+    await publish(1, topic="b")
+    with listen(1, wait_s=30) as stream:
+        assert await rest(stream) == [2, 3, beat(log, 3)]
+    with listen(limit=2, wait_s=30) as stream:
+        assert await rest(stream) == [1, 2, beat(log, 2)]
+
+
+@pytest.mark.parametrize("limits", [BrokerLimits(window_messages=5, page_messages=10)])
+async def test_a_poll_is_no_longer_than_a_page(
+    listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog
+) -> None:
+    await publish(30)
+    with listen(limit=20, wait_s=30) as stream:
+        assert await rest(stream) == [*range(1, 11), beat(log, 10)]
+
+
+async def test_a_poll_waits_for_the_first_message(
+    listen: Callable[..., Any],
+    publish: Callable[..., Any],
+    log: MemoryLog,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+) -> None:
+    async def publish_late() -> None:
+        await trio.sleep(2 * HEARTBEAT_S)
+        await publish(2)
+
+    with listen(wait_s=60) as stream:
+        nursery.start_soon(publish_late)
+        assert await rest(stream) == [1, 2, beat(log, 2)]
+        assert trio.current_time() == 2 * HEARTBEAT_S
+
+
+async def test_a_poll_that_waits_in_vain_says_up_to_where(
+    listen: Callable[..., Any],
+    publish: Callable[..., Any],
+    log: MemoryLog,
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+) -> None:
+    async def publish_elsewhere() -> None:
+        for _ in range(10):
+            await trio.sleep(HEARTBEAT_S)
+            await publish(1, topic="b")
+
+    with listen(wait_s=40) as stream:
+        nursery.start_soon(publish_elsewhere)
+        assert await rest(stream) == [beat(log, 2)]
+        assert trio.current_time() == 40
+
+
+@pytest.mark.parametrize("limits", [BrokerLimits(window_messages=5, page_messages=10)])
+async def test_a_poll_of_a_slow_log_ends_in_time_and_skips_nothing(
+    listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog, autojump_clock: MockClock
+) -> None:
+    await publish(100)
+    SlowLog(log).seconds = 40
+    with listen(7, wait_s=30) as stream:
+        assert await rest(stream) == [beat(log, 7)]
+
+
+async def test_a_poll_does_not_end_with_a_gap(
+    listen: Callable[..., Any], publish: Callable[..., Any], broker: Broker, log: MemoryLog, autojump_clock: MockClock
+) -> None:
+    gap = {"type": "gap", "reason": "other-log", "after": None, "before": format_id(log.epoch, 1)}
+    start = await broker.starts.at(AfterId("zzzzzzzz", 99), TopicFilter.parse("a"))
+    with listen(start, wait_s=30) as stream:
+        assert await rest(stream) == [gap, beat(log, 0)]
+    await publish(1)
+    with listen(start, wait_s=30) as stream:
+        assert await rest(stream) == [gap, 1, beat(log, 1)]
+
+
+@pytest.mark.parametrize(("since", "position"), [(None, 3), (FromOldest(), 3), (AfterId("zzzzzzzz", 99), None)])
+async def test_a_poll_that_the_hub_ends_says_where_it_began(
+    listen: Callable[..., Any],
+    streams: Streams,
+    publish: Callable[..., Any],
+    log: MemoryLog,
+    since: FromOldest | AfterId | None,
+    position: int | None,
+) -> None:
+    await publish(3, topic="b")
+    with listen(3, wait_s=30, since=since) as stream:
+        await publish(1)
+        streams.close()
+        expected = beat(log, position) if position else {"type": "heartbeat", "id": "zzzzzzzz-000000000000099"}
+        assert await rest(stream) == [expected]
+
+
+async def test_a_poll_that_has_been_answered_ends_whatever_happens_meanwhile(
+    listen: Callable[..., Any], streams: Streams, publish: Callable[..., Any], log: MemoryLog
+) -> None:
+    await publish(1)
+    with listen(wait_s=30) as stream:
+        assert read(await anext(stream)) == [1, beat(log, 1)]
+        await publish(1)
+        streams.close()
+        assert await rest(stream) == []
+
+
 async def test_a_gap_does_not_count_for_the_limit(
     listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog
 ) -> None:

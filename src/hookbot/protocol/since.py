@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import Refused
-from .message import parse_id, parse_time
+from .message import format_id, parse_id, parse_time
 
 ACCEPTED = "an id, a duration (90s, 10m, 2h, 7d), an RFC 3339 time (2026-01-02T03:04:05Z) or 'all'"
 
@@ -22,6 +22,11 @@ class AfterId:
 
     epoch: str
     position: int
+
+    @property
+    def id(self) -> str:
+        """The id of the message."""
+        return format_id(self.epoch, self.position)
 
 
 @dataclass(frozen=True, slots=True)

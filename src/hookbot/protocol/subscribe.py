@@ -19,13 +19,15 @@ MAX_UNACKED = 1000
 ACK_TIMEOUT_S = 60
 # The longest visibility timeout of Amazon SQS, which groups resemble.
 MAX_ACK_TIMEOUT_S = 12 * 3600
+# Proxies, such as nginx, give up on a server that says nothing for a minute.
+MAX_WAIT_S = 60
 
 UNSAFE_HEADER = "X-Hookbot-Unsafe-Is-Ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
 """Header value required of subscriptions to unsafe topics, to which anybody may publish."""
 
 # The ancestor has none of these parameters, so a plain GET with one requests a stream, even without an Accept header.
-_HISTORY = frozenset({"since", "limit", "follow"})
+_HISTORY = frozenset({"since", "limit", "follow", "wait"})
 PARAMETERS = _HISTORY | {"order", "cursor", "group", "takeover", "key", "max_unacked", "ack_timeout", "token"}
 """Names of all query parameters of a subscription."""
 _NUMBER = re.compile(r"[0-9]{1,10}")
@@ -43,6 +45,8 @@ class SubscribeRequest:
     subprotocol: str | None = None
     since: Since | None = None
     follow: bool = True
+    wait_s: int = 0
+    """Longest time that a long poll waits for a message; 0 for what is no long poll."""
     limit: int | None = None
     newest: bool = False
     cursor: str = ""
@@ -67,6 +71,7 @@ class SubscribeRequest:
         if not websocket or SUBPROTOCOLS.get(subprotocol or "", "raw") != "raw":
             request.check_names(PARAMETERS)
         asked = request.parameters
+        wait_s = _wait_s(asked)
         subscribe = cls(
             wanted=TopicFilter.parse(route.topic),
             path=route.path,
@@ -74,7 +79,9 @@ class SubscribeRequest:
             format=SUBPROTOCOLS[subprotocol or "hookbot.raw"] if websocket else _streaming_format(request),
             subprotocol=subprotocol,
             since=_since(request, now_us),
-            follow=_choice(asked, "follow", {"1": True, "0": False}, True),
+            # A poll ends by itself, but waits for what is new.
+            follow=_choice(asked, "follow", {"1": True, "0": False}, True) or wait_s > 0,
+            wait_s=wait_s,
             limit=_count(asked, "limit"),
             newest=_choice(asked, "order", {"newest": True, "oldest": False}, False),
             cursor=_name(asked, "cursor"),
@@ -123,8 +130,10 @@ def _check_combination(request: SubscribeRequest) -> None:
         raise Refused("use either a cursor or a group, not both")
     if (request.cursor or request.group) and request.format != "v1":
         raise Refused("a cursor or a group needs acknowledgements: use the websocket subprotocol hookbot.v1")
+    if request.wait_s and request.format != "jsonl":
+        raise Refused("wait needs JSON lines: a plain GET, or one with 'Accept: application/x-ndjson'")
     if request.newest and request.follow:
-        raise Refused("order=newest needs follow=0")
+        raise Refused("order=newest needs follow=0, without wait")
     if request.cursor and request.newest:
         raise Refused("order=newest cannot be combined with a cursor, which only moves forward")
     if request.group and not request.follow:
@@ -149,14 +158,25 @@ def _count(asked: dict[str, str], name: str, at_most: int = 10**9) -> int | None
     return int(value)
 
 
+def _wait_s(asked: dict[str, str]) -> int:
+    if "wait" not in asked:
+        return 0
+    if asked.get("follow") == "1":
+        raise Refused("wait cannot be combined with follow=1, which never ends")
+    return _seconds(asked, "wait", MAX_WAIT_S, f"{MAX_WAIT_S}s")
+
+
 def _ack_timeout_s(asked: dict[str, str]) -> int:
-    value = asked.get("ack_timeout", f"{ACK_TIMEOUT_S}s")
+    return _seconds(asked, "ack_timeout", MAX_ACK_TIMEOUT_S, "12h") if "ack_timeout" in asked else ACK_TIMEOUT_S
+
+
+def _seconds(asked: dict[str, str], name: str, at_most: int, longest: str) -> int:
     try:
-        seconds = parse_duration(value)
+        seconds = parse_duration(asked[name])
     except ValueError:
         seconds = 0
-    if not 1 <= seconds <= MAX_ACK_TIMEOUT_S:
-        raise Refused(f"ack_timeout must be a duration from 1s to 12h, not {value[:40]!r}")
+    if not 1 <= seconds <= at_most:
+        raise Refused(f"{name} must be a duration from 1s to {longest}, not {asked[name][:40]!r}")
     return seconds
 
 

@@ -15,6 +15,7 @@ from ..broker.starts import Start
 from ..errors import Ended, HistoryLost
 from ..protocol.frames import framing_for
 from ..protocol.message import Gap, format_id
+from ..protocol.since import AfterId
 from ..protocol.websocket import GOING_AWAY
 from .held_bytes import Abort, HeldBytes, Holder
 from .page_turns import PageTurns
@@ -84,15 +85,21 @@ class Stream(Holder):
     async def _next(self) -> Sequence[bytes]:
         taken: Sequence[Entry | Gap] | None = None
         self._waits_since = perf_counter()
-        with trio.move_on_after(self._heartbeat_s) as self._waiting:
+        with trio.move_on_at(self._silent_until()) as self._waiting:
             taken = () if self._ended else await self._source.take()
         self._raise_if_ended()
         if self._waiting.cancelled_caught:
-            frame = self._framing.heartbeat(format_id(self._epoch, self.skip_unwanted()))
-            return [frame] if frame else []
+            return self._heartbeat(format_id(self._epoch, self.skip_unwanted()))
         if taken is None:
             raise StopAsyncIteration
         return await self._frames(self._within_limit(taken)) if taken else []
+
+    def _silent_until(self) -> float:
+        return trio.current_time() + self._heartbeat_s
+
+    def _heartbeat(self, id: str) -> Sequence[bytes]:
+        frame = self._framing.heartbeat(id)
+        return [frame] if frame else []
 
     def _within_limit(self, taken: Sequence[Entry | Gap]) -> Sequence[Entry | Gap]:
         if self._left is not None:
@@ -139,6 +146,46 @@ class Stream(Holder):
         return frame
 
 
+class Poll(Stream):
+    """The stream that answers a long poll: the first messages, or none if there are none in time, then a heartbeat.
+
+    Who goes on after the id of that misses nothing, however the poll has ended.
+    """
+
+    def __init__(
+        self, epoch: str, source: MessageSource, admitted: AdmittedSubscription, streams: "Streams", abort: Abort
+    ) -> None:
+        super().__init__(epoch, source, admitted, streams, abort)
+        since = self.request.since
+        # Not beyond a gap of which the client is still to be told.
+        self._start = since.id if isinstance(since, AfterId) else format_id(epoch, self.skip_unwanted())
+        self._ends_at = trio.current_time() + self.request.wait_s
+        self._is_over = False
+
+    async def __anext__(self) -> Sequence[bytes]:
+        if self._is_over:
+            self.release()
+            raise StopAsyncIteration
+        try:
+            return await super().__anext__()
+        except Ended:
+            # What was taken meanwhile was not sent.
+            return self._heartbeat(self._start)
+
+    def _silent_until(self) -> float:
+        return self._ends_at
+
+    def _heartbeat(self, id: str) -> Sequence[bytes]:
+        self._is_over = True
+        return super()._heartbeat(id)
+
+    async def _frames(self, items: Sequence[Entry | Gap]) -> Sequence[bytes]:
+        frames = await super()._frames(items)
+        # Not after a gap alone: whoever resumed there might be told of it again, for ever.
+        ids = [item.message.id for item in items if isinstance(item, Entry)]
+        return [*frames, *self._heartbeat(ids[-1])] if ids else frames
+
+
 def history_lost(gap: Gap) -> HistoryLost:
     """The error that ends a subscription at a gap that its format cannot express."""
     return HistoryLost(f"messages before {gap.before} are missing ({gap.reason}); resume from there")
@@ -182,7 +229,8 @@ class Streams:
 
         `abort` ends its connection if too much waits for slow subscribers and it holds most.
         """
-        stream = Stream(self._broker.log.epoch, source, admitted, self, abort)
+        kind = Poll if admitted.request.wait_s else Stream
+        stream = kind(self._broker.log.epoch, source, admitted, self, abort)
         with self.attach(stream):
             try:
                 yield stream
