@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from hookbot.errors import Unavailable
 from hookbot.log.duties import Held, Holder
-from hookbot.log.postgres_duties import PostgresDuties
+from hookbot.log.postgres_duties import MAX_REPLYING, PostgresDuties
 from support.duty_hubs import SAME, DutyHub, Family
 
 
@@ -249,6 +249,26 @@ async def test_hubs_are_listed_with_what_they_have_told_and_hold(here: DutyHub, 
     assert (second.id, second.duties) == ("there", ["router/c"])
     assert first.started_us > 0
     assert first.seen_ago_s < 10
+
+
+async def test_hubs_tell_each_other_to_which_topics_their_listeners_reply(family: Family, here: DutyHub) -> None:
+    async with family.hub("other") as other:
+        other.duties.tell_replying(["a/", "/unsafe/b"])
+        await claimed(other)
+        here.duties.tell_replying(["c"])
+        await claimed(here, "router/a")
+
+        assert set(here.duties.replying) == {"a/", "/unsafe/b"}
+
+        other.duties.tell_replying(["x" * MAX_REPLYING, "y"])
+        await claimed(other, "router/b")
+        here.duties.look()
+        await claimed(here, "router/c")
+        assert set(here.duties.replying) == {"", "/unsafe/"}
+
+    here.duties.look()
+    await claimed(here, "router/d")
+    assert not here.duties.replying
 
 
 async def test_a_hub_with_another_configuration_is_named_once(

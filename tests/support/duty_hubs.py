@@ -19,7 +19,8 @@ TABLES = """
     );
     CREATE TABLE hub (
         id text PRIMARY KEY, url text NOT NULL, version text NOT NULL, configuration text NOT NULL,
-        started timestamptz NOT NULL, until timestamptz NOT NULL, told bigint NOT NULL
+        started timestamptz NOT NULL, until timestamptz NOT NULL, told bigint NOT NULL,
+        replying text NOT NULL DEFAULT '[]'
     );
 """
 SAME = '{"key": "same"}'

@@ -1,6 +1,6 @@
 """A family of hubs that share a log, in one process: a log in memory with a view for each hub, and their duties."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import trio
@@ -21,6 +21,8 @@ class Family:
         """URL of each hub, by its id."""
         self.holders: dict[str, tuple[str, Held]] = {}
         """Hub and fence of each duty."""
+        self.replying: dict[str, Sequence[str]] = {}
+        """Patterns of the topics to whose messages the listeners of each hub reply, by its id."""
         self.ends_s = 0.0
         """How long each duty lasts that another hub has, unless that renews it."""
         self.fence = 0
@@ -76,6 +78,15 @@ class FamilyDuties:
 
     def tell_configuration(self, digests: str) -> None:
         """Nobody looks at it."""
+
+    @property
+    def replying(self) -> Collection[str]:
+        others = [patterns for id, patterns in self._family.replying.items() if id != self._id]
+        return {pattern for patterns in others for pattern in patterns}
+
+    def tell_replying(self, patterns: Collection[str]) -> None:
+        """The others know it at once."""
+        self._family.replying[self._id] = list(patterns)
 
     async def hubs(self) -> Sequence[HubInfo]:
         await trio.lowlevel.checkpoint()

@@ -6,7 +6,7 @@ without noticing is recognised by an old fence, and refused.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -109,12 +109,21 @@ class Duties(Protocol):
     def tell_configuration(self, digests: str) -> None:
         """Tell the other hubs of another configuration of this one, as in `HubInfo.configuration`."""
 
+    def tell_replying(self, patterns: Collection[str]) -> None:
+        """Tell the other hubs to whose messages listeners of this one reply, by patterns of topics."""
+
+    @property
+    def replying(self) -> Collection[str]:
+        """Patterns of the topics to whose messages listeners of the other hubs reply, as of a few seconds ago."""
+
     async def hubs(self) -> Sequence[HubInfo]:
         """All hubs of the family, the oldest first. Raises `Unavailable`."""
 
 
 class SoleDuties:
     """Duties of the only hub of a log: each is held at once, for ever."""
+
+    replying: Collection[str] = ()
 
     def __init__(self) -> None:
         self.changed = trio.Event()
@@ -130,6 +139,10 @@ class SoleDuties:
 
     def tell_configuration(self, digests: str) -> None:
         # There is nobody else.
+        pass
+
+    def tell_replying(self, patterns: Collection[str]) -> None:
+        # As above.
         pass
 
     async def hubs(self) -> Sequence[HubInfo]:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -12,16 +12,20 @@ import trio
 
 from ..callbacks import T
 from ..errors import Unavailable
+from ..protocol.envelope import encode_json
+from ..protocol.topics import EVERYTHING
 from . import postgres_duty_queries as queries
 from .duties import Held, Holder, HubInfo, differing
 from .held_duties import HeldDuties
-from .postgres_duty_queries import OwnHub
+from .postgres_duty_queries import OtherHub, OwnHub
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
 RENEW_S = 3.0
 RETRY_S = 1.0
+# The row of a hub is written and read every few seconds.
+MAX_REPLYING = 4096
 # A claim that waits for the log and the renewal behind it are over before a duty ends.
 DEADLINE_S = 3.0
 
@@ -64,6 +68,7 @@ class PostgresDuties:
         self, connection: DutyConnection, hub: OwnHub, told: Callable[[], int], *, channel: str, lock_key: int
     ) -> None:
         self.changed = trio.Event()
+        self.replying: Collection[str] = ()
         self._connection = connection
         self._hub = hub
         self._told = told
@@ -111,6 +116,11 @@ class PostgresDuties:
         self._renew_at = -math.inf
         self._wanted.set()
 
+    def tell_replying(self, patterns: Collection[str]) -> None:
+        self._hub = replace(self._hub, replying=encode_json(sorted(few_of(patterns))))
+        self._renew_at = -math.inf
+        self._wanted.set()
+
     async def hubs(self) -> Sequence[HubInfo]:
         return await self._do(queries.list_hubs)
 
@@ -148,12 +158,13 @@ class PostgresDuties:
         self._renew_at = asked_at + RENEW_S
         fences = {held.name: held.fence for held in asked}
         try:
-            kept, different = await self._do(partial(queries.renew, hub=self._hub, told=self._told(), held=fences))
+            kept, others = await self._do(partial(queries.renew, hub=self._hub, told=self._told(), held=fences))
         except Unavailable:
             self._renew_at = min(self._renew_at, trio.current_time() + RETRY_S)
         else:
             self._held.renew(asked, kept, asked_at=asked_at)
-            self._warn(different)
+            self.replying = {pattern for hub in others for pattern in hub.replying}
+            self._warn([hub for hub in others if hub.configuration != self._hub.configuration])
 
     async def _settle_given_up(self) -> None:
         given_up, self._given_up = self._given_up, {}
@@ -209,9 +220,14 @@ class PostgresDuties:
         async with self._line:
             return await self._connection.run(work, deadline_s=DEADLINE_S)
 
-    def _warn(self, different: Sequence[tuple[str, str, str]]) -> None:
-        for id, url, configuration in different:
-            if id not in self._different:
-                parts = ", ".join(differing(self._hub.configuration, configuration))
-                logger.warning("the hub %s has another configuration, and needs the same: %s", url or id, parts)
-        self._different = {id for id, _, _ in different}
+    def _warn(self, different: Sequence[OtherHub]) -> None:
+        for hub in different:
+            if hub.id not in self._different:
+                parts = ", ".join(differing(self._hub.configuration, hub.configuration))
+                logger.warning("the hub %s has another configuration, and needs the same: %s", hub.url or hub.id, parts)
+        self._different = {hub.id for hub in different}
+
+
+def few_of(patterns: Collection[str]) -> Collection[str]:
+    """The patterns, if a row of the database has room for them; otherwise those of all topics."""
+    return patterns if sum(map(len, patterns)) <= MAX_REPLYING else EVERYTHING.patterns

@@ -1,8 +1,9 @@
 """The SQL of duties, each function for an open connection in autocommit mode; all times are of the server's clock."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .duties import Holder, HubInfo
 from .held_duties import TERM_S
@@ -42,11 +43,12 @@ _HOLDERS = """
     WHERE duty.name = ANY(%(names)s::text[]) AND duty.hub NOT IN ('', %(hub)s) AND duty.until > clock_timestamp()
 """
 _SEEN = """
-    INSERT INTO hub (id, url, version, configuration, started, until, told)
-    VALUES (%(id)s, %(url)s, %(version)s, %(configuration)s, clock_timestamp(),
+    INSERT INTO hub (id, url, version, configuration, replying, started, until, told)
+    VALUES (%(id)s, %(url)s, %(version)s, %(configuration)s, %(replying)s, clock_timestamp(),
             clock_timestamp() + make_interval(secs => %(term)s), %(told)s)
     ON CONFLICT (id) DO UPDATE
-    SET until = excluded.until, told = excluded.told, configuration = excluded.configuration
+    SET until = excluded.until, told = excluded.told, configuration = excluded.configuration,
+        replying = excluded.replying
 """
 _FORGET = (
     """DELETE FROM hub WHERE id IN
@@ -54,8 +56,8 @@ _FORGET = (
     """DELETE FROM duty WHERE name IN
     (SELECT name FROM duty WHERE until < clock_timestamp() - %s::interval FOR UPDATE SKIP LOCKED)""",
 )
-_DIFFERENT = """
-    SELECT id, url, configuration FROM hub WHERE configuration <> %s AND until > clock_timestamp() ORDER BY started, id
+_OTHERS = """
+    SELECT id, url, configuration, replying FROM hub WHERE id <> %s AND until > clock_timestamp() ORDER BY started, id
 """
 _HUBS = """
     SELECT id, url, version, configuration, (extract(epoch FROM started) * 1e6)::bigint,
@@ -74,23 +76,34 @@ class OwnHub:
     url: str
     version: str
     configuration: str
+    replying: str = "[]"
+    """Patterns of the topics to whose messages its listeners reply, as JSON."""
+
+
+class OtherHub(NamedTuple):
+    """What another hub, which is alive, has told of itself."""
+
+    id: str
+    url: str
+    configuration: str
+    replying: Sequence[str]
 
 
 def renew(
     connection: "Connection[Any]", hub: OwnHub, told: int, held: Mapping[str, int]
-) -> tuple[Collection[str], Sequence[tuple[str, str, str]]]:
+) -> tuple[Collection[str], Sequence[OtherHub]]:
     """Renew duties, by name and fence, and the row of the hub.
 
-    Returns the names of those that it still holds, and ids, addresses and configurations of hubs with another one.
+    Returns the names of those that it still holds, and the other hubs, the oldest first.
     """
     with connection.transaction():
         kept = _names(connection.execute(_LOCK, _named(hub.id, held)))
         connection.execute(_RENEW, (TERM_S, kept))
-        row = {"id": hub.id, "url": hub.url, "version": hub.version, "configuration": hub.configuration}
-        connection.execute(_SEEN, row | {"told": told, "term": TERM_S})
+        connection.execute(_SEEN, asdict(hub) | {"told": told, "term": TERM_S})
     for statement in _FORGET:
         connection.execute(statement, (FORGOTTEN_AFTER,))
-    return kept, connection.execute(_DIFFERENT, (hub.configuration,)).fetchall()
+    others = connection.execute(_OTHERS, (hub.id,)).fetchall()
+    return kept, [OtherHub(id, url, told, json.loads(replying)) for id, url, told, replying in others]
 
 
 def claim(

@@ -85,6 +85,8 @@ STEPS = (
     DROP TABLE half;
     CREATE TABLE ancestor (epoch text PRIMARY KEY, head bigint NOT NULL);
     """,
+    # Topics to whose messages listeners of a hub reply.
+    "ALTER TABLE hub ADD COLUMN replying text NOT NULL DEFAULT '[]'",
 )
 """Migrations from each version of the schema to the next. All of them run for a new one."""
 
