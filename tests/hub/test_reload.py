@@ -203,6 +203,7 @@ def test_every_part_of_a_configuration_is_taken_over_or_told() -> None:
         ),
         *("revoked", "sha1_tokens", "sha1_tokens_live_only", "trusted_proxies", "failure_rate", "publish_rate"),
         *("max_subscribers", "max_subscribers_per_token", "unsafe_prefixes", "cors_origins", "public_url", "retention"),
+        *("reply_prefixes", "reply_timeout_s"),
     }
     assert {field.name for field in fields(Config)} == taken_over | reloading.NEED_RESTART
     assert not taken_over & reloading.NEED_RESTART

@@ -30,6 +30,7 @@ from hookbot.web.fastpath.subscriber import Subscriber
 from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.limits import ConnectionLimits
 from hookbot.web.metrics import Metrics
+from hookbot.web.replies import Replies
 from hookbot.web.services import Readiness, Services
 from hookbot.web.streams import Streams
 from hookbot.web.tls import Tls
@@ -210,7 +211,9 @@ async def open_fast_path(
                 readiness,
                 Metrics(),
                 list,
+                replies := Replies(broker, lambda: control.replies, streams.reading),
             )
+            nursery.start_soon(replies.run)
             epoll = EpollLoop(broker.line, broker.gather, broker.flush)
             fanout = Fanout(services, epoll, connection_limits)
             if app_made is None:

@@ -3,6 +3,7 @@
 from hookbot.access.admitted import AdmittedPublish
 from hookbot.access.sources import Source, Sources
 from hookbot.protocol.request import Request
+from hookbot.protocol.response import Response
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.web import publish as publish_module
 from support.clients import basic
@@ -20,6 +21,7 @@ async def test_a_publish_is_answered_when_it_is_stored() -> None:
     async with open_fast_path() as hub:
         response = await publish_module.publish(hub.services, admitted(hub), b"hello")
 
+        assert isinstance(response, Response)
         assert (response.status, response.body) == (200, b"OK\n")
         assert hub.stored() == [("topic", b"hello")]
 
@@ -34,5 +36,6 @@ async def test_a_challenge_is_answered_and_not_stored() -> None:
 
         response = await publish_module.publish(hub.services, challenge, body)
 
+        assert isinstance(response, Response)
         assert response.body == b"c"
         assert hub.stored() == []

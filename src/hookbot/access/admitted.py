@@ -87,7 +87,17 @@ Accepted = Draft | Genuine | Response
 class AdmittedPublish:
     """An admitted publish, whose body may now be read. Read-only; a plain class as `Request` is."""
 
-    __slots__ = ("has_token", "max_body_bytes", "query", "quotas", "request", "signed", "source")
+    __slots__ = (
+        "asks_reply",
+        "has_own_answer",
+        "has_token",
+        "max_body_bytes",
+        "query",
+        "quotas",
+        "request",
+        "signed",
+        "source",
+    )
 
     def __init__(
         self,
@@ -98,6 +108,7 @@ class AdmittedPublish:
         query: str | None = None,
         signed: SignedRequest | None = None,
         quotas: Sequence[Quota] = NO_QUOTAS,
+        asks_reply: bool = False,
     ) -> None:
         self.request = request
         self.max_body_bytes = max_body_bytes
@@ -111,6 +122,10 @@ class AdmittedPublish:
         """Head as the sender has signed it; None only if the topic has no source."""
         self.quotas = quotas
         """Quotas of which its topic is; it is counted once it is genuine."""
+        self.asks_reply = asks_reply
+        """True if its sender waits for a reply."""
+        self.has_own_answer = asks_reply or (source is not None and source.answer is not None)
+        """True if its sender gets another response than ``OK``, for which it may have to wait."""
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """Verify the complete publish, unless it has no source, and return the result.

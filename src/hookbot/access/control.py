@@ -14,6 +14,7 @@ from ..errors import BodyTooLarge, InvalidTopic, MethodNotAllowed, NotFound, Ref
 from ..log.trusted_clock import TrustedClock
 from ..protocol.paths import METHODS, Route, find_route
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
+from ..protocol.replies import asks_reply
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRequest
@@ -31,6 +32,7 @@ from .permits import Key, Permit, Permits, key_of
 from .quotas import Quotas, check_publish
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .refusals import Refusals
+from .reply_rules import NO_REPLIES, ReplyRules
 from .senders import Standing
 from .sources import Sources
 from .token_checks import TokenChecks
@@ -66,11 +68,13 @@ class AccessControl:
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         origins: Sequence[str] = (),
         public_url: str = "",
+        replies: ReplyRules = NO_REPLIES,
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self._clock = TrustedClock.of(clock_us)
         self.public_url = public_url
         """URL of the hub as senders and browsers see it, without a slash at the end; empty if that is not known."""
+        self.replies = replies
         self.sources = sources or Sources()
         self.near_misses = NearMisses(self.sources.topics)
         self.refusals = Refusals(lambda topic: self.sources.find(topic), self._clock)  # noqa: PLW0108 - others later
@@ -97,6 +101,7 @@ class AccessControl:
         """
         self.sources, self.public_url = other.sources.after(self.sources), other.public_url
         self.proxies, self._unsafe, self._doubted = other.proxies, other._unsafe, False
+        self.replies = other.replies
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.tokens.adopt(other.tokens)
         self.active.adopt(other.active)
@@ -153,15 +158,17 @@ class AccessControl:
         # Counted after the token is checked, so that requests without one do not use up a sender's rate.
         self.count_publish(request)
         publish = PublishRequest.read(request, permit.topic)
+        if permit.asks_reply:
+            self.replies.check(permit.topic)
         # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
         if publish.declared_bytes > permit.max_body_bytes:
             raise BodyTooLarge.than(permit.max_body_bytes)
         # Counted once the body is there, and genuine: until then, anybody could use up the quota of a source.
         if permit.quotas:
             check_publish(permit.quotas, publish.declared_bytes, now_s=self._clock.monotonic_s)
-        return AdmittedPublish(
-            publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query, signed, permit.quotas
-        )
+        source, has_token = permit.source, permit.has_token
+        rest = permit.query, signed, permit.quotas, permit.asks_reply
+        return AdmittedPublish(publish, permit.max_body_bytes, source, has_token, *rest)
 
     def find_permit(self, key: Key, client: str, length: int) -> Permit | None:
         """Permit of a publish with this key and body length; None if it has to be admitted, as each to a source has."""
@@ -208,7 +215,8 @@ class AccessControl:
         limits = [source.max_body_bytes if source else None, *(quota.max_body_bytes for quota in quotas)]
         max_body_bytes = min(filter(None, [self.max_body_bytes, *limits]))
         query = without_token(request.query)
-        permit = Permit(route.topic, source, max_body_bytes, query, expires_s, not unsafe, quotas)
+        asks = asks_reply(request.query)
+        permit = Permit(route.topic, source, max_body_bytes, query, expires_s, not unsafe, quotas, asks)
         self._permits.add(request, permit)
         return permit
 

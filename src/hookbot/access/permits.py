@@ -35,6 +35,8 @@ class Permit:
     has_token: bool = True
     """False if the topic takes no token."""
     quotas: Sequence[Quota] = NO_QUOTAS
+    asks_reply: bool = False
+    """True if the sender waits for a reply."""
     noted: bool = False
     """True once it is known whether the topic is a near miss."""
 

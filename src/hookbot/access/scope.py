@@ -9,6 +9,7 @@ from ..errors import Forbidden, InvalidTopic, NotFound
 from ..protocol.failures import FAILED, Failure
 from ..protocol.message import Message
 from ..protocol.paths import HISTORY, RouteAction, path_to, split_path
+from ..protocol.replies import Answer, answers_topic
 from ..protocol.topics import EVERYTHING, RESERVED, UNSAFE, TopicFilter
 from .authorizer import Action, Authorizer, Grant
 from .narrowed_tokens import NarrowedToken
@@ -60,18 +61,16 @@ class Scope:
         """Topics whose messages have to be read to find those that it sees; `sees_message` has the last word."""
         if self.wanted == EVERYTHING:
             return self.wanted
-        return TopicFilter((*self.wanted.patterns, FAILED, UNSAFE + FAILED))
+        answers = map(answers_topic, self.wanted.patterns)
+        return TopicFilter((*self.wanted.patterns, *answers, FAILED, UNSAFE + FAILED))
 
     def sees(self, topic: str) -> bool:
         """True if it sees what comes to a topic or, if that ends in ``/``, to everything beneath it."""
         return self.wanted.matches(topic)
 
     def sees_message(self, message: Message) -> bool:
-        """True if it sees a message: by its topic or, if a router has failed at it, by the topic where it was."""
-        if self.sees(message.topic):
-            return True
-        failure = Failure.of(message)
-        return failure is not None and self.sees(failure.topic)
+        """True if it sees a message: by its topic, or by that of the message that it tells of."""
+        return self.sees(message.topic) or self.sees(topic_of(message))
 
     def sees_all(self, wanted: TopicFilter) -> bool:
         """True if it sees every topic of a filter, such as that of a subscription."""
@@ -107,6 +106,12 @@ class Scope:
         if not all(map(self.manages, wanted.patterns)):
             shown = str(wanted)[:100]
             raise Forbidden(f"this takes a token for operators, or those that open {shown!r} for /sub/ and /pub/")
+
+
+def topic_of(message: Message) -> str:
+    """Topic of a message or, if it tells of another one, such as a failure or an answer, the topic of that."""
+    told = Failure.of(message) or Answer.of(message)
+    return told.topic if told else message.topic
 
 
 def find_scope(

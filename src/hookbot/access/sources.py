@@ -13,6 +13,7 @@ from ..errors import Forbidden
 from ..protocol.http1 import HOST
 from ..protocol.message import Once, Verified
 from ..protocol.paths import path_to
+from ..protocol.replies import Reply
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.topics import patterns_of
@@ -45,6 +46,8 @@ class Source:
     """Owners of everything that a delivery may name; empty for any."""
     confirm: bool = False
     """True if the hub fetches the URL that a sender demands before its first delivery (AWS SNS)."""
+    answer: Reply | None = None
+    """What its senders get for what is accepted, in place of ``OK``; if they wait for a reply, where there is none."""
     accept_ping: bool = False
     """True if the provider's unsigned ping is answered like a delivery. It is not stored."""
     activity: SourceActivity = field(default_factory=SourceActivity, repr=False, compare=False)

@@ -78,9 +78,9 @@ class Verifier:
             raise
 
     def verify_now(self, admitted: AdmittedPublish, body: bytes) -> Draft | Response | None:
-        """As `verify`, without a task; None if that has to wait for a thread or a fetch: then call `verify`."""
+        """As `verify`, without a task; None if that, or the response, has to wait: then call `verify`."""
         source = admitted.source
-        if not _is_small(admitted, body):
+        if not _is_small(admitted, body) or admitted.has_own_answer:
             return None
         if source is None:
             self.count_publish(admitted.quotas, len(body))

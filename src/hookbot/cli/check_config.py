@@ -133,6 +133,7 @@ def _check_github_secrets(data_dir: Path, shared: bool) -> None:
 
 
 def _check_sections(config: Config) -> Iterator[ConfigError | str]:
+    from ..hub.answer_section import read_reply_rules
     from ..hub.reload import make_tls
     from ..hub.sections import read_quotas, read_routers, read_sources
     from ..routers.runner import RouterSpec
@@ -146,6 +147,7 @@ def _check_sections(config: Config) -> Iterator[ConfigError | str]:
             yield from _problems_of_router(one, config)
         elif one.provider.ownership and one.topic in sections:
             yield _binding(one)
+    yield from _mistake(partial(read_reply_rules, config))
     yield from _mistake(partial(make_tls, config))
 
 

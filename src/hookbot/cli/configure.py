@@ -85,6 +85,8 @@ def make_config(
         max_subscribers_per_token=options["max_subscribers_per_token"],
         max_connections_per_address=options["max_connections_per_address"],
         unsafe_prefixes=() if "none" in unsafe else unsafe or ("",),
+        reply_prefixes=options["replies"],
+        reply_timeout_s=options["reply_timeout"],
         sha1_tokens=not options["no_sha1"],
         cors_origins=options["cors_origins"],
         public_url=options["public_url"] or "",

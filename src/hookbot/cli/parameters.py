@@ -1,5 +1,6 @@
 """Parameters of several commands: types of values, and shared options."""
 
+import math
 import re
 import time
 import tomllib
@@ -13,10 +14,12 @@ from click.shell_completion import CompletionItem
 
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
+from ..access.reply_rules import MAX_WAIT_S
 from ..errors import ConfigError, system_reason
 from ..hub.bind_address import BindAddress
 from ..hub.config import parse_advertised, parse_origin, parse_public, parse_store, parse_unsafe
 from ..hub.data_dir import default_data_dir
+from ..hub.prefixes import parse_prefix
 from ..hub.secret_store import read_at_rest_key
 from ..protocol.message import Headers, parse_time
 from ..protocol.pasted import check_seen, read_text, trim, unquote
@@ -45,8 +48,9 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
-    def __init__(self, *, positive: bool = False) -> None:
+    def __init__(self, *, positive: bool = False, at_most_s: float = math.inf) -> None:
         self._positive = positive
+        self._at_most_s = at_most_s
 
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value)
@@ -58,6 +62,8 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
         if self._positive and not seconds:
             self.fail("it must be more than 0", param, ctx)
+        if seconds > self._at_most_s:
+            self.fail(f"it must be at most {self._at_most_s:g}s, not {text[:80]}", param, ctx)
         return seconds
 
 
@@ -244,6 +250,7 @@ _hidden = partial(parse_header, show=False)
 EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 DURATION = Duration()
 INTERVAL = Duration(positive=True)
+REPLY_WAIT = Duration(positive=True, at_most_s=MAX_WAIT_S)
 SIZE = Size()
 ADDRESS = Parsed("address", _address)
 RATE = Parsed("rate", Rate.parse)
@@ -252,6 +259,7 @@ STORE = Parsed("store", parse_store)
 AT_REST_KEY = Parsed("reference", read_at_rest_key)
 HUB_URL = Parsed("URL", parse_advertised)
 PUBLIC_URL = Parsed("URL", parse_public)
+PREFIX = Parsed("topic", parse_prefix)
 UNSAFE_TOPIC = Parsed("unsafe topic", parse_unsafe)
 DATA_DIRECTORY = Directory()
 PATH = Parsed("path", _path)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS
+from ..access.reply_rules import MAX_WAIT_S
 from ..errors import ConfigError
 from ..hub.config import Config
 from ..hub.logging_setup import logging_to_stderr
@@ -27,9 +28,11 @@ from .parameters import (
     HUB_URL,
     INTERVAL,
     ORIGIN,
+    PREFIX,
     PROXIES,
     PUBLIC_URL,
     RATE,
+    REPLY_WAIT,
     SIZE,
     STORE,
     UNSAFE_TOPIC,
@@ -115,6 +118,21 @@ logger = logging.getLogger(__package__)
     multiple=True,
     metavar="PREFIX|none",
     help="Unsafe topics that exist. Repeatable. Default: all.",
+)
+@click.option(
+    "--reply",
+    "replies",
+    type=PREFIX,
+    multiple=True,
+    metavar="TOPIC",
+    help="Let senders to this topic wait for a reply, by ?reply. Repeatable.",
+)
+@click.option(
+    "--reply-timeout",
+    type=REPLY_WAIT,
+    default=f"{MAX_WAIT_S:g}s",
+    show_default=True,
+    help="Let them wait so long, at most 10s.",
 )
 @click.option("--no-sha1", is_flag=True, help="Refuse HMAC-SHA1 tokens; HMAC-SHA256 ones stay valid.")
 @click.option(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS, TrustedProxies
 from ..access.rate_limits import FAILURES, Rate
+from ..access.reply_rules import MAX_WAIT_S
 from ..errors import ConfigError, InvalidTopic, Refused
 from ..log.postgres_address import PostgresAddress
 from ..log.retention import Retention
@@ -65,6 +66,9 @@ class Config:
     """Limit on the connections of one address that have shown no good token or signature."""
     unsafe_prefixes: tuple[str, ...] = ("",)
     """Unsafe topics that exist, each with everything beneath it, without ``/unsafe/``; by default all of them."""
+    reply_prefixes: tuple[str, ...] = ()
+    """Topics, each with everything beneath it if it ends in ``/``, whose senders may wait for a reply."""
+    reply_timeout_s: float = MAX_WAIT_S
     sha1_tokens: bool = True
     """False if SHA-1 tokens, which are those of the ancestor, are not valid."""
     cors_origins: tuple[str, ...] = ()

@@ -95,6 +95,8 @@ class ConfigFile:
     routers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     retention: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     quotas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    reply_default: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The answer to senders that wait for a reply, where there is none; empty if nothing is written."""
 
     @classmethod
     def read(cls, path: Path) -> "ConfigFile":
@@ -106,7 +108,8 @@ class ConfigFile:
             raise _syntax_error(path, text, str(error)) from None
         sources, routers = tables.pop("sources", []), tables.pop("routers", {})
         retention, quotas = tables.pop("retention", {}), tables.pop("quotas", {})
-        file = cls(path, text, tables, sources, routers, retention, quotas=quotas)
+        reply_default = tables.pop("reply_default", {})
+        file = cls(path, text, tables, sources, routers, retention, quotas, reply_default)
         if not _are_tables(sources, list):
             raise file.error("each source is written as a section [[sources]]", "sources", "sources")
         if not _are_tables(routers, dict):
@@ -116,6 +119,9 @@ class ConfigFile:
             raise file.error(reason, "retention", "retention")
         if not _are_tables(quotas, dict):
             raise file.error('the quota of topics is written as a section [quotas."TOPIC/"]', "quotas", "quotas")
+        if not isinstance(reply_default, dict):
+            reason = "the answer where nobody replies is written as a section [reply_default]"
+            raise file.error(reason, "reply_default")
         return file
 
     def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:

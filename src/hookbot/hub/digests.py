@@ -37,6 +37,7 @@ def _parts(config: Config) -> Mapping[str, Any]:
         "routers": {name: config.file.routers.get(name, {}) for name in routers},
         "unsafe": sorted(set(config.unsafe_prefixes)),
         "retention": astuple(config.retention),
+        "replies": [sorted(config.reply_prefixes), config.reply_timeout_s, config.file.reply_default],
         "max-body": config.max_body_bytes,
         "no-sha1": config.sha1_tokens,
         "plain-tokens": config.sha1_tokens_live_only,

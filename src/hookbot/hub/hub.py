@@ -30,7 +30,8 @@ from ..web.fastpath.listener import open_fast_path
 from ..web.held_bytes import HeldBytes
 from ..web.limits import ConnectionLimits
 from ..web.listening import ListeningSocket
-from ..web.metrics import add_limits, hub_metrics
+from ..web.metrics import add_limits, add_replies, hub_metrics
+from ..web.replies import Replies
 from ..web.services import Readiness, Services
 from ..web.streams import Streams
 from ..web.unauthenticated import UnauthenticatedConnections
@@ -196,6 +197,7 @@ async def open_hub(
         access.near_misses.routers = lambda: routers.topics
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers, unauthenticated)
+        background.start_soon(services.replies.run)
         add_all(services, config, tls, reloads := Reloads(clock))
         app = AppServer.of_hub(services, connection_limits(config))
         async with _serving(config, services, app, sockets):
@@ -206,6 +208,7 @@ async def open_hub(
             routers.end_by(trio.current_time() + config.leave_s)
             # Streams first: when each has sent its last message, its connection can close at once.
             services.streams.close()
+            services.replies.close()
             app.shut_down()
         background.cancel_scope.cancel()
 
@@ -268,7 +271,9 @@ def _services(
     metrics = hub_metrics(broker, access, routers.snapshot)
     add_limits(metrics, bodies, held, unauthenticated)
     parts = broker, access, bodies, unauthenticated, consumers, streams, readiness, metrics
-    return Services(*parts, routers.snapshot, config.console)
+    replies = Replies(broker, lambda: access.replies, streams.reading)
+    add_replies(metrics, replies)
+    return Services(*parts, routers.snapshot, replies, config.console)
 
 
 def connection_limits(config: Config) -> ConnectionLimits:

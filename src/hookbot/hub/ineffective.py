@@ -12,6 +12,7 @@ from ..errors import ConfigError, did_you_mean
 from ..protocol.topics import TopicFilter, is_unsafe, unsafe_filter
 from ..routers.runner import name_of
 from ..signatures.loading import own_provider
+from .answer_section import SECTION
 from .config import Config
 from .secret_store import resolve_secret
 from .sections import github_topics
@@ -25,6 +26,7 @@ def ineffective(config: Config) -> Iterator[ConfigError]:
     yield from _sections_of_routers(config)
     yield from _sources(config)
     yield from _quotas(config)
+    yield from _replies(config)
     for topic in github_topics(config):
         if not exists(topic, config):
             yield config.error("unsafe", f"a GitHub router reads {topic!r}, which this hub does not have")
@@ -66,6 +68,18 @@ def _quotas(config: Config) -> Iterator[ConfigError]:
     for prefix in config.file.quotas:
         if not exists(prefix, config):
             yield config.file.error(f"this hub has no such unsafe topic as {prefix!r}", header=f"quotas.{prefix}")
+
+
+def _replies(config: Config) -> Iterator[ConfigError]:
+    for prefix in config.reply_prefixes:
+        if not exists(prefix, config):
+            yield config.error("reply", f"this hub has no such unsafe topic as {prefix!r}")
+    if config.reply_prefixes:
+        return
+    if config.file.reply_default:
+        yield config.file.error("it has no effect without topics whose senders may wait (reply)", header=SECTION)
+    if "reply-timeout" in config.places:
+        yield config.error("reply-timeout", "it has no effect without topics whose senders may wait (reply)")
 
 
 def _topic_and_size(section: Mapping[str, Any], config: Config) -> Iterator[tuple[str, str]]:

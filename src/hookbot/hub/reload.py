@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..protocol.message import wall_clock_us
 from ..routers.threads import START_LIMIT_S, run_within_limit
 from ..web.tls import Tls, make_context
+from .answer_section import read_reply_rules
 from .bind_address import BindAddress
 from .config import Config
 from .digests import configuration_digests
@@ -66,6 +67,7 @@ def make_access_control(
         max_body_bytes=config.max_body_bytes,
         origins=config.cors_origins,
         public_url=config.public_url,
+        replies=read_reply_rules(config),
     )
 
 

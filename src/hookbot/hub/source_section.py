@@ -14,6 +14,7 @@ from ..protocol.topics import is_own
 from ..protocol.urls import split_url, without_secrets
 from ..signatures import Provider, load_provider
 from ..signatures.owners import check_owner
+from .answer_section import parse_answer
 from .config_file import Table
 from .prefixes import parse_prefix
 from .secret_store import is_reference
@@ -30,6 +31,7 @@ SOURCE_KEYS = (
     "publish_rate",
     "owners",
     "confirm",
+    "answer",
     "accept_ping",
 )
 """Keys of a ``[[sources]]`` section. All others are options of its provider."""
@@ -62,6 +64,7 @@ def parse_source(
         publishes=RateLimiter(rate, "publishes") if rate else None,
         owners=table.take("owners", list, lambda owners: _owners(owners, provider), default=_named(topic, provider)),
         confirm=table.take("confirm", bool, default=False),
+        answer=table.take("answer", dict, parse_answer, default=None),
         accept_ping=table.take("accept_ping", bool, lambda accept: _accept_ping(accept, provider), default=False),
     )
     table.check()

@@ -19,7 +19,7 @@ from .topics import is_unsafe
 Headers = tuple[tuple[str, str], ...]
 """Header fields in the order in which they were sent, as latin-1 text. Repeated names, case and all bytes are kept."""
 
-KeyKind = Literal["idempotency", "replay", "single use", "delivery"]
+KeyKind = Literal["idempotency", "replay", "single use", "delivery", "reply"]
 """Kinds of deduplication keys: chosen by a publisher, or taken from a verified request by the rule of its source."""
 
 GITHUB_METADATA = "extra-metadata=github"

@@ -1,4 +1,8 @@
-"""Replies: what a listener answers to a message whose sender waits for it, as a frame of ``hookbot.v1``."""
+"""Replies: what a listener answers to a message whose sender waits for it.
+
+One comes as a frame of ``hookbot.v1``, is stored as a message of its own, which is an `Answer`, and becomes the
+response to the sender.
+"""
 
 import re
 from collections.abc import Iterable
@@ -11,10 +15,15 @@ from pybase64 import b64encode
 
 from ..errors import kind_of
 from .envelope import body_of, encode_json, text_of
-from .message import Headers, check_id
+from .message import Draft, Headers, Message, Once, check_id
+from .response import NO_SNIFFING, PLAIN, Response
+from .topics import UNSAFE, is_unsafe
 
 REPLY = "reply"
 """Query parameter of a publish whose sender waits for a reply, and of a subscription that gives some."""
+
+REPLIES = "hookbot/replies/"
+_HEADERS = "hookbot-reply-"
 
 MAX_REPLY_BODY = 64 << 10
 MAX_REPLY_HEADERS = 64
@@ -27,6 +36,10 @@ _MAX_TEXT = MAX_REPLY_BODY * 4 // 3
 _WITHOUT_BODY = frozenset({204, 205, 304})
 _NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+
+# A browser that is signed in to the console may be the sender: by a form of any page, to a topic without a signature.
+# Whatever the body is, nothing in it runs with the rights of the hub's own pages.
+_HARMLESS: Headers = (*NO_SNIFFING, ("Content-Security-Policy", "sandbox"), ("Cache-Control", "no-store"))
 
 # What senders look at. All others have a meaning to a browser, a proxy or the hub that a listener has no say in: it
 # answers under the hub's name, where somebody may be signed in to the console.
@@ -67,10 +80,63 @@ class Reply:
             if not _is_valid(name, value):
                 raise ValueError(f"a reply has a malformed header: {name[:80]!r}")
 
+    def response(self, *more: tuple[str, str]) -> Response:
+        """The response to the sender, with headers of the hub."""
+        safe = safe_headers(self.headers)
+        typed = not self.body or any(name.lower() == "content-type" for name, _ in safe)
+        return Response(self.body, self.status, (*(() if typed else PLAIN), *safe, *_HARMLESS, *more))
+
     def to_frame(self, id: str) -> str:
         """The frame that gives this reply to the message with an id; it has at most `MAX_REPLY_FRAME` bytes."""
         fields = {"type": "reply", "id": id, "status": self.status, "headers": self.headers}
         return encode_json({**fields, **_body_fields(self.body)})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Reply to a message, whose own `id` and `topic` these are, as the hub stores it on a topic of its own."""
+
+    id: str
+    topic: str
+    reply: Reply
+
+    @classmethod
+    def of(cls, message: Message) -> "Answer | None":
+        """The answer that a message is; None if it is not on a topic of answers, which is the hub's."""
+        if not message.topic.removeprefix(UNSAFE).startswith(REPLIES):
+            return None
+        told = {name.lower(): value for name, value in message.headers if name.lower().startswith(_HEADERS)}
+        headers = tuple(pair for pair in message.headers if pair[0].lower() not in told)
+        reply = Reply(int(told[f"{_HEADERS}status"]), headers, message.body)
+        return cls(told[f"{_HEADERS}id"], answered_topic(message.topic), reply)
+
+    @property
+    def draft(self) -> Draft:
+        """The draft that stores it, if it is the first to the message."""
+        told = (("Hookbot-Reply-Id", self.id), ("Hookbot-Reply-Status", str(self.reply.status)))
+        headers = (*safe_headers(self.reply.headers), *told)
+        topic, once = answers_topic(self.topic), (first_answer(self.id),)
+        return Draft(topic, self.reply.body, headers, once=once, routed_from=self.id)
+
+
+def first_answer(id: str) -> Once:
+    """The key by which only the first answer to a message is stored, at whichever hub it is given."""
+    return Once("reply", REPLIES, id)
+
+
+def answers_topic(topic: str) -> str:
+    """Topic, or pattern of topics, to which answers to the messages of a topic, or of such a pattern, are published."""
+    return f"{UNSAFE}{REPLIES}{topic.removeprefix(UNSAFE)}" if is_unsafe(topic) else REPLIES + topic
+
+
+def answered_topic(topic: str) -> str:
+    """Topic to whose messages the answers of a topic are."""
+    return f"{UNSAFE if is_unsafe(topic) else ''}{topic.removeprefix(UNSAFE).removeprefix(REPLIES)}"
+
+
+def awaits_reply(message: Message) -> bool:
+    """True if the sender of a message waits for a reply. Nobody waits for one to a copy of it."""
+    return not (message.replay_of or message.routed_from) and asks_reply(message.query)
 
 
 def parse_reply(fields: dict[str, Any]) -> tuple[str, Reply]:

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from ..errors import Refused, UpgradeRequired
 from .paths import Route
+from .replies import REPLY
 from .request import Request
 from .since import FromOldest, Since, parse_duration, parse_since
 from .topics import TopicFilter
@@ -28,7 +29,7 @@ UNSAFE_HEADER_VALUE = "I understand the security implications"
 
 # The ancestor has none of these parameters, so a plain GET with one requests a stream, even without an Accept header.
 _HISTORY = frozenset({"since", "limit", "follow", "wait"})
-PARAMETERS = _HISTORY | {"order", "cursor", "group", "takeover", "key", "max_unacked", "ack_timeout", "token"}
+PARAMETERS = _HISTORY | {"order", "cursor", "group", "takeover", "key", "max_unacked", "ack_timeout", REPLY, "token"}
 """Names of all query parameters of a subscription."""
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -55,6 +56,7 @@ class SubscribeRequest:
     by_topic: bool = False
     max_unacked: int = MAX_UNACKED
     ack_timeout_s: int = ACK_TIMEOUT_S
+    reply: bool = False
 
     @classmethod
     def read(cls, request: Request, route: Route, *, websocket: bool, now_us: int) -> Self:
@@ -90,14 +92,15 @@ class SubscribeRequest:
             by_topic=_choice(asked, "key", {"topic": True}, False),
             max_unacked=_count(asked, "max_unacked", MAX_UNACKED) or MAX_UNACKED,
             ack_timeout_s=_ack_timeout_s(asked),
+            reply=_replies(asked),
         )
         _check_combination(subscribe)
         return subscribe
 
     @property
     def needs_app(self) -> bool:
-        """True if the fan-out cannot serve it: it acknowledges, has a limit, or ends after the stored messages."""
-        return bool(self.cursor or self.group or self.limit or not self.follow)
+        """True if the fan-out cannot serve it: it acknowledges, replies, has a limit, or does not follow."""
+        return bool(self.cursor or self.group or self.reply or self.limit or not self.follow)
 
 
 def offered_subprotocols(request: Request) -> list[str]:
@@ -132,6 +135,8 @@ def _check_combination(request: SubscribeRequest) -> None:
         raise Refused("a cursor or a group needs acknowledgements: use the websocket subprotocol hookbot.v1")
     if request.wait_s and request.format != "jsonl":
         raise Refused("wait needs JSON lines: a plain GET, or one with 'Accept: application/x-ndjson'")
+    if request.reply and request.format != "v1":
+        raise Refused("a reply is a frame of the websocket subprotocol hookbot.v1: use that")
     if request.newest and request.follow:
         raise Refused("order=newest needs follow=0, without wait")
     if request.cursor and request.newest:
@@ -147,6 +152,10 @@ def _choice(asked: dict[str, str], name: str, choices: dict[str, bool], default:
     if value not in choices:
         raise Refused(f"{name} must be one of {', '.join(choices)}, not {value[:40]!r}")
     return choices[value]
+
+
+def _replies(asked: dict[str, str]) -> bool:
+    return REPLY in asked and _choice({REPLY: asked[REPLY] or "1"}, REPLY, {"1": True, "0": False}, False)
 
 
 def _count(asked: dict[str, str], name: str, at_most: int = 10**9) -> int | None:

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..access.control import AccessControl
 from ..errors import BodyTooLarge, HookbotError
+from ..protocol.http1 import UNFRAMED
 from ..protocol.paths import find_route
 from ..protocol.response import Response, error_response
 from ..protocol.topics import decode_path
@@ -21,6 +22,7 @@ from .asgi import HookbotApp, abort_of, note_authentication, plain_request
 from .console import create_console, is_visit
 from .health import create_health, create_metrics
 from .publish import publish
+from .replies import Question
 from .services import Services
 from .streams import STREAM_HEADERS
 from .subscribe import serve_websocket, stream_body
@@ -106,7 +108,8 @@ async def _publish(services: Services) -> quart.Response:
     admitted = services.access.admit_publish(plain_request(request))
     note_authentication(request)
     with services.open_body(admitted) as body:
-        return _response(await publish(services, admitted, await body.receive(request.body)))
+        response = await publish(services, admitted, await body.receive(request.body))
+    return _response(await services.replies.wait(response) if isinstance(response, Question) else response)
 
 
 async def _stream(services: Services) -> quart.Response:
@@ -153,6 +156,8 @@ def _allow_origin(access: AccessControl, response: quart.Response) -> quart.Resp
 def _response(response: Response) -> quart.Response:
     quart_response = quart.Response(response.body, response.status)
     del quart_response.headers["Content-Type"]
+    if response.status in UNFRAMED:
+        del quart_response.headers["Content-Length"]
     for name, value in response.headers:
         quart_response.headers.add(name, value)
     return quart_response

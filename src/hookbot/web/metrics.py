@@ -16,6 +16,7 @@ from ..log.contract import Log
 from ..log.histogram import Histogram
 from .bodies import BodyBudget
 from .held_bytes import HeldBytes
+from .replies import Replies
 from .unauthenticated import UnauthenticatedConnections
 
 MetricKind = Literal["counter", "gauge", "histogram"]
@@ -221,6 +222,15 @@ def add_limits(
         "Connections ended to make room for others.",
         lambda: unauthenticated.evicted,
     )
+
+
+def add_replies(metrics: Metrics, replies: Replies) -> None:
+    """Add the metrics of senders that wait for a reply, and of listeners that give some."""
+    metrics.add("gauge", "waiting_senders", "Senders that wait for a reply.", lambda: replies.waiting)
+    waits = "Senders that have waited for a reply, by what has ended that."
+    metrics.add("counter", "reply_waits", waits, lambda: replies.waits, label="outcome")
+    metrics.add("histogram", "reply_duration_seconds", "Seconds until a reply came.", partial(_same, replies.times))
+    metrics.add("counter", "replies", "Replies of listeners.", lambda: replies.given, label="outcome")
 
 
 def _loaded(loaded: Mapping[str, Any], name: str) -> Any:

@@ -19,6 +19,7 @@ from ..protocol.request import Request
 from ..protocol.response import Response, error_response
 from .bodies import BodyBudget, IncomingBody
 from .metrics import Metrics, RouterStates
+from .replies import Replies
 from .streams import Streams
 from .unauthenticated import UnauthenticatedConnections
 
@@ -73,6 +74,7 @@ class Services:
     readiness: Readiness
     metrics: Metrics
     routers: RouterStates
+    replies: Replies
     console: bool = True
     """True if the hub has a console."""
     connections: dict[str, Callable[[], int]] = field(default_factory=dict)

@@ -3,8 +3,9 @@
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from math import inf
+from typing import Any
 
 import trio
 from quart import websocket
@@ -23,9 +24,11 @@ from ..errors import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
+    as_refusal,
 )
 from ..protocol.frames import HookbotV1, framing_for, hello
 from ..protocol.message import format_id
+from ..protocol.replies import parse_reply
 from ..protocol.websocket import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from .asgi import abort_of, pieces, plain_request, send_message
 from .held_bytes import Abort
@@ -102,7 +105,7 @@ async def _serve_stream(services: Services, admitted: AdmittedSubscription, star
     if request.format == "v1":
         await _send(hello(request, format_id(services.broker.log.epoch, start.position)), text=True)
     with services.streams.open(admitted, start, abort_of(websocket)) as stream:
-        await _converse(stream, None, text=framing_for(request).text)
+        await _converse(_Client(services, admitted, stream), text=framing_for(request).text)
 
 
 async def _serve_consumer(services: Services, admitted: AdmittedSubscription) -> None:
@@ -110,27 +113,28 @@ async def _serve_consumer(services: Services, admitted: AdmittedSubscription) ->
     async with services.consumers.open(request) as consumer:
         await _send(hello(request, consumer.hello["position"], **consumer.hello), text=True)
         with services.streams.open_from(consumer, admitted, abort_of(websocket)) as stream:
-            await _converse(stream, consumer, text=True)
+            await _converse(_Client(services, admitted, stream, consumer), text=True)
 
 
-async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) -> None:
+async def _converse(client: "_Client", *, text: bool) -> None:
     """Send and receive at the same time until the stream ends, then close, with the reason in the close code.
 
-    Acknowledgements are received until the client has answered the close frame.
+    What the client sends is received until it has answered the close frame.
     """
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_receive, stream, consumer)
-        code, reason = NORMAL, ""
-        try:
-            async for frames in stream:
-                for frame in frames:
-                    await _send(frame, text=text)
-                # Not kept while the next ones are waited for, nor by the traceback of what ends that.
-                del frames, frame
-        except HookbotError as error:
-            code, reason = _close_code(error), str(error)
+        with client.listening():
+            nursery.start_soon(client.receive)
+            code, reason = NORMAL, ""
+            try:
+                async for frames in client.stream:
+                    for frame in frames:
+                        await _send(frame, text=text)
+                    # Not kept while the next ones are waited for, nor by the traceback of what ends that.
+                    del frames, frame
+            except HookbotError as error:
+                code, reason = _close_code(error), str(error)
         await websocket.close(code, reason)
-        if consumer and code != POLICY_VIOLATION:
+        if client.has_its_say and code != POLICY_VIOLATION:
             await trio.sleep(CLOSE_S)
         nursery.cancel_scope.cancel()
 
@@ -145,37 +149,65 @@ def _close_code(error: HookbotError) -> int:
             return POLICY_VIOLATION
 
 
-async def _receive(stream: Stream, consumer: Consumer | None) -> None:
-    """Receive acknowledgements, and end the stream at more other messages than `NOISE`.
+class _Client:
+    """The client of a websocket, as far as it has a say: it may acknowledge, and reply."""
 
-    Receives also without a consumer: behind a few unread messages, the server no longer sees pings and close frames.
-    """
-    noise = Bucket(NOISE)
-    last_turn_at = -inf
-    while True:
-        received = await websocket.receive()
-        if len(received) > LONG_MESSAGE:
-            # Not cancelled when the client leaves meanwhile: the message was received.
-            with trio.CancelScope(shield=True):
-                await stream.long_messages.wait(Standing.TOKEN, last_turn_at)
-            last_turn_at = trio.current_time()
-        if not (consumer and await _acknowledge(consumer, received)) and noise.use(now_s=trio.current_time()):
-            logger.warning("a subscriber is closed with 1008: %s", TOO_NOISY)
-            stream.dismiss(TOO_NOISY)
-            return
+    def __init__(
+        self, services: Services, admitted: AdmittedSubscription, stream: Stream, consumer: Consumer | None = None
+    ) -> None:
+        self.stream = stream
+        self._admitted = admitted
+        self._replies = services.replies if admitted.request.reply else None
+        self._consumer = consumer
 
+    @property
+    def has_its_say(self) -> bool:
+        """True if what it sends may be more than noise."""
+        return bool(self._consumer or self._replies)
 
-async def _acknowledge(consumer: Consumer, received: str | bytes) -> bool:
-    """Acknowledge what a message names; otherwise answer with an error, and return False."""
-    try:
-        consumer.ack(json.loads(received))
-    except (ValueError, RecursionError):
-        await _send(HookbotV1().error("a message from a client has to be a JSON object"), text=True)
-    except Refused as error:
-        await _send(HookbotV1().error(str(error)), text=True)
-    else:
+    def listening(self) -> AbstractContextManager[None]:
+        """Context in which it replies to what it is sent, if it does so."""
+        return self._replies.listening(self._admitted.request.wanted) if self._replies else nullcontext()
+
+    async def receive(self) -> None:
+        """Receive acknowledgements and replies, and end the stream at more other messages than `NOISE`.
+
+        Receives also if it has no say: behind a few unread messages, the server no longer sees pings and close frames.
+        """
+        noise = Bucket(NOISE)
+        last_turn_at = -inf
+        while True:
+            received = await websocket.receive()
+            if len(received) > LONG_MESSAGE:
+                # Not cancelled when the client leaves meanwhile: the message was received.
+                with trio.CancelScope(shield=True):
+                    await self.stream.long_messages.wait(Standing.TOKEN, last_turn_at)
+                last_turn_at = trio.current_time()
+            is_noise = not (self.has_its_say and await self._take(received))
+            if is_noise and noise.use(now_s=trio.current_time()):
+                logger.warning("a subscriber is closed with 1008: %s", TOO_NOISY)
+                self.stream.dismiss(TOO_NOISY)
+                return
+
+    async def _take(self, received: str | bytes) -> bool:
+        """Do what a message says, and return True; False for what changes nothing, also after answering an error."""
+        try:
+            return await self._obey(json.loads(received))
+        except (ValueError, RecursionError):
+            await _send(HookbotV1().error("a message from a client has to be a JSON object"), text=True)
+        except (Refused, Unavailable) as error:
+            await _send(HookbotV1().error(str(error)), text=True)
+        return False
+
+    async def _obey(self, said: Any) -> bool:
+        if self._replies and isinstance(said, dict) and said.get("type") == "reply":
+            with as_refusal():
+                id, reply = parse_reply(said)
+            return await self._replies.give(id, reply, self._admitted)
+        if self._consumer is None:
+            raise Refused("a message from this client has to be a reply")
+        self._consumer.ack(said)
         return True
-    return False
 
 
 async def _send(frame: bytes, *, text: bool) -> None:

@@ -5,14 +5,12 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from ...access.scope import Scope
+from ...access.scope import Scope, topic_of
 from ...broker.time_slices import TimeSlice
 from ...errors import Refused
 from ...log.contract import Log
 from ...log.copies import Copy
-from ...protocol.failures import Failure, failed_in
-from ...protocol.message import Message
-from ...protocol.topics import EVERYTHING
+from ...protocol.topics import EVERYTHING, is_own
 from ..page_turns import PageTurns
 
 MAX_MESSAGES = 1_000_000
@@ -95,18 +93,12 @@ class Lineage:
             self.left_on[copy.topic] = None
 
     async def _manages_copy(self, copy: Copy) -> bool:
-        if self._manages(copy.topic) or failed_in(copy.topic) is None:
+        if self._manages(copy.topic) or not is_own(copy.topic):
             return self._manages(copy.topic)
-        # Only the message itself says where it was.
+        # Only the message itself says of which it tells.
         page = await self._log.read(EVERYTHING, after=copy.position - 1, limit=1, max_bytes=1)
         return all(self._manages(topic_of(message)) for message in page.messages)
 
     def _check_number(self) -> None:
         if len(self) + len(self.left) > MAX_MESSAGES:
             raise Refused(f"these are more than {MAX_MESSAGES:,} messages with their copies; select fewer, with until")
-
-
-def topic_of(message: Message) -> str:
-    """Topic of a message or, if a router has failed at it, the one where it was."""
-    failure = Failure.of(message)
-    return failure.topic if failure else message.topic

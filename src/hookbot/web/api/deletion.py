@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 import trio
 from quart import Response
 
+from ...access.scope import topic_of
 from ...errors import HookbotError, Unavailable
 from ...protocol.envelope import encode_line
 from ...protocol.message import Message
@@ -17,7 +18,7 @@ from ..fair_turns import FairTurns
 from ..services import Services
 from ..streams import STREAM_HEADERS
 from .bulk import RANGE, check_compared, range_of, selection, step_of
-from .copies import Lineage, topic_of
+from .copies import Lineage
 from .filters import FILTERS, Filters
 from .messages import ID, open_message
 from .operations import JSON_LINES, Api, Asked, Parameter

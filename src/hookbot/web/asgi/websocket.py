@@ -12,6 +12,7 @@ from wsproto.events import CloseConnection, Message, Ping
 from wsproto.events import Event as Received
 
 from ...access.rate_limits import Bucket
+from ...protocol.replies import MAX_REPLY_FRAME, asks_reply
 from ...protocol.websocket import BINARY, GOING_AWAY, TEXT, TOO_BIG, frame_header
 from ..limits import NOISE, TOO_NOISY
 from .config import ServingConfig
@@ -69,6 +70,9 @@ class WebSocketStream(WSStream):
     async def _accept(self, message: WebsocketAcceptEvent) -> None:
         """Accept a handshake with the app's subprotocol, without extensions: permessage-deflate costs 206 kB each."""
         self.handshake.extensions = None
+        # The app has accepted it, so it is that of a listener that replies.
+        if asks_reply(self.scope["query_string"].decode("latin-1")):
+            self.buffer.max_length = MAX_REPLY_FRAME
         if chosen := message.get("subprotocol"):
             self.handshake.subprotocols = [chosen]
         await super()._accept(message)

@@ -19,6 +19,7 @@ from ...protocol.websocket import accept_handshake, check_handshake, is_handshak
 from .. import access_log
 from ..limits import HALF_CLOSE_S
 from ..publish import publish
+from ..replies import Question
 from ..tls import TlsSocket
 from .context import Context, Exchange
 from .http_connection import HttpConnection
@@ -148,7 +149,7 @@ class FastPathConnection(HttpConnection):
         elif accepted:
             self._finish(accepted)
         else:
-            # Verifying may take a thread or fetch a certificate: that needs a task.
+            # Verifying may take a thread or fetch a certificate, or the sender wait for a reply: that needs a task.
             exchange.verifying = trio.CancelScope()
             self._context.start_soon(self._publish_later, exchange, exchange.verifying, admitted, body)
         self._note_authentication(admitted.request.http)
@@ -163,6 +164,10 @@ class FastPathConnection(HttpConnection):
             with scope:
                 response = await publish(self._context.services, admitted, body)
                 self._note_authentication(admitted.request.http)
+                if isinstance(response, Question):
+                    del body
+                    exchange.close()
+                    response = await self._context.services.replies.wait(response)
                 self._finish(response)
             if scope.cancelled_caught:
                 exchange.close()

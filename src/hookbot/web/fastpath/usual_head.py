@@ -87,7 +87,8 @@ class UsualHead:
         """True if others may be compared with this head."""
         # Each message has an idempotency key of its own.
         plain = not (head.chunked or head.expects_continue or admitted.request.idempotency_key)
-        return admitted.has_token and admitted.source is None and plain and len(data) <= MAX_BYTES
+        plain = plain and admitted.source is None and not admitted.asks_reply
+        return admitted.has_token and plain and len(data) <= MAX_BYTES
 
     def read(self, data: bytes, access: AccessControl) -> _Like | None:
         """The permit of a head like this one, the length of its body and the headers to store; None for any other."""
