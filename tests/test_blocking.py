@@ -14,7 +14,9 @@ import trio
 
 from hookbot import blocking, client
 from hookbot.errors import Unauthorized
-from hookbot.protocol.message import Message
+from hookbot.protocol.envelope import to_envelope
+from hookbot.protocol.message import Message, format_time, wall_clock_us
+from hookbot.protocol.replies import parse_reply
 from support import GUARD_S
 from support.scripted_hub import AT_ONCE, Peer, Script, answering, mid, on_bytes, read_head, scripted_hub
 
@@ -255,3 +257,27 @@ async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done() 
     assert printed.decode().split()[0] == mid(1)
     assert process.returncode == -signal.SIGINT
     assert complained.rstrip().endswith(b"KeyboardInterrupt")
+
+
+async def test_a_script_replies_to_whoever_waits_for_that() -> None:
+    told, replies = trio.open_memory_channel(1)
+
+    async def asking(peer: Peer) -> None:
+        await peer.hello(time=format_time(wall_clock_us()))
+        message = Message("t", id=mid(1), query="reply", time_us=wall_clock_us())
+        await peer.send("message", **to_envelope(message))
+        told.send_nowait(await peer.receive())
+        await peer.stay()
+
+    def script(url: str, announced: bool) -> bool:
+        with listen(url, reply=announced) as messages:
+            message = next(messages)
+            assert isinstance(message, Message)
+            messages.reply(message, client.Reply(body=b"yes"))
+            return messages.awaits_reply(message)
+
+    async with scripted_hub(asking) as hub:
+        assert await in_thread(script, hub.url, True)
+        with pytest.raises(ValueError, match="reply=True"):
+            await in_thread(script, hub.url, False)
+    assert parse_reply(await replies.receive()) == (mid(1), client.Reply(body=b"yes"))

@@ -69,6 +69,20 @@ class Messages:
         """Acknowledge a message soon, at the latest at the end of the block. Any thread may call this."""
         self._in_thread(_result(self._entered).ack, message)
 
+    def awaits_reply(self, message: Message) -> bool:
+        """True if the sender of a message waits for a reply, as far as can be known here. Any thread may call this."""
+        return _result(self._entered).awaits_reply(message)
+
+    def reply(self, message: Message, reply: client.Reply) -> None:
+        """Reply to the sender of a message soon, before it is acknowledged. Any thread may call this.
+
+        Raises `ValueError` without ``reply=True``.
+        """
+        messages = _result(self._entered)
+        # Without reply=True, it raises here: in the thread, an error would end the subscription.
+        messages.awaits_reply(message)
+        self._in_thread(messages.reply, message, reply)
+
     def _start(self) -> None:
         self._thread.start()
         _result(self._entered)

@@ -8,6 +8,7 @@
 from ..backoff import Backoff
 from ..errors import Lost
 from ..protocol.message import Gap
+from ..protocol.replies import Reply
 from .listener import Messages, listen
 from .publisher import Publisher, open_publisher, publish
 from .session import Connected, Disconnected, Event, Waiting
@@ -22,6 +23,7 @@ __all__ = [
     "Lost",
     "Messages",
     "Publisher",
+    "Reply",
     "Timing",
     "Waiting",
     "listen",

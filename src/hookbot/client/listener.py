@@ -13,6 +13,7 @@ from ..errors import Refused
 from ..protocol.frames import Heartbeat
 from ..protocol.headers import encoded
 from ..protocol.message import Gap, Message
+from ..protocol.replies import REPLY, Reply
 from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE
 from .address import Address, subscription_of
 from .connect import tls_context
@@ -78,6 +79,22 @@ class Messages:
         """
         self._session.ack(message.id)
 
+    def awaits_reply(self, message: Message) -> bool:
+        """True if the sender of a message waits for a reply, as far as can be known here: it asked, and lately.
+
+        Raises `ValueError` without ``reply=True``, as `reply` does.
+        """
+        return self._session.replies.awaited_by(message)
+
+    def reply(self, message: Message, reply: Reply) -> None:
+        """Reply to the sender of a message, before it is acknowledged. The reply is sent soon.
+
+        The first reply of all listeners counts, if the sender still waits. If the connection is lost before, it is not
+        sent, and the sender gets the default of the hub; with a cursor or a group, the hub sends the message once more,
+        and gets the reply then.
+        """
+        self._session.reply(message, reply)
+
     def _hand_over(self, item: Message | Gap) -> Message | Gap:
         if isinstance(item, Message):
             self._last = item
@@ -96,6 +113,7 @@ async def listen(
     follow: bool = True,
     manual_ack: bool = False,
     max_unacked: int | None = None,
+    reply: bool = False,
     token: str | None = None,
     unsafe: bool = False,
     headers: Iterable[tuple[str, str]] = (),
@@ -123,6 +141,7 @@ async def listen(
     - `manual_ack`: acknowledge only by `Messages.ack`
     - `max_unacked`: number of unacknowledged messages that the hub may send; default: 1 for a group without
       `manual_ack`, so that no member holds messages that another could handle, otherwise the hub's
+    - `reply`: announce replies to messages whose senders ask for one, which `Messages.reply` gives
     - `token`: token, in place of the user name in the URL
     - `unsafe`: required for ``/unsafe/sub/...``, where anybody may publish without a token
     - `headers`: additional headers of the handshake
@@ -137,6 +156,8 @@ async def listen(
         address, unsafe=unsafe, headers=headers, ca_file=ca_file, max_body_bytes=max_body_bytes, timing=timing
     )
     query = _query(address, since=since, cursor=cursor, group=group, follow=follow, max_unacked=max_unacked)
+    if reply:
+        query[REPLY] = "1"
     if "group" in query and not manual_ack:
         query.setdefault("max_unacked", "1")
     limit = _limit(query.pop("limit", None)) if limit is None else limit

@@ -14,9 +14,11 @@ import trio
 from ..errors import HookbotError, Lost
 from ..protocol.frames import ErrorFrame, Frame, Heartbeat, Hello, parse_frame, parse_raw
 from ..protocol.message import Gap, Message, wall_clock_us
+from ..protocol.replies import REPLY, Reply
 from .address import subscription_of
 from .errors import PASSING, OnlyRaw, retry_after
 from .progress import Progress
+from .replies import Replies
 from .websocket import Endpoint, HubConnection, open_connection
 
 # Acknowledgements within this time share a frame, for five times the throughput.
@@ -24,7 +26,7 @@ ACK_PAUSE_S = 0.01
 # Values of max_unacked so small that the hub waits for each acknowledgement: these are not delayed.
 _FEW = frozenset("123456789")
 
-_NEEDS_V1 = {"cursor": "a cursor", "group": "a group", "follow": "ending after the stored messages"}
+_NEEDS_V1 = {REPLY: "replies", "cursor": "a cursor", "group": "a group", "follow": "ending after the stored messages"}
 
 logger = logging.getLogger(__package__)
 
@@ -104,20 +106,35 @@ class Session:
         self._connection: HubConnection | None = None
         self._connected_at = 0.0
         self._closing = False
-        self._acks_waiting = trio.lowlevel.ParkingLot()
+        self._sending = trio.lowlevel.ParkingLot()
+        self._replies = Replies() if REPLY in query else None
         self._ack_pause_s = 0 if query.get("max_unacked") in _FEW else ACK_PAUSE_S
 
     def ack(self, id: str) -> None:
         """Acknowledge a message; the acknowledgement is sent soon."""
         self._progress.done(id)
-        self._acks_waiting.unpark()
+        self._sending.unpark()
+
+    @property
+    def replies(self) -> Replies:
+        """Replies of the listener. Raises `ValueError` if the subscription gives none."""
+        if self._replies is None:
+            raise ValueError("this subscription gives no replies; listen with reply=True")
+        return self._replies
+
+    def reply(self, message: Message, reply: Reply) -> None:
+        """Reply to a message; the reply is sent soon. Raises `ValueError` if the subscription gives none."""
+        self.replies.give(message, reply)
+        self._sending.unpark()
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
         """Record an item of `items`, and return True if the listener should receive it."""
         is_wanted = self._progress.accept(item)
         if not is_wanted:
+            if self._replies and isinstance(item, Message):
+                self._replies.came_again(item.id)
             # It may have been acknowledged again.
-            self._acks_waiting.unpark()
+            self._sending.unpark()
         return is_wanted
 
     async def run(self) -> None:
@@ -143,7 +160,7 @@ class Session:
         self._closing = True
         if self._connection is not None:
             with suppress(HookbotError):
-                while text := self._progress.take_ack():
+                while text := self._next_frame():
                     await self._connection.send(text)
                 await self._connection.close()
 
@@ -177,8 +194,10 @@ class Session:
         if not isinstance(hello, Hello):
             raise Lost("the hub did not begin with a hello frame")
         self._progress.subscribed(hello)
+        if self._replies:
+            self._replies.subscribed(hello)
         self._note_subscription(connection, Connected(str(self._endpoint.address), hello.hub))
-        nursery.start_soon(self._send_acks, connection)
+        nursery.start_soon(self._send, connection)
 
     async def _take(self, connection: HubConnection, data: str | bytes) -> None:
         if connection.raw:
@@ -190,12 +209,16 @@ class Session:
             case ErrorFrame(title):
                 logger.warning("%s reports an error: %s", self._endpoint.address, title)
 
-    async def _send_acks(self, connection: HubConnection) -> None:
+    async def _send(self, connection: HubConnection) -> None:
         while True:
-            while text := self._progress.take_ack():
+            while text := self._next_frame():
                 await connection.send(text)
                 await trio.sleep(self._ack_pause_s)
-            await self._acks_waiting.park()
+            await self._sending.park()
+
+    def _next_frame(self) -> str | None:
+        """The next frame to send, or None. Replies come first: what is acknowledged does not come again."""
+        return (self._replies and self._replies.take()) or self._progress.take_ack()
 
     def _check_raw_will_do(self) -> None:
         for name, feature in _NEEDS_V1.items():

@@ -20,7 +20,7 @@ from .envelope import (
     join_object,
     text_of,
 )
-from .message import Gap, Message, check_id, format_time
+from .message import Gap, Message, check_id, format_time, parse_time
 from .paths import path_of
 from .subscribe import SubscribeRequest
 from .topics import TopicFilter
@@ -202,17 +202,22 @@ def _gap_fields(gap: Gap) -> dict[str, Any]:
     return {"reason": gap.reason, "after": gap.after, "before": gap.before}
 
 
+_IDS_OF_HELLO = ("last_id", "position", "generation")
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """First frame: messages after `last_id` follow. A cursor or group has acknowledged everything up to `position`.
 
-    Its `generation` is another one after it was moved by hand, or deleted and created again.
+    Its `generation` is another one after it was moved by hand, or deleted and created again. `time_us` is the time of
+    the hub, if the subscription gives replies.
     """
 
     hub: str
     last_id: str | None
     position: str | None = None
     generation: str | None = None
+    time_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +259,9 @@ def parse_frame(data: str | bytes) -> Frame | None:
             case "gap":
                 return Gap(text_of(fields["reason"]), _id_or_none(fields, "after"), check_id(fields["before"]))
             case "hello":
-                ids = (_id_or_none(fields, name) for name in ("last_id", "position", "generation"))
-                return Hello(text_of(fields.get("hub", "")), *ids)
+                last_id, position, generation = (_id_or_none(fields, name) for name in _IDS_OF_HELLO)
+                time_us = parse_time(text_of(fields["time"])) if "time" in fields else None
+                return Hello(text_of(fields.get("hub", "")), last_id, position, generation, time_us)
             case "error":
                 return ErrorFrame(text_of(fields.get("title", "")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
