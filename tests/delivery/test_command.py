@@ -16,7 +16,7 @@ import trio
 from trio.testing import MockClock
 
 from hookbot.delivery.command import CommandRunner
-from hookbot.delivery.outcome import Failed
+from hookbot.delivery.outcome import MAX_KEPT_BODY, Failed
 from hookbot.delivery.output import Output
 from hookbot.protocol.message import Message, Verified
 from support import GUARD_S
@@ -358,3 +358,39 @@ async def test_where_there_are_no_process_groups_the_command_itself_is_ended(
 
     with pytest.raises(Failed, match="was stopped"):
         await run(*sh(script), timeout_s=0.2, kill_after_s=kill_after_s)
+
+
+# -- its output as an answer
+
+
+async def test_what_it_writes_to_its_output_is_its_answer_and_is_shown_as_ever(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with trio.fail_after(GUARD_S):
+        outcome = await runner(*sh("""echo '{"a":'; echo 1}; echo no answer >&2"""), answers=True).run(make(), 1)
+
+    assert outcome.exchange
+    assert (outcome.exchange.status, outcome.exchange.body) == (200, b'{"a":\n1}\n')
+    assert outcome.exchange.headers == (("Content-Type", "application/json"),)
+    shown = capfd.readouterr()
+    assert lines(shown.out) == ['{"a":', "1}"]
+    assert lines(shown.err) == ["no answer"]
+
+
+async def test_no_more_of_its_output_is_kept_than_is_answered() -> None:
+    with open(os.devnull, "wb") as nowhere, trio.fail_after(GUARD_S):
+        outputs = Output(nowhere.fileno()), Output(nowhere.fileno())
+        command = python("print('x' * 10_000_000)")
+        outcome = await runner(*command, answers=True, outputs=outputs).run(make(), 1)
+
+    assert outcome.exchange
+    assert (len(outcome.exchange.body), outcome.exchange.is_whole) == (MAX_KEPT_BODY, False)
+
+
+async def test_a_command_that_fails_or_was_not_asked_has_no_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    with trio.fail_after(GUARD_S):
+        with pytest.raises(Failed) as failed:
+            await runner(*sh("echo a; exit 1"), answers=True).run(make(), 1)
+        outcome = await runner(*sh("echo a")).run(make(), 1)
+
+    assert (failed.value.outcome.exchange, outcome.exchange) == (None, None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hookbot.delivery.outcome import Attempt, Failed, Outcome, times
+from hookbot.delivery.outcome import MAX_KEPT_BODY, Attempt, Failed, Outcome, exchange_of_output, times
 from hookbot.protocol.message import Message
 
 MESSAGE = Message("t", b"{}", id="abcdefgh-000000000000001")
@@ -29,3 +29,28 @@ def test_an_attempt_says_what_becomes_of_the_message(attempt: Attempt, has_faile
 
 def test_attempts_are_counted_in_words() -> None:
     assert (times(1), times(2)) == ("1 attempt", "2 attempts")
+
+
+@pytest.mark.parametrize(
+    ("output", "content_type"),
+    [
+        (b'{"a": 1}\n', "application/json"),
+        (b"[]", "application/json"),
+        (b"42\n", "text/plain; charset=utf-8"),
+        ("grüß dich\n".encode(), "text/plain; charset=utf-8"),
+        (b"[" * 100_000, "text/plain; charset=utf-8"),
+        (b'<?xml version="1.0"?><Response/>', "text/xml"),
+        (b"\xff\xfe", "application/octet-stream"),
+    ],
+)
+def test_the_output_of_a_command_has_the_type_that_it_looks_like(output: bytes, content_type: str) -> None:
+    exchange = exchange_of_output(output)
+
+    assert (exchange.status, exchange.headers) == (200, (("Content-Type", content_type),))
+
+
+def test_no_output_is_an_empty_answer_and_too_much_is_not_a_whole_one() -> None:
+    nothing, too_much = exchange_of_output(b""), exchange_of_output(b"x" * (MAX_KEPT_BODY + 1))
+
+    assert (nothing.headers, nothing.body, nothing.is_whole) == ((), b"", True)
+    assert (len(too_much.body), too_much.is_whole) == (MAX_KEPT_BODY, False)

@@ -27,11 +27,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="Handle the messages of a topic one at a time, in order.",
 )
+@click.option("--reply", "replies", is_flag=True, help="Reply to senders that wait, with COMMAND's standard output.")
 @click.option("--latest-only", is_flag=True, help="Of several messages waiting on a topic, run only for the newest.")
 @retry_options(timeout="10m")
 @subscription_options(CURSOR, GROUP)
 def exec_(
-    subscribe: SubscribeOptions, retry: RetryOptions, words: tuple[str, ...], in_order: bool, latest_only: bool
+    subscribe: SubscribeOptions,
+    retry: RetryOptions,
+    words: tuple[str, ...],
+    in_order: bool,
+    replies: bool,
+    latest_only: bool,
 ) -> None:
     """Run COMMAND for each message, without a shell.
 
@@ -53,7 +59,7 @@ def exec_(
         raise click.UsageError("--latest-only and --no-per-topic-serial exclude each other.")
     hop = hop_name("exec", str(Address.parse(url)), *check_command(command))
     policy = retry.policy(subscribe, hop, in_order=in_order, latest_only=latest_only)
-    run(partial(_exec, subscribe, retry, url, command, policy))
+    run(partial(_exec, subscribe, retry, url, command, policy, replies))
 
 
 def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -66,8 +72,15 @@ def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 async def _exec(
-    subscribe: SubscribeOptions, retry: RetryOptions, url: str, command: tuple[str, ...], policy: Policy, stop: Stop
+    subscribe: SubscribeOptions,
+    retry: RetryOptions,
+    url: str,
+    command: tuple[str, ...],
+    policy: Policy,
+    replies: bool,
+    stop: Stop,
 ) -> None:
     from ..delivery.command import CommandRunner
 
-    await handle(subscribe, url, retry, policy, CommandRunner(command, policy.hop, retry.timeout_s).run, stop)
+    runner = CommandRunner(command, policy.hop, retry.timeout_s, answers=replies)
+    await handle(subscribe, url, retry, policy, runner.run, stop, replies=replies)

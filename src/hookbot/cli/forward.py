@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--keep-host", is_flag=True, help="Keep the sender's Host header instead of TARGET's.")
 @click.option("--insecure", is_flag=True, help="Do not verify TARGET's certificate.")
 @click.option("--cert", type=EXISTING_FILE, help="Client certificate for TARGET (PEM, with its key).")
+@click.option("--reply", "replies", is_flag=True, help="Hand back what TARGET answers to senders that wait for it.")
 @retry_options(timeout="30s")
 @subscription_options(CURSOR, GROUP)
 def forward(
@@ -37,6 +38,7 @@ def forward(
     keep_host: bool,
     insecure: bool,
     cert: Path | None,
+    replies: bool,
 ) -> None:
     """Post each message to TARGET, unchanged.
 
@@ -69,7 +71,7 @@ def forward(
         certificate=cert,
         insecure=insecure,
     )
-    run(partial(_forward, subscribe, retry, url, target, options))
+    run(partial(_forward, subscribe, retry, url, target, options, replies))
 
 
 def _check_order(url: Address, target: Address) -> None:
@@ -79,9 +81,16 @@ def _check_order(url: Address, target: Address) -> None:
 
 
 async def _forward(
-    subscribe: SubscribeOptions, retry: RetryOptions, url: str, target: Target, options: ForwardOptions, stop: Stop
+    subscribe: SubscribeOptions,
+    retry: RetryOptions,
+    url: str,
+    target: Target,
+    options: ForwardOptions,
+    replies: bool,
+    stop: Stop,
 ) -> None:
     from ..delivery.forwarder import open_forwarder
 
     async with open_forwarder(target, options) as forwarder:
-        await handle(subscribe, url, retry, retry.policy(subscribe, options.hop), forwarder.post, stop)
+        policy = retry.policy(subscribe, options.hop)
+        await handle(subscribe, url, retry, policy, forwarder.post, stop, replies=replies)

@@ -78,16 +78,26 @@ def retry_options(timeout: str) -> Decorator:
 
 
 async def handle(
-    subscribe: SubscribeOptions, url: str, retry: RetryOptions, policy: Policy, work: Work, stop: Stop
+    subscribe: SubscribeOptions,
+    url: str,
+    retry: RetryOptions,
+    policy: Policy,
+    work: Work,
+    stop: Stop,
+    *,
+    replies: bool = False,
 ) -> Totals:
-    """Handle messages until a request to stop or ``--limit``, and return the totals.
+    """Handle messages until a request to stop or ``--limit``, and return the totals. With `replies`, reply to senders.
 
     Raises `Refused` if the subscription is refused, and the errors of `Worker.run`.
     """
+    from ..delivery.replying import replying
     from ..delivery.worker import Worker
 
-    async with subscribe.open(url, max_unacked=retry.concurrency, ack_timeout_s=retry.timeout_s) as messages:
-        worker = Worker(work, policy, messages.ack)
+    async with subscribe.open(
+        url, max_unacked=retry.concurrency, ack_timeout_s=retry.timeout_s, reply=replies
+    ) as messages:
+        worker = Worker(replying(work, messages) if replies else work, policy, messages.ack)
         await worker.run(messages, stop)
     return worker.totals
 

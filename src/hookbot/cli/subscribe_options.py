@@ -68,13 +68,14 @@ class SubscribeOptions:
         follow: bool = True,
         max_unacked: int | None = None,
         ack_timeout_s: float = 0,
+        reply: bool = False,
         patience_s: float = PATIENCE_S,
     ) -> AsyncIterator[Messages]:
         """Open the subscription; its messages must be acknowledged with `Messages.ack`.
 
         With `follow`, a lost hub is retried forever; otherwise for `patience_s`, after which the block is cancelled and
         `Lost` is raised. `max_unacked` and `ack_timeout_s` (duration of the longest attempt) apply to groups only.
-        Raises `Refused` for an unsafe topic without ``--unsafe``, or if the hub refuses.
+        `reply` is that of `listen`. Raises `Refused` for an unsafe topic without ``--unsafe``, or if the hub refuses.
         """
         from ..client import listen
         from ..client.address import Address, subscription_of
@@ -92,6 +93,7 @@ class SubscribeOptions:
                 follow=follow,
                 manual_ack=True,
                 max_unacked=max_unacked if self.group else None,
+                reply=reply,
                 token=find_token(url, self.token_file),
                 unsafe=self.unsafe,
                 ca_file=self.ca_file,

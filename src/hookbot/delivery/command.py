@@ -16,7 +16,7 @@ import trio
 from ..errors import system_reason
 from ..protocol.message import Message, format_time
 from ..terminal import one_line
-from .outcome import Failed, Outcome
+from .outcome import MAX_KEPT_BODY, Failed, Outcome, exchange_of_output
 from .output import Output, PrefixedOutput
 
 # From SIGTERM to SIGKILL, when a command exceeds its timeout.
@@ -30,7 +30,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9-]+")
 class CommandRunner:
     """A command that is run for each message, each time in a new session (setsid).
 
-    Its output goes to standard output and standard error, or to `outputs`.
+    Its output goes to standard output and standard error, or to `outputs`. With `answers`, what a command that succeeds
+    has written to its standard output is also its answer.
     """
 
     def __init__(
@@ -41,12 +42,15 @@ class CommandRunner:
         *,
         kill_after_s: float = KILL_AFTER_S,
         outputs: tuple[Output, Output] | None = None,
+        answers: bool = False,
     ) -> None:
         self._command = command
         self._hop = hop
         self._timeout_s = timeout_s
         self._kill_after_s = kill_after_s
         self._outputs = outputs or _standard_outputs()
+        # One more than is answered tells that it was more.
+        self._keeps = MAX_KEPT_BODY + 1 if answers else 0
 
     async def run(self, message: Message, attempt: int) -> Outcome:
         """Run the command once.
@@ -58,14 +62,15 @@ class CommandRunner:
         """
         started = trio.current_time()
         async with _body_file(message.body) as body:
-            code = await self._run(message, self._environment(message, attempt, body), body)
+            code, output = await self._run(message, self._environment(message, attempt, body), body)
         seconds = trio.current_time() - started
         if code != 0:
             raise Failed(Outcome(f"{self._command[0]} {_ending(code)}", _result(code), seconds))
-        return Outcome(f"{self._command[0]} succeeded after {seconds:.1f} s", _result(code), seconds)
+        answer = exchange_of_output(output) if self._keeps else None
+        return Outcome(f"{self._command[0]} succeeded after {seconds:.1f} s", _result(code), seconds, answer)
 
-    async def _run(self, message: Message, environment: Mapping[str, str], body: Path) -> int:
-        """Exit code of the command; negative for a signal."""
+    async def _run(self, message: Message, environment: Mapping[str, str], body: Path) -> tuple[int, bytes]:
+        """Exit code of the command, negative for a signal, and what is kept of its standard output."""
         try:
             with body.open("rb") as stdin:
                 process = await trio.lowlevel.open_process(
@@ -81,7 +86,10 @@ class CommandRunner:
         prefix = f"{one_line(message.topic)} | ".encode("utf-8", "replace")
         pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
         async with pipes[0], pipes[1], trio.open_nursery() as nursery:
-            copies = [PrefixedOutput(pipe, output, prefix) for pipe, output in zip(pipes, self._outputs, strict=True)]
+            copies = [
+                PrefixedOutput(pipe, output, prefix, keeps=keeps)
+                for pipe, output, keeps in zip(pipes, self._outputs, (self._keeps, 0), strict=True)
+            ]
             for copy in copies:
                 nursery.start_soon(copy.run)
             in_time = await self._wait(process)
@@ -91,7 +99,7 @@ class CommandRunner:
         if not in_time:
             line = f"{self._command[0]} exceeded its timeout of {self._timeout_s:g} s and was stopped"
             raise Failed(Outcome(line, "timeout", self._timeout_s))
-        return process.returncode or 0
+        return process.returncode or 0, bytes(copies[0].kept)
 
     async def _wait(self, process: trio.Process) -> bool:
         """True if the process ended before the timeout; otherwise it is killed, with its whole process group."""

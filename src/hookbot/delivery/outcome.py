@@ -1,5 +1,7 @@
 """Outcomes of attempts to handle a message, and what became of the message."""
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..protocol.message import Headers, Message
@@ -12,7 +14,7 @@ UNSENDABLE = "unsendable"
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request that was answered, and its response."""
+    """A request that was answered, and its response; of a command, what it has answered."""
 
     request_headers: Headers = field(repr=False)
     """Header fields as they were sent, without those that may hold a secret of this side."""
@@ -82,6 +84,26 @@ class Attempt:
         return f"{self.message.topic} {self.message.id}: {words}"
 
 
+def exchange_of_output(output: bytes) -> Exchange:
+    """What a command has written to its standard output, as a response to the message."""
+    headers = (("Content-Type", _type_of(output)),) if output else ()
+    return Exchange((), 200, headers, output[:MAX_KEPT_BODY], len(output) <= MAX_KEPT_BODY)
+
+
 def times(attempts: int) -> str:
     """Number of attempts in words."""
     return "1 attempt" if attempts == 1 else f"{attempts} attempts"
+
+
+def _type_of(output: bytes) -> str:
+    if output.startswith(b"<?xml"):
+        return "text/xml"
+    try:
+        text = output.decode()
+    except UnicodeDecodeError:
+        return "application/octet-stream"
+    # A number alone is JSON, too, but seldom meant as that.
+    with suppress(ValueError, RecursionError):
+        if isinstance(json.loads(text), dict | list):
+            return "application/json"
+    return "text/plain; charset=utf-8"

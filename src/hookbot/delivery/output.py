@@ -58,9 +58,14 @@ class Output:
 
 
 class PrefixedOutput:
-    """Output of a process, copied line by line with a prefix; dropped if the reader of our output is gone."""
+    """Output of a process, copied line by line with a prefix; dropped if the reader of our output is gone.
 
-    def __init__(self, pipe: trio.abc.ReceiveStream, output: Output, prefix: bytes) -> None:
+    Its first `keeps` bytes are also in `kept`.
+    """
+
+    def __init__(self, pipe: trio.abc.ReceiveStream, output: Output, prefix: bytes, *, keeps: int = 0) -> None:
+        self.kept = bytearray()
+        self._keeps = keeps
         self._pipe = pipe
         self._output = output
         self._prefix = prefix
@@ -101,6 +106,7 @@ class PrefixedOutput:
                 left -= len(chunk)
 
     async def _copy(self, chunk: bytes) -> None:
+        self.kept += chunk[: self._keeps - len(self.kept)]
         lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
             lines, self._rest = lines + newline + self._rest, b""
