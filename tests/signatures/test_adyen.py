@@ -188,3 +188,21 @@ def test_neither_a_notification_nor_another_webhook_passes_for_the_other() -> No
     moved["additionalData"] = {"hmacSignature": genuine.need("HmacSignature")}
     with pytest.raises(BadSignature, match="begins like the body"):
         verify({"notificationItems": [{"NotificationRequestItem": moved}]})
+
+
+def test_each_notification_is_signed_in_the_body_and_another_webhook_in_its_header() -> None:
+    provider = load_provider("adyen")
+    items = [{"NotificationRequestItem": item} for item in (ADYEN_ITEM, {**ADYEN_ITEM, "additionalData": {"a": "b"}})]
+    payments = SignedRequest(json.dumps({"notificationItems": items, "rate": 1}).encode(), JSON)
+    webhook = SignedRequest(b'{"type":"balancePlatform.transfer.created"}', JSON)
+
+    first, second = (provider.sign(request, KEY, now=NOW) for request in (payments, webhook))
+
+    assert [provider.verify(request, [OTHER, KEY], now=NOW).key for request in (first, second)] == [1, 1]
+    assert first.headers == JSON
+    assert first.json()["notificationItems"][1]["NotificationRequestItem"]["additionalData"].keys() == {
+        "a",
+        "hmacSignature",
+    }
+    assert second.body == webhook.body
+    assert second.find("HmacSignature")

@@ -171,9 +171,15 @@ def test_graph_gets_its_validation_token_back_decoded() -> None:
     assert provider.handshake(SignedRequest(url="https://example.com/in?a=b"), ["x"], now=NOW) is None
 
 
-def test_the_secret_of_graph_is_in_the_body_where_it_is_neither_put_nor_taken_out() -> None:
+def test_the_secret_of_graph_is_in_each_notification_and_is_not_taken_out() -> None:
     provider = load_provider("microsoft-graph")
 
+    signed = provider.sign(SignedRequest(b'{"value":[{"clientState":"","size":1.50},{}]}'), "x", now=NOW)
+
     assert provider.secret_in == ()
-    with pytest.raises(ConfigError, match="only the sender has the key"):
+    assert signed.body == b'{"value":[{"clientState":"x","size":1.50},{"clientState":"x"}]}'
+    assert provider.verify(signed, ["x"], now=NOW).key == 0
+    with pytest.raises(BadSignature, match="no notifications"):
         provider.sign(SignedRequest(BODY), "x", now=NOW)
+    with pytest.raises(ConfigError, match="is empty"):
+        provider.sign(signed, "", now=NOW)

@@ -3,6 +3,7 @@
 https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures
 """
 
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -52,12 +53,25 @@ class Adyen(Scheme):
                 raise BadSignature("the body must be a JSON object, as in every webhook of Adyen")
             return super().verify(request, secrets, now=now)
         texts, keys = [], []
-        for item in _items(request):
+        for item in _items(request.json()):
             texts.append(_signed_text(item))
             keys.append(self._item_key(item, texts[-1], secrets))
         # Nobody signs their order or number. 0xFF occurs in no UTF-8: other notifications do not look the same.
         fingerprint = sha256(b"\xff".join(sorted(set(texts)))).hexdigest()
         return Proof(key=keys[0], fingerprint=fingerprint, delivery_id=fingerprint)
+
+    def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
+        """The request with a signature in each payment notification or, if it has none, in its header."""
+        if f'"{_ITEMS}"'.encode() not in request.body:
+            return super().sign(request, secret, now=now)
+        document = request.editable_json()
+        for item in _items(document):
+            signature = self._algorithm.sign(self._key(secret), _signed_text(item))
+            item["additionalData"] = {
+                **(item.get("additionalData") or {}),
+                "hmacSignature": b64encode(signature).decode(),
+            }
+        return request.with_json(document)
 
     def _item_key(self, item: dict[str, Any], text: bytes, secrets: Sequence[str]) -> int:
         data = item.get("additionalData")
@@ -67,8 +81,8 @@ class Adyen(Scheme):
         return self._matching([self._decode(given)], text, secrets)
 
 
-def _items(request: SignedRequest) -> Iterator[dict[str, Any]]:
-    wrapped = _field(request.json(), _ITEMS)
+def _items(document: Any) -> Iterator[dict[str, Any]]:
+    wrapped = _field(document, _ITEMS)
     if not isinstance(wrapped, list) or not wrapped:
         raise BadSignature("there is neither the header HmacSignature nor a signed notification in the body")
     for wrapper in wrapped:

@@ -118,6 +118,15 @@ class SignedRequest:
         except ValueError:
             raise BadSignature("the body is not JSON") from None
 
+    def editable_json(self) -> Any:
+        """The body parsed as JSON, to be changed for `with_json`: numbers keep their text. Raises as `json`."""
+        self.json()
+        return read_json(decode(self.body) or "")
+
+    def with_json(self, document: Any) -> "SignedRequest":
+        """The same request with another body, of this JSON."""
+        return replace(self, body=write_json(document).encode())
+
     def form(self) -> list[tuple[str, str]]:
         """Fields of a URL-encoded form, in order; empty for any other Content-Type.
 

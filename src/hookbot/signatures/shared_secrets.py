@@ -6,6 +6,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 from urllib.parse import parse_qs
 
 from ..errors import BadSignature, ConfigError
@@ -171,22 +172,32 @@ class MicrosoftGraph(SharedSecret):
 
         `key` is the secret of the first notification.
         """
-        document = request.json()
-        notifications = document.get("value") if isinstance(document, dict) else None
-        if not isinstance(notifications, list) or not notifications:
-            raise BadSignature("the body has no notifications in 'value'")
-        states = [item.get("clientState") if isinstance(item, dict) else None for item in notifications]
+        states = [
+            item.get("clientState") if isinstance(item, dict) else None for item in _notifications(request.json())
+        ]
         keys = [self.match(_shown(state) if isinstance(state, str) else b"", secrets) for state in states]
         return Proof(key=keys[0], fingerprint=sha256(request.body).hexdigest(), bearer=True)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """Raise `ConfigError`, since the secret is in the notifications of the body."""
-        return Provider.sign(self, request, secret, now=now)
+        """The request with the secret in every notification; raises `BadSignature` if there is none."""
+        self.check(secret)
+        document = request.editable_json()
+        for item in _notifications(document):
+            if isinstance(item, dict):
+                item["clientState"] = secret
+        return request.with_json(document)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The ``validationToken`` of a new subscription as plain text, or None. The request is not authenticated."""
         tokens = parse_qs(request.query).get("validationToken")
         return Response(_shown(tokens[0])) if tokens else None
+
+
+def _notifications(document: Any) -> list[Any]:
+    notifications = document.get("value") if isinstance(document, dict) else None
+    if not isinstance(notifications, list) or not notifications:
+        raise BadSignature("the body has no notifications in 'value'")
+    return notifications
 
 
 def _to_bytes(secret: str) -> bytes:
