@@ -18,7 +18,7 @@ SIGNATURES: dict[Callable[..., Any], str] = {
     hookbot.testing.route: "(router, topic, body=b'', headers=(), *, verified=None, query='')",
     hookbot.testing.routed: "(router, message, *, blocked_s=1.0)",
     hookbot.testing.make_message: "(topic, body=b'', headers=(), *, verified=None, query='')",
-    hookbot.testing.signed_delivery: "(provider, secret, body=None, headers=())",
+    hookbot.testing.signed_delivery: "(provider, secret, body=None, headers=(), *, event=None, url='')",
     hookbot.testing.open_test_hub: "(*routers)",
     hookbot.testing.TestHub.url_for: "(self, path)",
     hookbot.testing.TestHub.publish: "(self, topic, body=b'', headers=(), *, verified=None, query='')",

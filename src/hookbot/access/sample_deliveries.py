@@ -8,7 +8,7 @@ from ..protocol.paths import path_to
 from ..protocol.request import Request
 from ..protocol.topics import is_subtree
 from ..signatures import SignedRequest
-from ..signatures.samples import sample
+from ..signatures.samples import TEST, sample
 from .sources import Source
 
 # Where a source does not say how its sender sees the hub, any host does.
@@ -20,15 +20,15 @@ def sample_topic(topic: str) -> str:
     return f"{topic}hookbot-test" if is_subtree(topic) else topic
 
 
-def sign_sample(source: Source, topic: str, *, now_s: float) -> SignedRequest:
-    """A delivery to a topic of the source, which is new each time.
+def sign_sample(source: Source, topic: str, *, event: str = TEST, now_s: float) -> SignedRequest:
+    """A delivery of an event to a topic of the source, which is new each time.
 
-    Raises `Refused` if nobody but the sender can sign it.
+    Raises `Refused` if the event is unknown, or nobody but the sender can sign it.
     """
     url = (source.url or _BASE) + quote(path_to("publish", topic))
-    unsigned = sample(source.provider, url, f"hookbot-test-{uuid4()}", source.owners)
+    made = sample(source.provider, event, id=f"hookbot-test-{uuid4()}", now_s=now_s, owners=source.owners)
     try:
-        signed = source.provider.sign(unsigned, source.secrets[0], now=now_s)
+        signed = source.provider.sign(made.request(source.provider, url), source.secrets[0], now=now_s)
         # With a public key, some sign as well, but what they make proves nothing.
         source.provider.verify(signed, source.secrets, now=now_s)
     except (BadSignature, ConfigError):

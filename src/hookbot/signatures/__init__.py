@@ -9,8 +9,8 @@ A `Provider` is the signing rule of one kind of sender; `load_provider` finds it
 providers are a `Scheme`: data that says where in a `SignedRequest` the signature and the signed parts are, with an
 algorithm, a time window and for some senders a challenge. Other senders present a shared secret or a JSON Web Token, or
 publish a certificate, which the caller fetches on `CertificateNeeded`. Access control verifies publishes with
-providers, configuration and command line load them by name, and plugins subclass `Provider`. A `sample` is a delivery
-for a test of a source (samples).
+providers, configuration and command line load them by name, and plugins subclass `Provider`. `samples` has events of
+providers, to be signed in tests.
 """
 
 from ..protocol.response import Response
