@@ -1,9 +1,6 @@
 """Dead letters: messages that are given up after too many failed attempts, and the places where they are kept."""
 
 import json
-import os
-import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +11,7 @@ from ..client.address import Address, topic_of
 from ..errors import HookbotError, system_reason
 from ..protocol.envelope import encode_line, to_envelope
 from ..protocol.message import Message
+from .line_file import open_line_file
 
 _REASON = "Hookbot-Failure"
 
@@ -58,35 +56,8 @@ class DeadLetterFile:
         return str(self._path)
 
     def _append(self, line: bytes) -> None:
-        # Readable only by this user: bodies and headers may hold secrets.
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with open(descriptor, "ab", buffering=0) as file:
-            # One process at a time, until the file is closed: what is taken back below must not be another's.
-            _lock(descriptor)
-            status = os.fstat(descriptor)
-            whole = status.st_size
-            try:
-                rest = memoryview(line if self._ends_with_line(whole) else b"\n" + line)
-                while rest:
-                    rest = rest[file.write(rest) or 0 :]
-                # A pipe has no disk to wait for.
-                if stat.S_ISREG(status.st_mode):
-                    os.fsync(descriptor)
-            except OSError:
-                # A disk that becomes full has taken a part. A pipe or a device does not give it back.
-                with suppress(OSError):
-                    os.ftruncate(descriptor, whole)
-                raise
-
-    def _ends_with_line(self, size: int) -> bool:
-        """False if the file ends with a part of a line, as a crash or a power failure leaves it."""
-        # A pipe or a device has no size; nor need a file that can be written be readable.
-        with suppress(OSError):
-            if size:
-                with open(self._path, "rb") as file:
-                    file.seek(size - 1)
-                    return file.read(1) == b"\n"
-        return True
+        with open_line_file(self._path) as file:
+            file.append(line)
 
 
 class DeadLetterTopic:
@@ -117,11 +88,3 @@ class DeadLetterTopic:
             ca_file=self._ca_file,
         )
         return f"the dead-letter topic, as {id}"
-
-
-def _lock(descriptor: int) -> None:
-    # Windows has no such locks, and some network file systems support none.
-    with suppress(ImportError, OSError):
-        import fcntl  # noqa: PLC0415
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
