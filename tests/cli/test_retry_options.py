@@ -16,7 +16,18 @@ from hookbot.delivery.shutdown import Stop
 from hookbot.protocol.message import Message
 from hookbot.testing.hub import TestHub
 
-SUBSCRIBE = SubscribeOptions("all", None, None, False, None, 2, None, None, True, Timing())
+SUBSCRIBE = SubscribeOptions(
+    since="all",
+    cursor=None,
+    group=None,
+    unsafe=False,
+    where=None,
+    limit=2,
+    token_file=None,
+    ca_file=None,
+    quiet=True,
+    timing=Timing(),
+)
 
 
 def parse(*words: str) -> RetryOptions | str:

@@ -12,7 +12,7 @@ import click
 
 from .credentials import find_publish_token
 from .parameters import INTERVAL, Decorator, with_options
-from .subscribe_options import SubscribeOptions
+from .subscribe_options import MessageOptions, SubscribeOptions
 
 if TYPE_CHECKING:
     from ..delivery.dead_letters import DeadLetters
@@ -29,28 +29,28 @@ class RetryOptions:
     dead_letter: str
     timeout_s: float
 
-    def policy(self, subscribe: SubscribeOptions, hop: str, **more: Any) -> Policy:
+    def policy(self, options: MessageOptions, hop: str, **more: Any) -> Policy:
         """Policy for a worker whose name in the hops of messages is `hop`; `more` are further fields of `Policy`."""
         from ..delivery.worker import Policy
 
         return Policy(
             hop=hop,
-            wanted=subscribe.wants,
-            limit=subscribe.limit,
+            wanted=options.wants,
+            limit=options.limit,
             concurrency=self.concurrency,
             max_attempts=self.max_attempts,
-            dead_letters=self._dead_letters(subscribe, hop),
-            backoff=subscribe.timing.backoff,
+            dead_letters=self._dead_letters(options, hop),
+            backoff=options.timing.backoff,
             **more,
         )
 
-    def _dead_letters(self, subscribe: SubscribeOptions, hop: str) -> DeadLetters:
+    def _dead_letters(self, options: MessageOptions, hop: str) -> DeadLetters:
         from ..delivery.dead_letters import DeadLetterFile, DeadLetterTopic, NoDeadLetters
 
         if self.dead_letter == "stop":
             return NoDeadLetters()
         if "://" in self.dead_letter:
-            return DeadLetterTopic(self.dead_letter, find_publish_token(self.dead_letter), subscribe.ca_file, hop)
+            return DeadLetterTopic(self.dead_letter, find_publish_token(self.dead_letter), options.ca_file, hop)
         return DeadLetterFile(Path(self.dead_letter))
 
 

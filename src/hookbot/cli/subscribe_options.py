@@ -35,17 +35,12 @@ PATIENCE_S = 30.0
 logger = logging.getLogger(__package__)
 
 
-@dataclass(frozen=True, slots=True)
-class SubscribeOptions:
-    """Values of the options that `subscription_options` adds to a command."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageOptions:
+    """Values of the options that `message_options` adds to a command that handles messages, wherever they come from."""
 
-    since: str | None
-    cursor: str | None
-    group: str | None
-    unsafe: bool
     where: Expression | None
     limit: int | None
-    token_file: Path | None
     ca_file: Path | None
     quiet: bool
     timing: Timing
@@ -59,6 +54,17 @@ class SubscribeOptions:
         except (ValueError, BodyTooLarge) as error:
             logger.warning("skipped %s %s: --where failed: %s", message.topic, message.id, error)
             return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscribeOptions(MessageOptions):
+    """Values of the options that `subscription_options` adds to a command."""
+
+    since: str | None
+    cursor: str | None
+    group: str | None
+    unsafe: bool
+    token_file: Path | None
 
     @asynccontextmanager
     async def open(
@@ -115,25 +121,47 @@ def subscription_options(*consumer: Decorator) -> Decorator:
         def described(
             since: str | None,
             unsafe: bool,
-            where: Expression | None,
-            limit: int | None,
             token_file: Path | None,
-            cafile: Path | None,
-            quiet: bool,
             cursor: str | None = None,
             group: str | None = None,
             **others: Any,
         ) -> Any:
-            from ..client.timing import DEFAULT_TIMING
-
-            log_to_stderr(quiet=quiet)
-            timing = click.get_current_context().obj["timing"] or DEFAULT_TIMING
-            subscribe = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet, timing)
-            return command(subscribe=subscribe, **others)
+            asked: dict[str, Any] = {
+                "since": since,
+                "cursor": cursor,
+                "group": group,
+                "unsafe": unsafe,
+                "token_file": token_file,
+            }
+            return command(subscribe=SubscribeOptions(**asked, **_take_message_options(others)), **others)
 
         return described
 
     return decorate
+
+
+def message_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator for commands without a subscription: adds `MessageOptions`, passed as `messages`, and sets up logging.
+
+    As for `subscription_options`, the logging is for people.
+    """
+
+    @with_options(_WHERE, _LIMIT, cafile, _QUIET)
+    @wraps(command)
+    def described(**others: Any) -> Any:
+        return command(messages=MessageOptions(**_take_message_options(others)), **others)
+
+    return described
+
+
+def _take_message_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the fields of `MessageOptions` out of the options that are given to a command, and log as these say."""
+    from ..client.timing import DEFAULT_TIMING
+
+    log_to_stderr(quiet=given["quiet"])
+    timing = click.get_current_context().obj["timing"] or DEFAULT_TIMING
+    taken = {name: given.pop(name) for name in ("where", "limit", "quiet")}
+    return {**taken, "ca_file": given.pop("cafile"), "timing": timing}
 
 
 def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]]:
