@@ -18,7 +18,7 @@ OF_SERVE = (ROOT / "docs" / "configuration.md").read_text()
 SHARED, *SECTIONS = re.split(r"(?m)^## `", PAGE)
 SECTION = {section.partition("`")[0]: section for section in SECTIONS}
 
-LISTENING = {"listen", "latest", "forward", "exec", "replay"}
+LISTENING = {"listen", "latest", "forward", "exec", "replay", "record", "play"}
 
 
 def commands() -> Iterator[tuple[Any, ...]]:
@@ -71,7 +71,17 @@ def test_every_exit_code_is_there() -> None:
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that the examples name."""
-    for name in ("hookbot.toml", "body.json", "build.json", "deployed.json", "push.json", "token", "client.pem"):
+    for name in (
+        "hookbot.toml",
+        "body.json",
+        "build.json",
+        "deployed.json",
+        "push.json",
+        "deploys.jsonl",
+        "stripe.jsonl",
+        "token",
+        "client.pem",
+    ):
         (tmp_path / name).write_text("x = 1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))

@@ -3,7 +3,7 @@
 import pytest
 
 from support.pages import blocks, lines_printed, lines_shown, page, section
-from support.terminal import Terminal
+from support.terminal import Terminal, application
 
 pytestmark = pytest.mark.slow
 
@@ -27,3 +27,24 @@ def test_a_token_is_narrowed(terminal: Terminal) -> None:
 
     assert output.startswith("ws://")
     assert output.endswith("@localhost:8080/sub/deploy\n")
+
+
+def test_messages_are_recorded_and_played(terminal: Terminal) -> None:
+    urls, *_ = blocks(PAGE)
+    [record], [play] = (blocks(section(PAGE, f"`{command}`")) for command in ("record", "play"))
+    following, stored = record.splitlines(keepends=True)
+    terminal.serve()
+    terminal.paste(". .venv/bin/activate\n" + urls + "for body in 1 2; do curl -s -d $body $PUB; done\n")
+    terminal.paste("printf '#!/bin/sh\\necho deployed\\n' > deploy.sh; chmod +x deploy.sh\n")
+
+    recorded = terminal.paste(stored)
+    terminal.start(following, "listening to ")
+    terminal.read_until("\n")
+    terminal.stop()
+    with application(terminal.ports[3000]) as received:
+        played = terminal.paste(play)
+
+    for part, output in (("record", recorded), ("play", played)):
+        assert lines_shown(section(PAGE, f"`{part}`")) - lines_printed(output) == set(), output
+    assert [request.body for request in received] == [b"1", b"2"]
+    assert played.count("deploy | deployed\n") == 2

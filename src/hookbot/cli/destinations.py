@@ -109,8 +109,7 @@ class Choice:
 
 
 def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator that adds the options of a destination, passed as `choice`; raises `UsageError` unless they name one.
-    """
+    """Decorator that adds the options of a destination, passed as `choice`; raises `UsageError` for none or several."""
 
     @with_options(_TO, _EXEC, _PUBLISH, _SPEED, headers)
     @wraps(command)

@@ -26,22 +26,23 @@ logger = logging.getLogger(__package__)
 
 Form = Literal["text", "raw", "json"]
 
-_URL = click.argument("url", type=SUBSCRIPTION, envvar="HOOKBOT_URL")
+URL = click.argument("url", type=SUBSCRIPTION, envvar="HOOKBOT_URL")
 RAW = click.option(
     "--raw", "form", flag_value="raw", help="Print only the bodies, byte for byte (except to a terminal)."
 )
 JSON = click.option("--json", "form", flag_value="json", help="Print each message as a line of JSON, its envelope.")
+NO_FOLLOW = click.option("--no-follow", is_flag=True, help="Exit after the messages that are stored now.")
 _HEADER = click.option(
     "--header", "-H", "headers", multiple=True, metavar="NAME", help="Also show this header. Repeatable."
 )
 
 
 @click.command()
-@_URL
+@URL
 @RAW
 @JSON
 @_HEADER
-@click.option("--no-follow", is_flag=True, help="Exit after the messages that are stored now.")
+@NO_FOLLOW
 @subscription_options(CURSOR, GROUP)
 def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool) -> None:
     """Print the messages of a topic as they arrive.
@@ -58,7 +59,7 @@ def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
 
 
 @click.command()
-@_URL
+@URL
 @RAW
 @JSON
 @_HEADER

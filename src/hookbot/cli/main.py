@@ -56,6 +56,8 @@ COMMANDS = {
     "profiles": ("login:profiles", "List the hubs that you are logged in to."),
     "doctor": ("doctor:doctor", "Check each step on the way to a subscription."),
     "replay": ("replay:replay", "Deliver stored messages again."),
+    "record": ("record:record", "Append the messages of a topic to FILE as they arrive."),
+    "play": ("record:play", "Deliver the messages in FILE."),
     "make-tokens": ("tokens:make_tokens", "Print each URI with the token that opens it."),
     "narrow": ("tokens:narrow", "Make a weaker token from TOKEN."),
     "check-config": ("check_config:check_config", "Check a configuration file and report every mistake."),

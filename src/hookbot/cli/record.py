@@ -1,0 +1,91 @@
+"""``hookbot record`` and ``hookbot play``: messages kept in a file, and delivered from there."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from ..errors import HookbotError
+from .destinations import Choose, Destination, deliver, destination_options
+from .display import log_to_stderr
+from .listen import NO_FOLLOW, URL
+from .progress import messages as number_of
+from .retry_options import RetryOptions, retry_options
+from .subscribe_options import MessageOptions, SubscribeOptions, message_options, run, subscription_options
+
+if TYPE_CHECKING:
+    from ..delivery.shutdown import Stop
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@URL
+@NO_FOLLOW
+@subscription_options()
+def record(subscribe: SubscribeOptions, file: Path, url: str, no_follow: bool) -> None:
+    """Append the messages of a topic to FILE as they arrive.
+
+    Each is a line of JSON, its envelope, and on disk before the next is waited for. If FILE has messages, go on after
+    the last one, whatever --since says: one that is recorded again misses nothing that the hub has kept.
+
+    \b
+    Example:
+      hookbot record --since all stripe.jsonl https://TOKEN@hub.example.com/sub/stripe/
+    """
+    log_to_stderr(quiet=subscribe.quiet or no_follow)
+    run(partial(_record, subscribe, file, url, not no_follow))
+
+
+async def _record(subscribe: SubscribeOptions, file: Path, url: str, follow: bool, stop: Stop) -> None:
+    from ..delivery.recording import open_recorder
+
+    with open_recorder(file) as recorder:
+        try:
+            async with replace(subscribe, since=recorder.last_id or subscribe.since).open(url, follow=follow) as items:
+                await recorder.record(items, subscribe.wants, subscribe.limit, stop)
+        finally:
+            click.echo(f"{number_of(recorder.count)} recorded in {file}", err=True)
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.argument("command", nargs=-1, metavar="[COMMAND [ARGS]...]")
+@destination_options
+@retry_options(timeout="30s")
+@message_options
+def play(
+    messages: MessageOptions, retry: RetryOptions, choose: Choose, file: BinaryIO, command: tuple[str, ...]
+) -> None:
+    """Deliver the messages in FILE.
+
+    Post them (--to), run a command for each (--exec), or publish them (--publish), as `replay` does. FILE has JSON
+    lines: of `record`, of `listen --json`, or dead letters. If a message is given up, or a line is damaged, the exit
+    code is 1.
+
+    \b
+    Examples:
+      hookbot play stripe.jsonl --to http://localhost:3000/webhook
+      hookbot play --speed 10 --where "topic == 'deploy'" stripe.jsonl --exec -- ./deploy.sh
+    """
+    from ..delivery.worker import hop_name
+
+    destination = choose(command)
+    log_to_stderr(quiet=True)
+    hop = hop_name("play", str(Path(file.name).resolve()), destination.name)
+    run(partial(_play, messages, retry, file, destination, hop))
+
+
+async def _play(
+    options: MessageOptions, retry: RetryOptions, file: BinaryIO, destination: Destination, hop: str, stop: Stop
+) -> None:
+    from ..delivery.recording import Playback
+
+    playback = Playback(file, file.name)
+    await deliver(nullcontext(playback), destination, options, retry, hop, stop, done="played", share=playback.share)
+    if playback.damaged:
+        raise HookbotError("some lines of the file are damaged")
