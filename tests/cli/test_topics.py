@@ -1,9 +1,11 @@
 """Topics in place of URLs: which hub and token they get, and their completion."""
 
+import socket
 from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.tokens import make_token
@@ -121,7 +123,10 @@ def test_one_token_may_be_for_both_ways_of_a_safe_topic(context: click.Context) 
 def test_without_a_profile_a_hub_of_this_machine_is_found_by_its_key(
     context: click.Context, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with context, pytest.raises(ConfigError, match=r"no profile, and no hub on this machine: run `hookbot login https"):
+    with (
+        context,
+        pytest.raises(ConfigError, match=r"no profile, and no hub on this machine: log in with `hookbot login https"),
+    ):
         find_profile()
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "key").write_text(KEY)
@@ -164,3 +169,52 @@ def test_with_a_url_in_the_environment_a_word_before_no_command_is_one(thread: T
     log_in(thread.url)
     code, _, err = call("exec", "deploy", "--", "true", HOOKBOT_URL=thread.url_for("/sub/x"))
     assert (code, err) == (2, "hookbot: command not found, or not executable: 'deploy'\n")
+
+
+# -- completion
+
+
+def completions(*words: str) -> list[str]:
+    *before, begun = words
+    return [one.value for one in BashComplete(cli, {}, "hookbot", "_HOOKBOT_COMPLETE").get_completions(before, begun)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("listen",), ("latest",), ("publish",), ("doctor",), ("forward",), ("exec", "--latest-only"), ("replay",)),
+        *(("messages", "--url"), ("replay", "--publish"), ("listen", "--profile", "hub")),
+    ],
+)
+def test_topics_are_completed_as_the_hub_knows_them(thread: ThreadHub, words: tuple[str, ...]) -> None:
+    log_in(thread.url)
+    thread.publish("completed/b", b"")
+    thread.publish("completed/a", b"")
+
+    assert completions(*words, "completed/") == ["completed/a", "completed/b"]
+    assert completions(*words, "completed/b") == ["completed/b"]
+    assert completions(*words, "https://") == []
+
+
+def test_only_the_first_word_is_completed_as_a_topic(thread: ThreadHub) -> None:
+    log_in(thread.url)
+    thread.publish("completed/a", b"")
+    assert completions("forward", "completed/a", "compl") == []
+
+
+def test_who_is_not_logged_in_or_has_no_hub_gets_no_topics(
+    capfd: pytest.CaptureFixture[str], environment: pytest.MonkeyPatch
+) -> None:
+    assert completions("listen", "compl") == []
+    log_in("http://127.0.0.1:1")
+    assert completions("listen", "compl") == []
+    profiles_file().chmod(0o644)
+    assert completions("listen", "compl") == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        log_in(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert completions("listen", "compl") == []
+    assert capfd.readouterr() == ("", "")

@@ -36,6 +36,7 @@ COMMANDS = {
     "latest": ("listen:latest", "Print the newest message of a topic."),
     "publish": ("publish:publish", "Publish FILE or standard input as a message."),
     "forward": ("forward:forward", "Post each message to TARGET, unchanged."),
+    "tunnel": ("tunnel:tunnel", "Receive webhooks from the internet at a server of this machine."),
     "exec": ("exec:exec_", "Run COMMAND for each message, without a shell."),
     "cursors": ("cursors:cursors", "List, move and delete the cursors and groups of a hub."),
     "who": ("who:who", "List the subscribers that are connected to a hub, or end one."),

@@ -70,7 +70,7 @@ def url_of(word: str, action: RouteAction) -> str:
         return word
     path, query = _path_and_query(word, action)
     found = find_profile()
-    return found.url_at(path, _token_for(found, path)) + query
+    return found.url_at(path, token_for(found, path)) + query
 
 
 def find_profile(context: click.Context | None = None, *, data_dir: Path | None = None) -> Profile:
@@ -85,8 +85,8 @@ def find_profile(context: click.Context | None = None, *, data_dir: Path | None 
     found = Profiles.read(profiles_file()).find(name) or _profile_here(context, data_dir)
     if found is None:
         raise ConfigError(
-            "there is no profile, and no hub on this machine: run `hookbot login https://hub.example.com`, "
-            "or give a whole URL, which begins with https://"
+            "there is no profile, and no hub on this machine: log in with `hookbot login https://hub.example.com`\n"
+            "or start a hub here, with `hookbot serve`; a whole URL, which begins with https://, needs neither"
         )
     return found
 
@@ -101,22 +101,7 @@ def complete_topic(context: click.Context, parameter: click.Parameter, incomplet
     return []
 
 
-def for_topic(profile: Profile, word: str) -> str:
-    """Token of a profile for one topic only: for listening to it and, if it is a safe one, publishing there."""
-    path, _ = _path_and_query(word, "subscribe")
-    with suppress(Refused):
-        return _token_for(profile, path.removeprefix("/sub"))
-    return _token_for(profile, path)
-
-
-def _path_and_query(word: str, action: RouteAction) -> tuple[str, str]:
-    if _SCHEMELESS.match(word):
-        raise Refused("a URL begins with https:// or http://, and a topic with neither a token nor a host")
-    topic, mark, query = word.partition("?")
-    return path_to(action, topic_meant(topic)), mark + query
-
-
-def _token_for(profile: Profile, path: str) -> str:
+def token_for(profile: Profile, path: str) -> str:
     """Token of a profile for one path only or, if that is too long for a token, as it is. Raises `Refused`."""
     from ..access.narrowed_tokens import NarrowedToken
     from ..access.tokens import opening_paths
@@ -133,6 +118,21 @@ def _token_for(profile: Profile, path: str) -> str:
     with suppress(ValueError):
         return token.narrow("path", path).text()
     return profile.token
+
+
+def for_topic(profile: Profile, word: str) -> str:
+    """Token of a profile for one topic only: for listening to it and, if it is a safe one, publishing there."""
+    path, _ = _path_and_query(word, "subscribe")
+    with suppress(Refused):
+        return token_for(profile, path.removeprefix("/sub"))
+    return token_for(profile, path)
+
+
+def _path_and_query(word: str, action: RouteAction) -> tuple[str, str]:
+    if _SCHEMELESS.match(word):
+        raise Refused("a URL begins with https:// or http://, and a topic with neither a token nor a host")
+    topic, mark, query = word.partition("?")
+    return path_to(action, topic_meant(topic)), mark + query
 
 
 def _profile_here(context: click.Context, data_dir: Path | None) -> Profile | None:

@@ -29,7 +29,7 @@ STATS = f"{API}stats"
 SUBSCRIPTIONS = f"{API}subscriptions"
 TOKENS = f"{API}tokens"
 TOPICS = f"{API}topics"
-HISTORY = (MESSAGES, LIVE, REDELIVER)
+HISTORY = (MESSAGES, LIVE, REDELIVER, TOPICS)
 """Beginnings of the paths that show stored messages."""
 
 METHODS: dict[RouteAction, str] = {"publish": "POST", "subscribe": "GET"}

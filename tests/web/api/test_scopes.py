@@ -52,6 +52,7 @@ REQUESTS = {
     "GET quotas": "quotas",
     "GET budgets": "budgets",
     "GET sources": "sources",
+    "GET topics": "topics",
     "POST sources/test": "sources/test?topic=/unsafe/{name}/",
     "GET stats": "stats",
     "GET routers": "routers",
@@ -82,6 +83,7 @@ OWN = """
     GET quotas                    200          200     200    200         200          200                200
     GET budgets                   200          200     200    200         200          200                200
     GET sources                   200          200     200    200         200          200                200
+    GET topics                    200          200     200    200         200          200                200
     POST sources/test             200          200     404    404         404          404                403
     GET stats                     200          200     403    403         403          403                403
     GET routers                   200          200     403    403         403          403                403

@@ -19,13 +19,14 @@ from .sources import add_sources
 from .states import add_states
 from .subscriptions import add_subscriptions
 from .tokens import add_tokens
+from .topics import add_topics
 
 
 def create_api(services: Services) -> Blueprint:
     """Routes of the API; each needs a token."""
     api = Api(services.access)
     for add in (
-        *(add_session, add_tokens, add_messages, add_related, add_live, add_redelivery, add_deletion),
+        *(add_session, add_tokens, add_topics, add_messages, add_related, add_live, add_redelivery, add_deletion),
         *(add_cursors, add_subscriptions, add_refusals, add_quotas, add_sources, add_budgets, add_states),
     ):
         add(api, services)
