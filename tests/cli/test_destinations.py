@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from hookbot.cli.destinations import Choose, Destination, destination_options
+from hookbot.cli.destinations import Choice, Destination, destination_options
 from hookbot.protocol.envelope import encode_line, to_envelope
 from hookbot.protocol.message import Message
 from support.commands import Caller, on_terminal
@@ -20,8 +20,8 @@ def parse(*words: str, command: tuple[str, ...] = ()) -> Destination | str:
 
     @click.command()
     @destination_options
-    def chosen(choose: Choose) -> None:
-        received.append(choose(command))
+    def chosen(choice: Choice) -> None:
+        received.append(choice.make(command))
 
     result = CliRunner().invoke(chosen, words)
     return received[0] if received else result.output

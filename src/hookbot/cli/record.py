@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from ..errors import HookbotError
-from .destinations import Choose, Destination, deliver, destination_options
+from .destinations import Choice, Destination, deliver, destination_options
 from .display import log_to_stderr
 from .listen import NO_FOLLOW, URL
 from .progress import messages as number_of
@@ -59,7 +59,7 @@ async def _record(subscribe: SubscribeOptions, file: Path, url: str, follow: boo
 @retry_options(timeout="30s")
 @message_options
 def play(
-    messages: MessageOptions, retry: RetryOptions, choose: Choose, file: BinaryIO, command: tuple[str, ...]
+    messages: MessageOptions, retry: RetryOptions, choice: Choice, file: BinaryIO, command: tuple[str, ...]
 ) -> None:
     """Deliver the messages in FILE.
 
@@ -74,7 +74,7 @@ def play(
     """
     from ..delivery.worker import hop_name
 
-    destination = choose(command)
+    destination = choice.make(command)
     log_to_stderr(quiet=True)
     hop = hop_name("play", str(Path(file.name).resolve()), destination.name)
     run(partial(_play, messages, retry, file, destination, hop))

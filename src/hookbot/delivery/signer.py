@@ -26,7 +26,8 @@ class Signer:
         Raises `ConfigError` if only the sender can sign, or with another secret.
         """
         signer = cls(load_provider(name, options), secret)
-        unsigned = sample(signer.provider, "http://localhost/", "test")
+        made = sample(signer.provider, id="test", now_s=signer.clock())
+        unsigned = made.request(signer.provider, "http://localhost/")
         try:
             signer.sign(unsigned.url, unsigned.headers, unsigned.body, id="test")
         except BadSignature as error:
