@@ -22,6 +22,7 @@ from support.ports import free_ports
 
 CONFIG = f"""
 router = ["github"]
+reply = ["cmd", "/unsafe/cmd"]
 
 [[sources]]
 topic = "/unsafe/github.com/"
@@ -37,7 +38,7 @@ secrets = ["{SECRET}"]
 publishes = "2/h"
 bytes = "10KB/h"
 """
-"""Two sources, a router and a quota."""
+"""Two sources, a router, a quota, and topics whose senders may wait for a reply."""
 PIPELINED = 50
 
 

@@ -103,7 +103,7 @@ class Answer:
     @classmethod
     def of(cls, message: Message) -> "Answer | None":
         """The answer that a message is; None if it is not on a topic of answers, which is the hub's."""
-        if not message.topic.removeprefix(UNSAFE).startswith(REPLIES):
+        if not is_answer(message):
             return None
         told = {name.lower(): value for name, value in message.headers if name.lower().startswith(_HEADERS)}
         headers = tuple(pair for pair in message.headers if pair[0].lower() not in told)
@@ -117,6 +117,11 @@ class Answer:
         headers = (*safe_headers(self.reply.headers), *told)
         topic, once = answers_topic(self.topic), (first_answer(self.id),)
         return Draft(topic, self.reply.body, headers, once=once, routed_from=self.id)
+
+
+def is_answer(message: Message) -> bool:
+    """True if a message is an `Answer`."""
+    return message.topic.removeprefix(UNSAFE).startswith(REPLIES)
 
 
 def first_answer(id: str) -> Once:

@@ -1,6 +1,9 @@
 from pathlib import Path
 
-from hookbot.protocol.message import Once
+import pytest
+
+from hookbot.protocol.message import Message, Once
+from hookbot.protocol.replies import Answer, Reply
 from support.api import asked, bearer, open_api, publish
 
 
@@ -44,3 +47,35 @@ async def test_a_message_that_is_gone_is_no_origin(tmp_path: Path) -> None:
         message = await publish(hub, "a", 1, routed_from="otherlog-000000000000001")
 
         assert (await asked(hub, f"messages/{message.id}/related"))["origin"] is None
+
+
+async def test_the_answer_to_a_message_is_apart(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as hub:
+        message = await publish(hub, "/unsafe/acme/a", 1)
+        draft = Answer(message.id, "/unsafe/acme/a", Reply(404, (("Content-Type", "text/plain"),), b"no")).draft
+        answer = await hub.running.broker.publish(draft)
+        other = await publish(hub, "/unsafe/acme/a", 2)
+
+        token = bearer("/unsafe/sub/acme/")
+        related = await asked(hub, f"messages/{message.id}/related", token)
+        of_answer = await asked(hub, f"messages/{answer.id}/related", token)
+        of_other = await asked(hub, f"messages/{other.id}/related", token)
+
+    assert isinstance(answer, Message)
+    assert (related["answer"]["id"], related["routed"]) == (answer.id, [])
+    assert related["answer"]["reply"] == {"id": message.id, "topic": "/unsafe/acme/a", "status": 404}
+    assert related["answer"]["verdict"] == "token"
+    assert (of_answer["origin"]["id"], of_answer["answer"], of_other["answer"]) == (message.id, None, None)
+
+
+async def test_an_answer_is_for_those_who_see_the_topic_of_its_message(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as hub:
+        message = await publish(hub, "acme/a", 1)
+        answer = await hub.running.broker.publish(Answer(message.id, "acme/a", Reply()).draft)
+
+        assert isinstance(answer, Message)
+        own = await asked(hub, "messages", bearer("/sub/acme/"))
+        with pytest.raises(AssertionError):
+            await asked(hub, f"messages/{answer.id}", bearer("/sub/other/"))
+
+    assert [one["id"] for one in own["messages"]] == [answer.id, message.id]

@@ -19,7 +19,7 @@ from .filters import FILTERS, Filters
 from .images import BODIES, image_type
 from .operations import ID_OF_MESSAGE, JSON, Api, Asked, Parameter
 from .search import Search, id_at, position_of
-from .summaries import FailureFields, Summary, Verdict, summarize
+from .summaries import FailureFields, ReplyFields, Summary, Verdict, summarize
 
 ID = Parameter("id", "Id of a message", ID_OF_MESSAGE, required=True)
 _BEFORE = Parameter("before", "Id; only messages before it, to go on where the last answer ended", ID_OF_MESSAGE)
@@ -86,6 +86,7 @@ class MessageShown(Envelope, total=False):
     source: str
     delivery: str
     failed: FailureFields
+    reply: ReplyFields
 
 
 def add_messages(api: Api, services: Services) -> None:

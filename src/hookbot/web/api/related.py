@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from ...errors import Damaged, NotFound
 from ...protocol.paths import MESSAGES
+from ...protocol.replies import first_answer
 from ..services import Services
 from .filters import Filters
 from .messages import ID, open_message
@@ -17,10 +18,11 @@ MAX_RELATED = 100
 
 
 class Related(TypedDict):
-    """Messages that belong to one: where it came from, and what came of it up to `searched_to`."""
+    """Messages that belong to one: where it came from, its answer, and what else came of it up to `searched_to`."""
 
     origin: Summary | None
     duplicate_of: Summary | None
+    answer: Summary | None
     routed: list[Summary]
     replays: list[Summary]
     duplicates: list[Summary]
@@ -43,7 +45,8 @@ def add_related(api: Api, services: Services) -> None:
         return {
             "origin": await summary_at(asked, origin),
             "duplicate_of": await summary_at(asked, duplicate_of),
-            "routed": [one for one in found if one.get("routed_from") == id],
+            "answer": await summary_at(asked, await broker.log.find(first_answer(id))),
+            "routed": [one for one in found if one.get("routed_from") == id and "reply" not in one],
             "replays": [one for one in found if one.get("replay_of") == id],
             "duplicates": [one for one in found if one.get("duplicate_of") == id],
             "searched_to": id_at(broker, search.position),

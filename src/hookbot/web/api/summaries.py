@@ -5,6 +5,7 @@ from typing import Literal, NotRequired, TypedDict
 from ...protocol.event_type import event_type
 from ...protocol.failures import Failure
 from ...protocol.message import MAX_TIME_US, Message, format_time
+from ...protocol.replies import Answer, is_answer
 from ...protocol.topics import is_unsafe
 from ...signatures import SignedRequest
 from ...signatures.catalogue import PROVIDERS
@@ -21,6 +22,14 @@ class FailureFields(TypedDict):
     id: str
     topic: str
     error: str
+
+
+class ReplyFields(TypedDict):
+    """Message that was replied to, and the status of the reply."""
+
+    id: str
+    topic: str
+    status: int
 
 
 class Summary(TypedDict):
@@ -43,6 +52,7 @@ class Summary(TypedDict):
     replay_of: NotRequired[str]
     routed_from: NotRequired[str]
     failed: NotRequired[FailureFields]
+    reply: NotRequired[ReplyFields]
 
 
 def summarize(message: Message) -> Summary:
@@ -72,13 +82,7 @@ def summarize(message: Message) -> Summary:
         summary["replay_of"] = message.replay_of
     if message.routed_from:
         summary["routed_from"] = message.routed_from
-    if failure := Failure.of(message):
-        summary["failed"] = {
-            "router": failure.router,
-            "id": failure.id,
-            "topic": failure.topic,
-            "error": failure.error,
-        }
+    _add_told(summary, message)
     return summary
 
 
@@ -86,7 +90,21 @@ def verdict_on(message: Message) -> Verdict:
     """Knowledge of the sender of a message: its signature, that it had a token, or nothing."""
     if message.verified:
         return "verified"
-    return "unverified" if is_unsafe(message.topic) else "token"
+    # Listeners have a token at any topic.
+    return "unverified" if is_unsafe(message.topic) and not is_answer(message) else "token"
+
+
+def _add_told(summary: Summary, message: Message) -> None:
+    """Add what a message of the hub's own tells of another one."""
+    if failure := Failure.of(message):
+        summary["failed"] = {
+            "router": failure.router,
+            "id": failure.id,
+            "topic": failure.topic,
+            "error": failure.error,
+        }
+    if answer := Answer.of(message):
+        summary["reply"] = {"id": answer.id, "topic": answer.topic, "status": answer.reply.status}
 
 
 def _delivery_of(message: Message, provider: str) -> str | None:

@@ -14,6 +14,7 @@ import { curl, headerText, hookbotPublish } from "./snippets.js";
 /** A message as an element, which fills itself; `close` puts a button into its head. */
 export class MessageView {
   #related = h("section", { class: "related" });
+  #answer = h("section", { class: "answer", "aria-label": "Answer" });
 
   constructor(id, { close = null } = {}) {
     this.id = id;
@@ -27,18 +28,22 @@ export class MessageView {
     try {
       const [message, bytes] = await Promise.all([get(messagePath(this.id), { body: "none" }), fetchBody(this.id)]);
       fill(this.element, head(message, bytes, this.close), verdictCard(message),
-        message.failed && failureCard(message.failed), bodyOf(message, bytes),
-        h("div", { class: "message-side" }, headersOf(message), factsOf(message), this.#related));
-      this.#relate();
+        message.failed && failureCard(message.failed), message.reply && replyCard(message.reply),
+        bodyOf(message, bytes),
+        h("div", { class: "message-side" }, headersOf(message), factsOf(message), this.#related),
+        this.#answer);
+      this.#relate(message);
     } catch (error) {
       fill(this.element, failure(error));
     }
     this.element.removeAttribute("aria-busy");
   }
 
-  async #relate() {
+  async #relate(message) {
     try {
-      fill(this.#related, relatedOf(await get(messagePath(this.id, "/related"))));
+      const related = await get(messagePath(this.id, "/related"));
+      fill(this.#related, relatedOf(related));
+      if (related.answer) fill(this.#answer, await answerOf(related.answer, message));
     } catch (error) {
       fill(this.#related, failure(error));
     }
@@ -57,8 +62,9 @@ function head(message, bytes, close) {
       timeOf(message.time), " · ", agoOf(message.time), " · ", size(message.size), " · ",
       messageLink(message.id), " · ", topicLink(message)),
     h("div", { class: "actions" },
-      h("button", { type: "button", class: "primary", title: "r", onclick: () => deliverAgain(message) },
-        message.failed ? "Send back" : "Deliver again"),
+      !message.reply &&
+        h("button", { type: "button", class: "primary", title: "r", onclick: () => deliverAgain(message) },
+          message.failed ? "Send back" : "Deliver again"),
       h("button", { type: "button", onclick: () => giveToCursor(message) }, "Give to a cursor…"),
       h("button", { type: "button", onclick: () => deleteMessage(message) }, "Delete…"),
       menu("Copy as", {
@@ -124,6 +130,23 @@ function failureCard({ router, topic, error, id }) {
     h("p", null, "The router ", h("strong", null, foreign(router)), " failed at it on ", topicOf(topic), ":"),
     h("p", { class: "error" }, foreign(error)),
     id && h("p", null, messageLink(id, "The original")));
+}
+
+function replyCard({ id, topic, status }) {
+  return h("section", { class: "note" },
+    h("p", null, "The reply of a listener, with status ", h("strong", null, status), ", to ",
+      messageLink(id, "a message"), " on ", topicOf(topic), "."));
+}
+
+/** What a listener has answered to a message: status, time, body and headers, of which none is more than text. */
+async function answerOf({ id, reply, time }, message) {
+  const [answer, bytes] = await Promise.all([get(messagePath(id), { body: "none" }), fetchBody(id)]);
+  const took = (new Date(time) - new Date(message.time)) / 1000;
+  return [
+    h("p", null, "A listener has ", messageLink(id, "answered"), " with status ", h("strong", null, reply.status),
+      `, after ${duration(took)}.`),
+    bodyOf(answer, bytes),
+    headersOf(answer)];
 }
 
 function headersOf({ headers }) {

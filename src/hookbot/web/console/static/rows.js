@@ -34,13 +34,14 @@ function messageRow(message) {
 }
 
 /** What is special about a message, in a word each. */
-function marksOf({ failed, replay_of, duplicate_of, routed_from }) {
+function marksOf({ failed, reply, replay_of, duplicate_of, routed_from }) {
   return [
     failed && h("span", { class: "failed-router" },
       badge("failed", "bad"), foreign(failed.error, { class: "quiet-text" })),
     replay_of && badge("again"),
     duplicate_of && badge("duplicate"),
-    routed_from && !failed && badge("routed"),
+    reply && badge(`reply ${reply.status}`),
+    routed_from && !failed && !reply && badge("routed"),
   ];
 }
 
