@@ -1,7 +1,6 @@
 """Messages, as people see them."""
 
 import json
-import logging
 import re
 import time
 from contextlib import suppress
@@ -11,9 +10,8 @@ import click
 import pytest
 
 from hookbot.cli import display as showing
-from hookbot.cli.display import age_of, log_to_stderr, show, size_of, table, to_json
+from hookbot.cli.display import age_of, duration_of, show, size_of, table, to_json
 from hookbot.protocol.message import MAX_TIME_US, Message, Verified
-from support.commands import kept_logging, on_terminal
 
 
 def make(
@@ -169,51 +167,8 @@ def test_json_is_shown_as_deep_as_it_can_be_read() -> None:
     assert "".join(to_json(deep).split()) == "[" * depth + "]" * depth
 
 
-# -- log lines
-
-
-def test_a_log_line_forges_no_other_and_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with kept_logging():
-        log_to_stderr()
-        try:
-            raise ValueError("\x1b[2J")
-        except ValueError:
-            logging.getLogger("hookbot.handling").exception("gone: %s", "a\nb\x1b]0;c\x07")
-
-    assert "\x1b" not in (shown := capsys.readouterr().err)
-    assert shown.splitlines()[0].endswith("gone: a\\nb\\x1b]0;c\\x07")
-
-
-def test_log_lines_have_the_time_of_day_and_quiet_ones_are_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    logger = logging.getLogger("hookbot.handling")
-    with kept_logging():
-        for quiet in (False, True):
-            log_to_stderr(quiet=quiet)
-            logger.info("done")
-            logger.warning("trying again")
-        logging.getLogger("httpx").info("a request of another library")
-
-    lines = capsys.readouterr().err.splitlines()
-
-    assert [line[9:] for line in lines] == ["done", "trying again", "trying again"]
-    assert all(re.fullmatch(r"[0-9]{2}:[0-9]{2}:[0-9]{2} ", line[:9]) for line in lines)
-
-
-@pytest.mark.parametrize("colours", [True, False])
-def test_on_a_terminal_a_log_line_erases_a_progress_bar_and_warnings_are_yellow(
-    monkeypatch: pytest.MonkeyPatch, colours: bool
-) -> None:
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    if not colours:
-        monkeypatch.setenv("NO_COLOR", "1")
-    with kept_logging(), on_terminal(monkeypatch, "stderr") as shown:
-        log_to_stderr()
-        logging.getLogger("hookbot.handling").info("done")
-        logging.getLogger("hookbot.handling").warning("trying again")
-
-    usual, warning, _ = shown.decode().split("\r\n")
-
-    assert usual.startswith("\r\x1b[K")
-    assert usual.endswith(" done")
-    assert warning.startswith("\x1b[33m\r\x1b[K" if colours else "\r\x1b[K")
-    assert ("\x1b[33m" in warning) is colours
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.0004, "0 ms"), (0.043, "43 ms"), (0.9, "900 ms"), (1, "1.0 s"), (75.25, "75.2 s")]
+)
+def test_short_durations_are_shown_as_people_say_them(seconds: float, shown: str) -> None:
+    assert duration_of(seconds) == shown

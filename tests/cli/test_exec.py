@@ -1,5 +1,6 @@
 """``hookbot exec``."""
 
+import json
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ def test_the_command_is_run_for_each_message_and_its_output_is_prefixed(thread: 
     code, out, err = call(*HISTORY, 2, thread.url_for("/sub/each"), "--", "sh", "-c", script, "--flag")
     assert (code, out) == (0, b"each | 1 yes --flag\neach | 2 yes --flag\n")
     assert err.count("each | oops\n") == 2
-    assert err.count("sh succeeded after") == 2
+    assert err.count("  exit 0  ") == 2
 
 
 def test_what_fails_is_run_again_and_told_how_often(thread: ThreadHub, call: Caller) -> None:
@@ -35,10 +36,25 @@ def test_what_fails_is_run_again_and_told_how_often(thread: ThreadHub, call: Cal
     assert err.count("sh exited with 1; trying again in") == 2
 
 
+def test_an_exit_code_that_is_told_gives_up_at_once_and_keeps_the_message(
+    thread: ThreadHub, call: Caller, state_directory: Path
+) -> None:
+    thread.publish("malformed", b"0", b"65")
+    words = (*HISTORY, 2, "--give-up-on", "64,65", "--cursor", "exec-codes", thread.url_for("/sub/malformed"))
+
+    code, _, err = call(*words, "--", "sh", "-c", "exit $(cat)")
+
+    assert code == 0
+    [kept] = (state_directory / "dead-letters").glob("exec-codes-exec-*.jsonl")
+    assert "exit 65  " in err
+    assert f"sh exited with 65; given up after 1 attempt and kept in {kept}" in err
+    assert json.loads(kept.read_text())["failure"] == "sh exited with 65 (1 attempt)"
+
+
 @pytest.mark.slow
 def test_what_takes_too_long_or_fails_too_often_ends_it(thread: ThreadHub, call: Caller) -> None:
     thread.publish("long", b"1")
-    options = ("--timeout", "0.2s", "--max-attempts", "1")
+    options = ("--timeout", "0.2s", "--max-attempts", "1", "--dead-letter", "stop")
     code, _, err = call(*HISTORY, 1, *options, thread.url_for("/sub/long"), "--", "sleep", "30")
     assert code == 1
     assert "sleep exceeded its timeout of 0.2 s and was stopped (1 attempt)" in err
@@ -163,7 +179,8 @@ def test_what_makes_no_sense_is_said_before_anything_is_run(
 @pytest.mark.slow
 async def test_a_command_that_fails_is_not_done_if_the_parent_ignores_the_ends_of_children(hub: TestHub) -> None:
     await hub.publish("a", b"1")
-    words = (*HISTORY, 1, "--max-attempts", 1, hub.url_for("/sub/a"), "--", "false")
+    stopping = ("--max-attempts", 1, "--dead-letter", "stop")
+    words = (*HISTORY, 1, *stopping, hub.url_for("/sub/a"), "--", "false")
     async with running(*words, settings="import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)") as process:
         assert await process.ended() == 1
     assert b"false exited with 1" in process.err

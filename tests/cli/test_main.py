@@ -322,7 +322,7 @@ def test_no_command_falls_over_output_that_goes_nowhere(
     one = f"--since all --limit 1 {thread.url_for('/sub/a')}"
     printing = [f"listen {one}", f"narrow {thread.url_for('/sub/a')} --live", f"new-router x {tmp_path}/x"]
     others = {"": 2, "nonsense": 2, "serve --nonsense": 2, "update-ranges nonsense": 2, f"exec {one} -- echo hi": 0}
-    others[f"forward --max-attempts 1 {one} http://127.0.0.1:1"] = 1
+    others[f"forward --max-attempts 1 --dead-letter stop {one} http://127.0.0.1:1"] = 1
     fails = redirection in (">/dev/full", "<&- >&- 2>&-")
     for words, code in {**dict.fromkeys(printing, int(fails)), **others}.items():
         script = f"set -o pipefail; {sys.executable} -m hookbot {words} {redirection}"

@@ -1,5 +1,6 @@
 """``hookbot replay``."""
 
+import json
 import re
 import signal
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from hookbot.protocol.envelope import from_envelope
 from hookbot.protocol.message import format_time
+from hookbot.signatures import SignedRequest, load_provider
 from hookbot.testing import open_test_hub
 from support.commands import Caller, on_terminal, running
 from support.hubs import ThreadHub
@@ -71,7 +74,8 @@ def test_it_ends_where_it_is_told_to(thread: ThreadHub, call: Caller) -> None:
 @pytest.mark.slow
 def test_a_cursor_makes_it_go_on_where_it_was_stopped(thread: ThreadHub, call: Caller) -> None:
     thread.publish("cursor", b"1", b"2", b"3")
-    words = (*HISTORY, "--cursor", "again", "--max-attempts", "1", thread.url_for("/sub/cursor"))
+    stopping = ("--max-attempts", "1", "--dead-letter", "stop")
+    words = (*HISTORY, "--cursor", "again", *stopping, thread.url_for("/sub/cursor"))
     failing, working = thread.target(204, 500), thread.target()
     code, _, err = call(*words, "--to", failing.url)
     assert code == 1
@@ -88,6 +92,35 @@ def test_what_is_given_up_is_counted_and_makes_it_fail(thread: ThreadHub, call: 
     code, _, err = call(*HISTORY, *options, "--to", server.url, thread.url_for("/sub/dead"))
     assert code == 1
     assert "1 replayed, 1 failed, 1 skipped, in" in err
+
+
+def test_what_the_target_refuses_holds_up_nothing_and_is_kept(
+    thread: ThreadHub, call: Caller, state_directory: Path
+) -> None:
+    thread.publish("refused", b"1", b"2")
+    server = thread.target(422)
+
+    code, _, err = call(*HISTORY, "--to", server.url, thread.url_for("/sub/refused"))
+
+    assert code == 1
+    assert "1 replayed, 1 failed, in" in err
+    assert [request.body for request in server.requests] == [b"1", b"2"]
+    kept = err.partition("kept in ")[2].splitlines()[0]
+    assert Path(kept).parent == state_directory / "dead-letters"
+    assert from_envelope(json.loads(Path(kept).read_text())).body == b"1"
+
+
+def test_what_is_posted_again_may_be_signed_anew(thread: ThreadHub, call: Caller) -> None:
+    thread.publish("signed", b"1", headers={"X-Hub-Signature-256": "sha256=old"})
+    server = thread.target()
+    words = (*HISTORY, "--sign", "github", "--secret", "s3cret", thread.url_for("/sub/signed"))
+
+    assert call(*words, "--to", server.url)[0] == 0
+    assert call(*words, "--publish", thread.url_for("/pub/signed"))[0] == 2
+
+    [request] = server.requests
+    signed = SignedRequest(request.body, tuple(request.headers))
+    assert load_provider("github").verify(signed, ["s3cret"], now=0)
 
 
 @pytest.mark.slow

@@ -450,3 +450,16 @@ async def test_what_waits_for_its_next_attempt_can_have_it_at_once() -> None:
         scene.worker.retry_now(first)
         await scene.ended.wait()
     assert scene.work.begun == [1, 1]
+
+
+async def test_a_result_that_is_final_gives_up_at_once_and_others_do_not(autojump_clock: MockClock) -> None:
+    final, other = (Failed(Outcome("no", result)) for result in ("400", "500"))
+    kept = Kept()
+    work = Work(fails={1: final, 2: other})
+    async with working(work, give_up_on={"400"}, max_attempts=3, dead_letters=kept) as scene:
+        scene.send(make(1), make(2), make(3))
+        await scene.end()
+
+    assert scene.work.begun == [1, 2, 2, 2, 3]
+    assert scene.acked == [1, 2, 3]
+    assert scene.totals.failed == 2

@@ -74,7 +74,7 @@ def test_every_page_can_be_found_from_readme() -> None:
         "listening to ",
         "no mistakes found",
         "storing messages",
-        "succeeded after",
+        "forwarding to ",
         "the certificate is valid until",
         "the server is an old primary: it is on timeline ",
     ],

@@ -41,7 +41,7 @@ def test_forward_and_exec_work_as_readme_shows_them(terminal: Terminal) -> None:
     terminal.paste(PUBLISH_AND_LISTEN)
 
     with application(terminal.ports[3000]) as received:
-        terminal.start(FORWARD, ": 204 No Content from http://localhost:3000/webhook in ")
+        terminal.start(FORWARD, "  deploy  204  ")
         terminal.stop()
     terminal.start(EXEC, "deploy | hello, world\n")
 

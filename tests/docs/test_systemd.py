@@ -210,6 +210,25 @@ def test_a_listener_posts_messages_to_a_server_of_this_machine(machine: Machine)
     assert machine.run("systemctl", "is-failed", "hookbot-forward", check=False) == "inactive\n"
 
 
+def test_what_a_server_of_this_machine_refuses_is_kept_where_only_the_service_can_read_it(machine: Machine) -> None:
+    [service] = blocks(section(page("docs/how-to.md"), "Run a listener as a service"))
+    service = service.partition("journalctl")[0].replace("https://hub.example.com", "http://127.0.0.1:8080")
+    machine.paste(SHELL + service)
+
+    kept = machine.paste(
+        f"""{SHELL}
+        python3 -c '{SERVER.replace("204", "422")}' > /dev/null 2>&1 &
+        until test -s /var/lib/hookbot-forward/dead-letters.jsonl; do
+            curl -sS -d 'a push' "$(hookbot make-tokens -U http://127.0.0.1:8080 /pub/jenkins/app)" > /dev/null
+        done
+        stat -c %a /var/lib/private/hookbot-forward /var/lib/hookbot-forward/dead-letters.jsonl
+        """
+    )
+    machine.paste("systemctl disable --now hookbot-forward 2>&1")
+
+    assert kept == "700\n600\n"
+
+
 def test_a_listener_runs_a_command_for_each_message(machine: Machine) -> None:
     machine.paste(
         f"""{SHELL}

@@ -15,7 +15,8 @@ from ..hub.config import RANGES_FILE, parse_store
 from ..hub.config_file import ConfigFile
 from ..hub.secret_store import GITHUB_SECRET_FILE, KEY_FILE, OLD_GITHUB_SECRETS_FILE, OLD_KEYS_FILE
 from ..log.postgres_address import PostgresAddress
-from .display import log_to_stderr, size_of
+from .display import size_of
+from .log_lines import log_to_stderr
 from .parameters import DATA_DIRECTORY, EXISTING_FILE, STORE, data_dir
 
 if TYPE_CHECKING:

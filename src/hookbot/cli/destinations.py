@@ -17,11 +17,13 @@ from .credentials import find_publish_token
 from .exec import check_command
 from .parameters import headers, read_headers, with_options
 from .retry_options import RetryOptions
+from .sign_options import sign_options
 from .subscribe_options import MessageOptions
 from .topics import PUBLICATION
 
 if TYPE_CHECKING:
     from ..delivery.shutdown import Stop
+    from ..delivery.signer import Signer
     from ..delivery.target import Target
     from ..delivery.worker import Totals, Work
 
@@ -47,6 +49,7 @@ class Destination:
     topic: str | None
     command: tuple[str, ...]
     headers: Headers
+    signer: Signer | None
     speed: float | None
 
     @property
@@ -68,7 +71,9 @@ class Destination:
 
         if self.target:
             # Not `once`: with an Idempotency-Key of ours, the target would ignore messages that it has received before.
-            posting = ForwardOptions(hop, timeout_s, headers=self.headers, once=False, ca_file=options.ca_file)
+            posting = ForwardOptions(
+                hop, timeout_s, headers=self.headers, signer=self.signer, once=False, ca_file=options.ca_file
+            )
             async with open_forwarder(self.target, posting) as forwarder:
                 yield forwarder.post
         elif self.topic:
@@ -92,6 +97,7 @@ class Choice:
     """True if the destination is a command."""
     speed: float | None
     headers: tuple[str, ...]
+    signer: Signer | None
 
     def make(self, command: tuple[str, ...]) -> Destination:
         """The destination; these are the words of the command to run, if any. Raises `UsageError`."""
@@ -104,6 +110,7 @@ class Choice:
             self.topic,
             check_command(command) if self.executes else (),
             read_headers(self.headers),
+            self.signer,
             self.speed,
         )
 
@@ -112,6 +119,7 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator that adds the options of a destination, passed as `choice`; raises `UsageError` for none or several."""
 
     @with_options(_TO, _EXEC, _PUBLISH, _SPEED, headers)
+    @sign_options
     @wraps(command)
     def described(
         target: str | None,
@@ -119,11 +127,14 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
         topic: str | None,
         speed: float | None,
         headers: tuple[str, ...],
+        signer: Signer | None,
         **others: Any,
     ) -> Any:
         if (target is not None) + (topic is not None) + executes != 1:
             raise click.UsageError("Needs exactly one of --to, --exec and --publish.")
-        return command(choice=Choice(target, topic, executes, speed, headers), **others)
+        if signer and not target:
+            raise click.UsageError("--sign needs --to.")
+        return command(choice=Choice(target, topic, executes, speed, headers, signer), **others)
 
     return described
 

@@ -1,14 +1,11 @@
-"""Display for people: messages, tables, and log lines.
+"""Display for people: messages and tables.
 
 A publisher chooses every byte of a message, so characters that would control the terminal are escaped.
 """
 
-import logging
-import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -60,6 +57,11 @@ def age_of(seconds: float) -> str:
     return f"{seconds:.0f}s"
 
 
+def duration_of(seconds: float) -> str:
+    """Text of a short duration: in milliseconds below a second, else in seconds."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
 def utc(time: Any) -> str:
     """Text of a time in the JSON of a hub, to the second."""
     return f"{str(time)[:19].replace('T', ' ')} UTC"
@@ -81,14 +83,6 @@ def to_json(value: Any) -> str:
         return json.dumps(value, indent=2)
     except RecursionError:
         return json.dumps(value)
-
-
-def log_to_stderr(*, quiet: bool = False) -> None:
-    """Log readable lines to standard error, in place of other handlers; with `quiet`, only warnings and errors."""
-    handler = _ErrorHandler()
-    handler.setFormatter(_LineFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("hookbot").setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 def _heading(message: Message, event: str) -> str:
@@ -139,37 +133,3 @@ def _cell(value: Any) -> str:
         return ""
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return one_line(text)
-
-
-class _ErrorHandler(logging.StreamHandler[TextIO]):
-    """Handler for the standard error of the moment, which may be replaced."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]
-        return sys.stderr
-
-
-class _LineFormatter(logging.Formatter):
-    """Formatter for lines of time of day and message; warnings and errors are yellow on a terminal without NO_COLOR."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
-        self._colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in the library
-        record.message = one_line(record.message)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in the library
-        return escaped(super().formatException(ei))
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        if not sys.stderr.isatty():
-            return line
-        # A progress bar may occupy the line: erase it.
-        cleared = f"\r\x1b[K{line}"
-        return click.style(cleared, fg="yellow") if self._colours and record.levelno >= logging.WARNING else cleared

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .credentials import find_publish_token, find_token
-from .display import log_to_stderr
 from .findings import Finding
+from .log_lines import log_to_stderr
 from .parameters import DURATION, cafile, token_file
 from .subscribe_options import run
 from .topics import PUBLICATION, SUBSCRIPTION, profile

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ConfigError
-from .retry_options import RetryOptions, handle, retry_options
+from .retry_options import EXIT_CODES, RetryOptions, handle, retry_options
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, begins_with_url, run, subscription_options, take_url
 from .topics import complete_topic
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--reply", "replies", is_flag=True, help="Reply to senders that wait, with COMMAND's standard output.")
 @click.option("--latest-only", is_flag=True, help="Of several messages waiting on a topic, run only for the newest.")
-@retry_options(timeout="10m")
+@retry_options("10m", EXIT_CODES)
 @subscription_options(CURSOR, GROUP)
 def exec_(
     subscribe: SubscribeOptions,
@@ -41,10 +41,11 @@ def exec_(
 ) -> None:
     """Run COMMAND for each message, without a shell.
 
-    Exit status 0 means done; after any other, the message is retried. The body is the command's standard input, and
-    also in the file HOOKBOT_BODY_FILE. The environment has HOOKBOT_ID, HOOKBOT_TOPIC, HOOKBOT_TIME, HOOKBOT_QUERY,
-    HOOKBOT_VERIFIED, HOOKBOT_ATTEMPT, HOOKBOT_HOPS and each header, such as HOOKBOT_HEADER_X_GITHUB_EVENT. After
-    --timeout, the command's process group gets SIGTERM and, ten seconds later, SIGKILL.
+    Exit status 0 means done; after any other, except those of --give-up-on, the message is retried. The body is the
+    command's standard input, and also in the file HOOKBOT_BODY_FILE. The environment has HOOKBOT_ID, HOOKBOT_TOPIC,
+    HOOKBOT_TIME, HOOKBOT_QUERY, HOOKBOT_VERIFIED, HOOKBOT_ATTEMPT, HOOKBOT_HOPS and each header, such as
+    HOOKBOT_HEADER_X_GITHUB_EVENT. After --timeout, the command's process group gets SIGTERM and, ten seconds later,
+    SIGKILL.
 
     \b
     Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ import click
 
 from ..protocol.paths import split_path
 from .parameters import EXISTING_FILE, headers, read_headers
-from .retry_options import RetryOptions, handle, retry_options
+from .retry_options import HOPELESS_STATUSES, STATUSES, RetryOptions, handle, retry_options
+from .sign_options import sign_options
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, take_url
 from .topics import complete_topic
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
     from ..client.address import Address
     from ..delivery.forwarder import ForwardOptions
     from ..delivery.shutdown import Stop
+    from ..delivery.signer import Signer
     from ..delivery.target import Target
+
+logger = logging.getLogger(__package__)
 
 
 @click.command()
@@ -28,7 +33,8 @@ if TYPE_CHECKING:
 @click.option("--insecure", is_flag=True, help="Do not verify TARGET's certificate.")
 @click.option("--cert", type=EXISTING_FILE, help="Client certificate for TARGET (PEM, with its key).")
 @click.option("--reply", "replies", is_flag=True, help="Hand back what TARGET answers to senders that wait for it.")
-@retry_options(timeout="30s")
+@sign_options
+@retry_options("30s", STATUSES, give_up_on=HOPELESS_STATUSES)
 @subscription_options(CURSOR, GROUP)
 def forward(
     subscribe: SubscribeOptions,
@@ -39,13 +45,14 @@ def forward(
     insecure: bool,
     cert: Path | None,
     replies: bool,
+    signer: Signer | None,
 ) -> None:
     """Post each message to TARGET, unchanged.
 
-    Body, headers and query are those that the sender sent, so its signature still verifies. TARGET is an http(s) URL,
-    localhost:3000/path, or unix:/run/app.sock:/path. A 2xx response means done; after any other, the message is
-    retried, and later messages of its topic wait. With --cursor, messages that TARGET has not accepted stay at the hub
-    until the next run.
+    Body, headers and query are those that the sender sent, so its signature still verifies; --sign makes a new one.
+    TARGET is an http(s) URL, localhost:3000/path, or unix:/run/app.sock:/path. A 2xx response means done. After one
+    of --give-up-on, the message is kept as a dead letter; after any other, it is retried, and later messages of its
+    topic wait. With --cursor, messages that TARGET has not accepted stay at the hub until the next run.
 
     \b
     Example:
@@ -67,6 +74,7 @@ def forward(
         timeout_s=retry.timeout_s,
         headers=read_headers(headers),
         keep_host=keep_host,
+        signer=signer,
         ca_file=subscribe.ca_file,
         certificate=cert,
         insecure=insecure,
@@ -91,6 +99,7 @@ async def _forward(
 ) -> None:
     from ..delivery.forwarder import open_forwarder
 
+    logger.info("forwarding to %s", target)
     async with open_forwarder(target, options) as forwarder:
         policy = retry.policy(subscribe, options.hop)
         await handle(subscribe, url, retry, policy, forwarder.post, stop, replies=replies)

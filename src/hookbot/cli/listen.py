@@ -15,7 +15,8 @@ from ..errors import HookbotError
 from ..protocol.envelope import encode_line, to_envelope
 from ..protocol.message import Gap, Message
 from ..terminal import escaped
-from .display import log_to_stderr, show
+from .display import show
+from .log_lines import log_to_stderr
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, with_query
 from .topics import SUBSCRIPTION
 

@@ -14,7 +14,8 @@ import click
 from ..errors import ConfigError
 from ..log.postgres_address import PostgresAddress
 from ..protocol.message import format_time
-from .display import log_to_stderr, table, to_json, utc
+from .display import table, to_json, utc
+from .log_lines import log_to_stderr
 from .parameters import DATA_DIRECTORY, Parsed, json_rows
 
 if TYPE_CHECKING:

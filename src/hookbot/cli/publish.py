@@ -11,7 +11,7 @@ import click
 
 from ..standard_files import printing_of
 from .credentials import find_token
-from .display import log_to_stderr
+from .log_lines import log_to_stderr
 from .parameters import cafile, headers, read_headers, read_input, token_file
 from .subscribe_options import run
 from .topics import PUBLICATION, profile

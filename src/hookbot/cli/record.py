@@ -12,10 +12,10 @@ import click
 
 from ..errors import HookbotError
 from .destinations import Choice, Destination, deliver, destination_options
-from .display import log_to_stderr
 from .listen import NO_FOLLOW, URL
+from .log_lines import log_to_stderr
 from .progress import messages as number_of
-from .retry_options import RetryOptions, retry_options
+from .retry_options import EXIT_CODES, HOPELESS_STATUSES, STATUSES, RetryOptions, retry_options
 from .subscribe_options import MessageOptions, SubscribeOptions, message_options, run, subscription_options
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def _record(subscribe: SubscribeOptions, file: Path, url: str, follow: boo
 @click.argument("file", type=click.File("rb"))
 @click.argument("command", nargs=-1, metavar="[COMMAND [ARGS]...]")
 @destination_options
-@retry_options(timeout="30s")
+@retry_options("30s", STATUSES, EXIT_CODES, give_up_on=HOPELESS_STATUSES)
 @message_options
 def play(
     messages: MessageOptions, retry: RetryOptions, choice: Choice, file: BinaryIO, command: tuple[str, ...]

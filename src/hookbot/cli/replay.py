@@ -10,9 +10,9 @@ import click
 
 from ..protocol.message import Message, wall_clock_us
 from .destinations import Choice, Destination, deliver, destination_options
-from .display import log_to_stderr
+from .log_lines import log_to_stderr
 from .parameters import Moment, ago
-from .retry_options import RetryOptions, retry_options
+from .retry_options import EXIT_CODES, HOPELESS_STATUSES, STATUSES, RetryOptions, retry_options
 from .subscribe_options import CURSOR, SubscribeOptions, begins_with_url, run, subscription_options, take_url
 from .topics import complete_topic
 
@@ -26,7 +26,7 @@ _UNTIL = Moment("when", ago, "not a time such as 2026-01-02T03:04:05Z, nor how l
 @click.argument("words", nargs=-1, metavar="URL [COMMAND [ARGS]...]", shell_complete=complete_topic)
 @destination_options
 @click.option("--until", type=_UNTIL, metavar="WHEN", help="End of the range: 10m or 2h ago, or a time. Default: now.")
-@retry_options(timeout="30s")
+@retry_options("30s", STATUSES, EXIT_CODES, give_up_on=HOPELESS_STATUSES)
 @subscription_options(CURSOR)
 def replay(
     subscribe: SubscribeOptions, retry: RetryOptions, choice: Choice, words: tuple[str, ...], until: float | None

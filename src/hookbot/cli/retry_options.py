@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import ConfigError
+from ..hub.data_dir import default_data_dir, make_data_dir
 from .credentials import find_publish_token
-from .parameters import INTERVAL, Decorator, with_options
+from .parameters import INTERVAL, Decorator, Parsed, with_options
 from .subscribe_options import MessageOptions, SubscribeOptions
 
 if TYPE_CHECKING:
     from ..delivery.dead_letters import DeadLetters
     from ..delivery.shutdown import Stop
     from ..delivery.worker import Policy, Totals, Work
+
+# What says that the message is at fault, and not the moment: RFC 9110, sections 15.5.1, 15.5.11, 15.5.14 and 15.5.21.
+HOPELESS_STATUSES = "400,410,413,422"
+STATUSES = range(300, 600)
+EXIT_CODES = range(1, 256)
+_CODE = re.compile("[0-9]{1,3}")
+
+logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,51 +39,98 @@ class RetryOptions:
 
     concurrency: int
     max_attempts: int | None
-    dead_letter: str
+    dead_letter: str | None
     timeout_s: float
+    give_up_on: frozenset[str] = frozenset()
 
     def policy(self, options: MessageOptions, hop: str, **more: Any) -> Policy:
         """Policy for a worker whose name in the hops of messages is `hop`; `more` are further fields of `Policy`."""
+        from ..delivery.dead_letters import NoDeadLetters
         from ..delivery.worker import Policy
 
+        place = self._dead_letters(options, hop)
+        # Otherwise a message that has no place would end the worker at each start, and hold up all others.
+        has_nowhere = self.dead_letter is None and isinstance(place, NoDeadLetters)
         return Policy(
             hop=hop,
             wanted=options.wants,
             limit=options.limit,
             concurrency=self.concurrency,
             max_attempts=self.max_attempts,
-            dead_letters=self._dead_letters(options, hop),
+            give_up_on=frozenset() if has_nowhere else self.give_up_on,
+            dead_letters=place,
             backoff=options.timing.backoff,
             **more,
         )
 
+    @property
+    def gives_up(self) -> bool:
+        """True if a message may be given up."""
+        return self.max_attempts is not None or bool(self.give_up_on)
+
     def _dead_letters(self, options: MessageOptions, hop: str) -> DeadLetters:
         from ..delivery.dead_letters import DeadLetterFile, DeadLetterTopic, NoDeadLetters
 
-        if self.dead_letter == "stop":
+        if self.dead_letter == "stop" or not self.gives_up:
             return NoDeadLetters()
+        if self.dead_letter is None:
+            return _own_file("-".join(filter(None, (options.consumer, hop))))
         if "://" in self.dead_letter:
             return DeadLetterTopic(self.dead_letter, find_publish_token(self.dead_letter), options.ca_file, hop)
         return DeadLetterFile(Path(self.dead_letter))
 
 
-def retry_options(timeout: str) -> Decorator:
-    """Decorator that adds the options for handling messages, passed as `retry`; `timeout` is the default timeout."""
+def _own_file(name: str) -> DeadLetters:
+    """File of a worker of this name, in the user's state directory; nothing is kept where there can be none."""
+    from ..delivery.dead_letters import DeadLetterFile, NoDeadLetters
+
+    try:
+        state = make_data_dir(Path(os.environ.get("HOOKBOT_DATA_DIR") or default_data_dir()))
+        return DeadLetterFile(make_data_dir(state / "dead-letters") / f"{name}.jsonl")
+    except ConfigError as error:
+        logger.warning(
+            "there is no place for dead letters, so --give-up-on is ignored: %s, or use --dead-letter", error
+        )
+        return NoDeadLetters()
+
+
+def retry_options(timeout: str, *codes: range, give_up_on: str = "none") -> Decorator:
+    """Decorator that adds the options for handling messages, passed as `retry`.
+
+    `timeout` is the default timeout. `codes` are the results that may be told by their numbers, of `STATUSES` and
+    `EXIT_CODES`, and `give_up_on` those that are told by default.
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @with_options(
             _CONCURRENCY,
             click.option("--timeout", type=INTERVAL, default=timeout, show_default=True, help="Limit for one attempt."),
             _MAX_ATTEMPTS,
+            click.option(
+                "--give-up-on",
+                type=Parsed("codes", partial(_results, codes)),
+                default=give_up_on,
+                show_default=True,
+                metavar="CODES",
+                help=f"{_named(codes)} after which a message is not tried again, or none.",
+            ),
             _DEAD_LETTER,
         )
         @wraps(command)
         def described(
-            concurrency: int, max_attempts: int | None, dead_letter: str, timeout: float, **others: Any
+            concurrency: int,
+            timeout: float,
+            max_attempts: int | None,
+            give_up_on: frozenset[str],
+            dead_letter: str | None,
+            **others: Any,
         ) -> Any:
-            if max_attempts is None and dead_letter != "stop":
-                raise click.UsageError("--dead-letter needs --max-attempts: without it, a message is retried forever.")
-            return command(retry=RetryOptions(concurrency, max_attempts, dead_letter, timeout), **others)
+            retry = RetryOptions(concurrency, max_attempts, dead_letter, timeout, give_up_on)
+            if dead_letter not in (None, "stop") and not retry.gives_up:
+                raise click.UsageError(
+                    "--dead-letter needs --max-attempts or --give-up-on: without either, a message is retried forever."
+                )
+            return command(retry=retry, **others)
 
         return described
 
@@ -102,6 +162,29 @@ async def handle(
     return worker.totals
 
 
+def _results(codes: tuple[range, ...], text: str) -> frozenset[str]:
+    """Results of attempts that a text such as ``400,422`` tells; raises `ConfigError` for any other but ``none``."""
+    from ..delivery.outcome import UNSENDABLE
+
+    if text.strip() == "none":
+        return frozenset()
+    results = {UNSENDABLE}
+    for part in text.split(","):
+        code = int(part) if _CODE.fullmatch(part.strip()) else 0
+        if not any(code in each for each in codes):
+            raise ConfigError(f"{_named(codes)} are numbers {_bounds(codes)} with commas between them, not {part!r}")
+        results.add(str(code) if code in STATUSES else f"exit {code}")
+    return frozenset(results)
+
+
+def _named(codes: tuple[range, ...]) -> str:
+    return " or ".join("statuses" if each == STATUSES else "exit codes" for each in codes).capitalize()
+
+
+def _bounds(codes: tuple[range, ...]) -> str:
+    return " or ".join(f"from {each.start} to {each.stop - 1}" for each in codes)
+
+
 _CONCURRENCY = click.option(
     "--concurrency",
     "-j",
@@ -116,8 +199,6 @@ _MAX_ATTEMPTS = click.option(
 )
 _DEAD_LETTER = click.option(
     "--dead-letter",
-    default="stop",
-    show_default=True,
     metavar="FILE|URL|stop",
-    help="After --max-attempts: append the message to FILE, publish it to URL, or stop.",
+    help="Append a message that is given up to FILE, publish it to URL, or stop. Default: a file of its own.",
 )

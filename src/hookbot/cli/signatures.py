@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
@@ -18,7 +18,8 @@ from ..hub.secret_store import resolve_secret
 from ..protocol.message import format_time
 from ..protocol.pasted import decode
 from ..protocol.response import Response
-from .parameters import Moment, Parsed, completed, parse_header, parse_option, read_input, with_options
+from .parameters import Moment, Parsed, parse_header, read_input, with_options
+from .sign_options import KEY_HELP, complete_provider, provider_option
 
 if TYPE_CHECKING:
     from ..access.fetching import Fetch
@@ -37,14 +38,7 @@ def _unix_seconds(text: str) -> float:
 
 
 _HEADER = Parsed("header", lambda text: _latin1(parse_header(text)))
-_OPTION = Parsed("option", parse_option)
 _MOMENT = Moment("time", _unix_seconds, "a time must be Unix seconds or RFC 3339, not {!r}")
-
-
-def _provider_names() -> Iterable[str]:
-    from ..signatures import provider_names
-
-    return provider_names()
 
 
 @click.command("providers")
@@ -65,7 +59,7 @@ def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator that adds the parameters of a request. The command receives the provider, the request and the time."""
 
     @with_options(
-        click.argument("provider", shell_complete=completed(_provider_names)),
+        click.argument("provider", shell_complete=complete_provider),
         click.argument("file", type=click.File("rb"), default="-"),
         click.option(
             "--header",
@@ -78,15 +72,7 @@ def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--url", default="", metavar="URL", help="URL of the request, as the sender knows it."),
         click.option("--method", default="POST", show_default=True, help="Method of the request."),
-        click.option(
-            "--option",
-            "-o",
-            "options",
-            multiple=True,
-            type=_OPTION,
-            metavar="NAME=VALUE",
-            help="Option of the provider. Repeatable.",
-        ),
+        provider_option,
         click.option("--at", "now", type=_MOMENT, default=time.time, help="Time to use instead of now."),
     )
     @wraps(command)
@@ -137,12 +123,7 @@ def verify(rule: Provider, request: SignedRequest, now: float, secrets: tuple[st
 
 @click.command("sign")
 @_of_a_request
-@click.option(
-    "--secret",
-    required=True,
-    metavar="SECRET",
-    help="Secret, env:NAME or file:PATH; of a pair of keys, the private one.",
-)
+@click.option("--secret", required=True, metavar="SECRET", help=KEY_HELP)
 @click.option("--curl", is_flag=True, help="Print the curl command that sends the request to --url.")
 def sign(rule: Provider, request: SignedRequest, now: float, secret: str, curl: bool) -> None:
     """Sign a request as its provider would.

@@ -21,7 +21,7 @@ from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..protocol.urls import split_url
 from .credentials import find_token
-from .display import log_to_stderr
+from .log_lines import log_to_stderr
 from .parameters import Decorator, Parsed, cafile, token_file, with_options
 from .topics import profile, url_of
 
@@ -45,6 +45,11 @@ class MessageOptions:
     quiet: bool
     timing: Timing
 
+    @property
+    def consumer(self) -> str:
+        """Name of the cursor or group from which the messages come; empty without one."""
+        return ""
+
     def wants(self, message: Message) -> bool:
         """True without ``--where``, or if the message matches it. False, with a warning, if the expression fails."""
         if self.where is None:
@@ -65,6 +70,11 @@ class SubscribeOptions(MessageOptions):
     group: str | None
     unsafe: bool
     token_file: Path | None
+
+    @property
+    def consumer(self) -> str:
+        """Name of its cursor or group; empty without one."""
+        return self.cursor or self.group or ""
 
     @asynccontextmanager
     async def open(

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import inf
@@ -43,6 +43,8 @@ class Policy:
     latest_only: bool = False
     """Of the messages that wait on a topic, handle only the newest."""
     max_attempts: int | None = None
+    give_up_on: Collection[str] = frozenset()
+    """Results of attempts (`Outcome.result`) after which there is no other."""
     dead_letters: DeadLetters = field(default_factory=NoDeadLetters)
     backoff: Callable[[], Backoff] = Backoff
     """Factory of the delays between the attempts at one message."""
@@ -195,7 +197,7 @@ class Worker:
                 failure = await self._attempt(message, attempt)
             if failure is None:
                 return
-            if attempt == self._policy.max_attempts:
+            if attempt == self._policy.max_attempts or failure.outcome.result in self._policy.give_up_on:
                 await self._give_up(message, attempt, failure.outcome)
                 return
             delay_s = backoff.next_s(at_least_s=failure.retry_after_s)
