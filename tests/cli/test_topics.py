@@ -1,10 +1,12 @@
 """Topics in place of URLs: which hub and token they get, and their completion."""
 
 import socket
+from functools import partial
 from pathlib import Path
 
 import click
 import pytest
+import trio
 from click.shell_completion import BashComplete
 
 from hookbot.access.narrowed_tokens import NarrowedToken
@@ -15,6 +17,7 @@ from hookbot.client.address import Address
 from hookbot.client.profiles import Profile, change_profiles, profiles_file
 from hookbot.errors import ConfigError, Refused
 from hookbot.testing import KEY
+from support import GUARD_S
 from support.commands import Caller
 from support.hubs import ThreadHub
 
@@ -174,11 +177,18 @@ def test_with_a_url_in_the_environment_a_word_before_no_command_is_one(thread: T
 # -- completion
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that waits for as long as it takes."""
+    monkeypatch.setattr("hookbot.cli.topics._COMPLETION_S", GUARD_S)
+
+
 def completions(*words: str) -> list[str]:
     *before, begun = words
     return [one.value for one in BashComplete(cli, {}, "hookbot", "_HOOKBOT_COMPLETE").get_completions(before, begun)]
 
 
+@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize(
     "words",
     [
@@ -218,3 +228,26 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(capfd: pytest.CaptureFixtu
         log_in(f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert completions("listen", "compl") == []
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("patience")
+@pytest.mark.parametrize(
+    ("answer", "topics"),
+    [(b"[]", []), (b'{"topics": [7]}', []), (b'{"topics": [{"topic": "ok"}, {"topic": 7}, {}]}', ["ok"])],
+)
+def test_a_server_that_is_no_hub_completes_and_opens_nothing(
+    thread: ThreadHub, call: Caller, answer: bytes, topics: list[str]
+) -> None:
+    async def serve() -> int:
+        async def respond(stream: trio.SocketStream) -> None:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+
+        [listener] = await thread._nursery.start(partial(trio.serve_tcp, respond, 0, host="127.0.0.1"))
+        return int(listener.socket.getsockname()[1])
+
+    log_in(f"http://127.0.0.1:{thread.call(serve)}")
+
+    assert completions("listen", "o") == topics
+    if answer == b"[]":
+        assert call("tunnel", "3000")[::2] == (4, "hookbot: the response is not that of a hub: it is no session\n")

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+import hookbot.testing
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.tokens import make_token
 from hookbot.client.profiles import Profile, change_profiles, profiles_file
-from hookbot.testing import KEY
 from hookbot.testing.hub import TestHub
+from support import KEY
 from support.commands import Caller, Process, starting
 from support.hubs import ThreadHub, open_whole_hub
 from support.targets import target
@@ -34,8 +35,8 @@ async def start() -> AsyncIterator[Start]:
         yield start
 
 
-def log_in(url: str, path: str = "/", name: str = "hub") -> None:
-    token = str(NarrowedToken.of(make_token(KEY, path), path))
+def log_in(url: str, path: str = "/", name: str = "hub", key: str = hookbot.testing.KEY) -> None:
+    token = str(NarrowedToken.of(make_token(key, path), path))
     change_profiles(profiles_file(), lambda profiles: profiles.using(Profile(name, url, token)))
 
 
@@ -152,7 +153,7 @@ async def test_it_is_where_the_token_of_the_profile_opens_a_place(
 
 async def test_a_hub_without_unsafe_topics_has_urls_with_a_token(start: Start, tmp_path: Path) -> None:
     async with open_whole_hub(tmp_path, unsafe_prefixes=()) as whole, target() as server:
-        log_in(whole.running.url)
+        log_in(whole.running.url, key=KEY)
         process, url = await open_tunnel(start, server.url)
 
         assert (await post(url, b"1")).status_code == 200
@@ -167,7 +168,7 @@ async def test_a_hub_without_unsafe_topics_has_urls_with_a_token(start: Start, t
 
 async def test_the_url_is_the_public_one_of_the_hub(start: Start, tmp_path: Path) -> None:
     async with open_whole_hub(tmp_path, public_url="https://hooks.example.com/in") as whole:
-        log_in(whole.running.url)
+        log_in(whole.running.url, key=KEY)
         process, url = await open_tunnel(start, "3000")
     assert url.startswith("https://hooks.example.com/in/unsafe/pub/tunnel/")
     assert "only programs on this machine" not in process.err.decode()

@@ -83,6 +83,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "client.pem",
     ):
         (tmp_path / name).write_text("x = 1")
+    # Of a hub on this machine, where topics are.
+    (tmp_path / "key").write_text("k")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
 
@@ -92,7 +94,7 @@ def parse(line: str) -> None:
     line = re.sub(r'"\$\(hookbot [^)]*\)"', "https://TOKEN@hub.example.com/", line)
     words = []
     for word in shlex.split(line, comments=True):
-        if word in ("|", ">", ">>", "&&", "&"):
+        if word in ("|", "<", ">", ">>", "&&", "&"):
             break
         words.append(word.rstrip(";"))
     context = cli.make_context("hookbot", words[1:], resilient_parsing=False)

@@ -101,6 +101,21 @@ def at_port_3000(text: str) -> str:
     return text.replace("jenkins.internal:8080", "localhost:3000").replace("http://HUB", "http://localhost:3000")
 
 
+def test_a_laptop_gets_a_url(hub: Terminal) -> None:
+    title = "Give a laptop a URL"
+    token, login, tunnel = recipe(title)
+
+    output = hub.paste(token + login)
+    with application(hub.ports[3000]) as received:
+        output += hub.start(tunnel, "listening to ")
+        url = next(line for line in output.splitlines() if "/unsafe/pub/dev/ann/" in line)
+        hub.aside(f"curl -fsS -d 'hello, world' {url}\n")
+        hub.read_until(": 204 No Content from http://localhost:3000/ in ")
+
+    assert shown(title) - lines_printed(output) == set(), output
+    assert [request.body for request in received] == [b"hello, world"]
+
+
 def test_events_of_stripe_reach_the_application_on_a_laptop(terminal: Terminal) -> None:
     title = "Develop against Stripe on a laptop"
     [source] = blocks(section(PAGE, title), "toml")

@@ -9,11 +9,26 @@ pytestmark = pytest.mark.slow
 
 README = page("README.md")
 TUTORIAL = page("docs/tutorial.md")
-PUBLISH_AND_LISTEN, FORWARD, EXEC, GITHUB = blocks(README)[2:]
+TUNNEL, PUBLISH_AND_LISTEN, FORWARD, EXEC, GITHUB = blocks(README)[2:]
 
 
 def test_the_two_commands_come_first() -> None:
     assert blocks(README)[:2] == ["make run\n", "make test\n"]
+
+
+def test_a_tunnel_leads_to_a_laptop(terminal: Terminal) -> None:
+    terminal.serve()
+    # Where the hub of `make run` is.
+    terminal.paste("export HOOKBOT_URL_BASE=http://localhost:8080\n")
+
+    with application(terminal.ports[3000]) as received:
+        output = terminal.start(TUNNEL, "listening to ")
+        url = next(line for line in output.splitlines() if "/unsafe/pub/tunnel/" in line)
+        terminal.aside(f"curl -fsS -d 'hello, world' -H 'X-Signature: s' {url}\n")
+        terminal.read_until(": 204 No Content from http://localhost:3000/ in ")
+
+    assert lines_shown(section(README, "Webhooks on your laptop")) - lines_printed(output) == set(), output
+    assert [(request.body, request.headers["X-Signature"]) for request in received] == [(b"hello, world", "s")]
 
 
 def test_the_tutorial_can_be_pasted_from_its_first_line_to_its_last(terminal: Terminal) -> None:

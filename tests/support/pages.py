@@ -34,10 +34,11 @@ def lines_printed(output: str) -> set[str]:
 
 
 def comparable(line: str) -> str:
-    """A line with a placeholder for each time, id, token, duration and host."""
+    """A line with a placeholder for each time, id, token, duration, host and name of a tunnel."""
     line = re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+Z)?", "TIME", line)
     line = re.sub(r"^\d\d:\d\d:\d\d ", "CLOCK ", line)
     line = re.sub(r"[a-z]{8}-\d{15}", "ID", line)
     line = re.sub(r"\b\d+(\.\d+)? (m?s|seconds)\b", "DURATION", line)
     line = re.sub(r"//([0-9a-f]{40}|[0-9a-f]{4}\.\.\.)@", "//TOKEN@", line)
+    line = re.sub(r"/[a-z2-7]{26}$", "/NAME", line)
     return re.sub(r"\w+://(hub\.example\.com|localhost:8080)/", "HUB/", line)

@@ -90,7 +90,8 @@ class AccessControl:
         self._publishes = RateLimiter(publishes, "publishes") if publishes else None
         self.proxies = proxies or TrustedProxies()
         """Proxies whose word for the address of a client is taken; others after a reload."""
-        self._unsafe = unsafe_filter(unsafe_prefixes)
+        self.unsafe = unsafe_filter(unsafe_prefixes)
+        """Unsafe topics that there are."""
         self._doubted = False
 
     def adopt(self, other: "AccessControl") -> None:
@@ -100,7 +101,7 @@ class AccessControl:
         start to count anew, but for quotas that are as before.
         """
         self.sources, self.public_url = other.sources.after(self.sources), other.public_url
-        self.proxies, self._unsafe, self._doubted = other.proxies, other._unsafe, False
+        self.proxies, self.unsafe, self._doubted = other.proxies, other.unsafe, False
         self.replies = other.replies
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.tokens.adopt(other.tokens)
@@ -300,7 +301,7 @@ class AccessControl:
         """Raise `NotFound` if the hub has no such unsafe topic, or none of those that a subscription selects."""
         if is_unsafe(route.topic):
             publishes, topic = route.action == "publish", route.topic
-            if not (self._unsafe.matches(topic) if publishes else self._unsafe.overlaps(TopicFilter.parse(topic))):
+            if not (self.unsafe.matches(topic) if publishes else self.unsafe.overlaps(TopicFilter.parse(topic))):
                 raise NotFound(f"this hub has no such unsafe topic: {topic!r}")
 
     def _note_topic(self, topic: str, client: str) -> None:

@@ -80,23 +80,21 @@ def of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     @click.pass_obj
     def described(given: Given, /, url: str | None, data_dir: Path, cafile: Path | None, **others: Any) -> None:
-        at = _at_url(given, url, data_dir) if url and "://" in url else _at_profile(url, data_dir)
-        command(Ask(at, cafile), **others)
+        command(Ask(hub_at(given, url, data_dir), cafile), **others)
 
     return described
 
 
-def _at_url(given: Given, url: str, data_dir: Path) -> Callable[..., Address]:
+def hub_at(given: Given, url: str | None, data_dir: Path) -> Callable[..., Address]:
+    """Function that makes the address of a path at the hub of a URL or, for a topic or None, of the profile."""
     from ..client.address import Address
     from ..routers.hub_url import HubUrl
 
-    address = Address.parse(url, _telling(url))
-    return HubUrl(address, key_for(given, data_dir, address)).at
-
-
-def _at_profile(topic: str | None, data_dir: Path) -> Callable[..., Address]:
+    if url and "://" in url:
+        address = Address.parse(url, _telling(url))
+        return HubUrl(address, key_for(given, data_dir, address)).at
     found = find_profile(data_dir=data_dir)
-    token = for_topic(found, topic) if topic else found.token
+    token = for_topic(found, url) if url else found.token
     return lambda path, opening=None: found.at(path, token)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -12,15 +11,16 @@ import click
 
 from ..errors import ConfigError, Unauthorized
 from ..protocol.message import format_time
-from ..protocol.paths import SESSION, split_path
+from ..protocol.paths import split_path
 from ..protocol.urls import is_loopback, split_url
 from ..terminal import one_line
 from .credentials import clean_token, find_token
 from .display import table, to_json, utc
 from .parameters import PATH, cafile, json_rows, token_file
+from .topics import session_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..access.narrowed_tokens import NarrowedToken
     from ..client.profiles import Profile
@@ -149,15 +149,13 @@ def _that_tell(token: str, root: str) -> Sequence[NarrowedToken]:
         raise ConfigError(str(error)) from None
 
 
-def _checked(tried: Sequence[Profile], ca_file: Path | None) -> tuple[Profile, Any]:
+def _checked(tried: Sequence[Profile], ca_file: Path | None) -> tuple[Profile, Mapping[str, Any]]:
     """The first of some profiles whose token the hub takes, and the session that it opens. Raises `Unauthorized`."""
     import trio
 
-    from ..client.http import ask
-
     for one in tried:
         try:
-            return one, trio.run(partial(ask, one.at(SESSION), ca_file=ca_file))
+            return one, trio.run(session_of, one, ca_file)
         except Unauthorized as error:
             refused = error
     if len(tried) == 1:
@@ -167,12 +165,12 @@ def _checked(tried: Sequence[Profile], ca_file: Path | None) -> tuple[Profile, A
     )
 
 
-def _opened(session: Any) -> list[str]:
+def _opened(session: Mapping[str, Any]) -> list[str]:
     """What a session opens, in lines."""
     lines = [
         f"  listens to:    {_topics(session.get('sees'))}",
         f"  publishes to:  {_topics(session.get('publishes'))}",
-        f"  expires:       {utc(session['expires']) if session.get('expires') else 'never'}",
+        f"  expires:       {one_line(utc(session['expires'])) if session.get('expires') else 'never'}",
     ]
     return [*lines, "  operates the hub"] if session.get("operator") else lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,13 +14,11 @@ from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
 from ..routers.loading import installed_routers
-from .credentials import key_for
 from .display import table, to_json
+from .hub_api import Ask, hub_at
 from .new_router import write_new_router
 from .parameters import Given, cafile, data_dir, json_rows
-
-if TYPE_CHECKING:
-    from ..routers.hub_url import HubUrl
+from .topics import is_profile_named, profile
 
 COLUMNS = ("name", "state", "lag", "routed", "published", "failed", "retried", "restarts", "error")
 
@@ -28,13 +26,14 @@ COLUMNS = ("name", "state", "lag", "routed", "published", "failed", "retried", "
 @click.command()
 @click.option("--url", "-u", envvar="HOOKBOT_URL", metavar="URL", help="List those of this hub, with their state.")
 @json_rows
+@profile
 @cafile
 @data_dir
 @click.pass_obj
 def routers(given: Given, url: str | None, as_json: bool, cafile: Path | None, data_dir: Path) -> None:
     """List the installed routers, or those of a hub.
 
-    With --url, show the state of each router that runs in the hub. The token in the URL must open
+    With --url or --profile, show the state of each router that runs in the hub. The token must open
     /hookbot/v1/routers; if the URL has none, it is made from the key (HOOKBOT_KEY).
 
     \b
@@ -42,22 +41,19 @@ def routers(given: Given, url: str | None, as_json: bool, cafile: Path | None, d
       hookbot routers
       hookbot routers --url https://TOKEN@hub.example.org
     """
-    import trio
+    from ..client.http import rows as rows_of
 
-    from ..client.address import Address
-    from ..routers.hub_url import HubUrl
-
-    if url is None:
+    installed = url is None and not is_profile_named()
+    columns: Sequence[str] = COLUMNS
+    if installed:
         limit = ShutdownLimit()
         rows = [_describe(entry) for entry in installed_routers().values()]
         limit.start_if_needed(LEFT_BEHIND_S, code=0)
-        columns: Sequence[str] = ("name", "topics", "package", "about")
+        columns = ("name", "topics", "package", "about")
     else:
-        address = Address.parse(url)
-        rows = trio.run(fetch_snapshots, HubUrl(address, key_for(given, data_dir, address), ca_file=cafile))
-        columns = COLUMNS
+        rows = rows_of(Ask(hub_at(given, url, data_dir), cafile)("GET", ROUTERS), "routers")
     click.echo(to_json(rows) if as_json else table(columns, rows))
-    if url is None and not as_json:
+    if installed and not as_json:
         click.echo(f"\nRun one with: hookbot serve --router NAME   (router API {API_VERSION})")
 
 
@@ -76,13 +72,6 @@ def new_router(name: str, directory: Path) -> None:
     for path in write_new_router(name, directory):
         click.echo(path)
     click.echo(f"\nNext: cd {directory}; pip install -e '.[test]'; pytest; hookbot serve --router {name}")
-
-
-async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
-    """States of the routers of a hub. Raises `Lost` if the hub cannot be reached, and `Refused` if it refuses."""
-    from ..client.http import ask, rows
-
-    return rows(await ask(remote.at(ROUTERS), ca_file=remote.ca_file), "routers")
 
 
 def _describe(entry: EntryPoint) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from ..errors import ConfigError, HookbotError, Refused
+from ..errors import ConfigError, HookbotError, Lost, Refused
 from ..hub.data_dir import default_data_dir
-from ..protocol.paths import TOPICS, RouteAction, path_to, topic_meant
+from ..protocol.paths import SESSION, TOPICS, RouteAction, path_to, topic_meant
 from .credentials import key_for
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ def url_of(word: str, action: RouteAction) -> str:
     return found.url_at(path, token_for(found, path)) + query
 
 
+def is_profile_named() -> bool:
+    """True if the command was given a profile, by ``--profile`` or HOOKBOT_PROFILE."""
+    return bool(click.get_current_context().meta.get(_PROFILE))
+
+
 def find_profile(context: click.Context | None = None, *, data_dir: Path | None = None) -> Profile:
     """The profile that ``--profile`` names, else the default one, else one for the hub of this machine.
 
@@ -89,6 +95,16 @@ def find_profile(context: click.Context | None = None, *, data_dir: Path | None 
             "or start a hub here, with `hookbot serve`; a whole URL, which begins with https://, needs neither"
         )
     return found
+
+
+async def session_of(profile: Profile, ca_file: Path | None) -> Mapping[str, Any]:
+    """What the token of a profile opens, as the hub tells. Raises as `ask`."""
+    from ..client.http import ask
+
+    session = await ask(profile.at(SESSION), ca_file=ca_file)
+    if not isinstance(session, dict):
+        raise Lost("the response is not that of a hub: it is no session")
+    return session
 
 
 def complete_topic(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b32encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,20 @@ from urllib.parse import quote
 
 import click
 
-from ..errors import NotFound, Refused
+from ..errors import Refused
 from ..hub.secret_store import find_secret
-from ..protocol.paths import SESSION, path_to
-from ..protocol.topics import UNSAFE, is_subtree, is_unsafe
+from ..protocol.paths import path_to
+from ..protocol.topics import UNSAFE, TopicFilter, is_subtree, is_unsafe
 from ..protocol.urls import is_loopback, split_url
-from ..signatures import Provider
-from ..signatures.catalogue import PROVIDERS
-from ..standard_files import printing_of
 from ..terminal import one_line
 from .forward import forward
-from .parameters import Decorator, data_dir
-from .topics import find_profile, token_for
+from .parameters import Parsed, completed, data_dir
+from .topics import find_profile, session_of, token_for
 
 if TYPE_CHECKING:
     from ..client.profiles import Profile
     from ..delivery.target import Target
+    from ..signatures import Provider
 
 CURSOR = "tunnel"
 # Of the data directory. It makes the names of tunnels, which nobody can guess and which stay the same.
@@ -36,27 +34,34 @@ _SECRET_FILE = "tunnel-secret"  # noqa: S105 - the file's name
 _NAME_CHARS = 26
 # Where the tokens of a profile open everything, tunnels have a place of their own.
 _PLACES = {"": "tunnel/", UNSAFE: f"{UNSAFE}tunnel/"}
+# All others of `forward` are options of a tunnel, too.
 _SET_HERE = ("words", "since", "cursor", "group", "unsafe", "token_file")
 
 
-def _options_of(command: click.Command, *, without: Iterable[str]) -> Decorator:
-    """Decorator that adds the options of another command, which is called with them."""
+def _provider_names() -> Iterable[str]:
+    from ..signatures import provider_names
 
-    def decorate(described: Any) -> Any:
-        taken = [one for one in command.params if one.name not in without]
-        described.__click_params__ = [*taken[::-1], *getattr(described, "__click_params__", [])]
-        return described
+    return provider_names()
 
-    return decorate
+
+def _provider(name: str) -> Provider:
+    from ..signatures import load_provider
+
+    return load_provider(name)
 
 
 @click.command()
 @click.argument("target", metavar="PORT|TARGET")
-@click.option("--provider", type=click.Choice(sorted(PROVIDERS)), metavar="NAME", help="Say what this sender needs.")
+@click.option(
+    "--provider",
+    type=Parsed("provider", _provider),
+    shell_complete=completed(_provider_names),
+    metavar="NAME",
+    help="Say what this sender needs.",
+)
 @data_dir
-@_options_of(forward, without=_SET_HERE)
 @click.pass_context
-def tunnel(context: click.Context, /, target: str, provider: str | None, data_dir: Path, **options: Any) -> None:
+def tunnel(context: click.Context, /, target: str, provider: Provider | None, data_dir: Path, **options: Any) -> None:
     """Receive webhooks from the internet at a server of this machine.
 
     Print a URL to give to a sender, and post what it sends to TARGET, as `forward` does: an http(s) URL,
@@ -75,8 +80,7 @@ def tunnel(context: click.Context, /, target: str, provider: str | None, data_di
     server, profile = Target.parse(target), find_profile(data_dir=data_dir)
     topic, hub = trio.run(_find, profile, server, data_dir, options["cafile"])
     url = _sender_url(profile, hub, topic)
-    with printing_of("the tunnel is not open"):
-        click.secho(url, fg="green", bold=True)
+    click.secho(url, bold=True)
     if not options["quiet"]:
         for line in _explained(url, topic, server, provider):
             click.echo(f"  {line}", err=True)
@@ -85,18 +89,19 @@ def tunnel(context: click.Context, /, target: str, provider: str | None, data_di
     context.invoke(forward, words=(profile.url_at(path, token_for(profile, path)), target), **given, **options)
 
 
+tunnel.params.extend(one for one in forward.params if one.name not in _SET_HERE)
+
+
 async def _find(profile: Profile, target: Target, data_dir: Path, ca_file: Path | None) -> tuple[str, str]:
     """Topic of a tunnel, and the public URL of the hub. Raises as `ask`, and `Refused` if the token allows none."""
-    from ..client.http import ask
-
-    session = await ask(profile.at(SESSION), ca_file=ca_file)
-    hub = str(session.get("url") or profile.url)
+    session = await session_of(profile, ca_file)
+    hub, exists = str(session.get("url") or profile.url), TopicFilter(_patterns(session, "unsafe"))
     secret = find_secret(None, "the secret of tunnels", {}, data_dir / _SECRET_FILE).value
     for place in _places(session):
         server = target.socket or target.address.netloc
         made = hmac.digest(secret.encode(), f"{profile.url}\n{place}\n{server}".encode(), "sha256")
         topic = place + b32encode(made).decode().lower()[:_NAME_CHARS]
-        if not is_unsafe(topic) or await _exists(profile, topic, ca_file):
+        if not is_unsafe(topic) or exists.matches(topic):
             return topic, hub
     raise Refused(
         f"the token of the profile {profile.name!r} opens no place for a tunnel: that takes one for /unsafe/sub/NAME/, "
@@ -104,23 +109,15 @@ async def _find(profile: Profile, target: Target, data_dir: Path, ca_file: Path 
     )
 
 
-def _places(session: Any) -> Iterator[str]:
+def _places(session: Mapping[str, Any]) -> Iterator[str]:
     """Beginnings of topics that a tunnel may have, the best first: senders need no token for unsafe ones."""
-    seen, published = (list(map(str, session.get(name) or ())) for name in ("sees", "publishes"))
-    for pattern in sorted(filter(is_subtree, seen), key=is_unsafe, reverse=True):
-        if is_unsafe(pattern) or pattern in published:
+    for pattern in sorted(filter(is_subtree, _patterns(session, "sees")), key=is_unsafe, reverse=True):
+        if is_unsafe(pattern) or pattern in _patterns(session, "publishes"):
             yield _PLACES.get(pattern, pattern)
 
 
-async def _exists(profile: Profile, topic: str, ca_file: Path | None) -> bool:
-    """True if the hub has an unsafe topic, which it refuses to show here, since nothing says that it may be unsafe."""
-    from ..client.http import ask
-
-    try:
-        await ask(profile.at(path_to("subscribe", topic)), ca_file=ca_file)
-    except Refused as error:
-        return not isinstance(error, NotFound)
-    return True
+def _patterns(session: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(map(str, session.get(name) or ()))
 
 
 def _sender_url(profile: Profile, hub: str, topic: str) -> str:
@@ -131,7 +128,7 @@ def _sender_url(profile: Profile, hub: str, topic: str) -> str:
     return one_line(replace(profile, url=hub).url_at(path, token_for(profile, path)))
 
 
-def _explained(url: str, topic: str, target: Target, provider: str | None) -> Iterator[str]:
+def _explained(url: str, topic: str, target: Target, provider: Provider | None) -> Iterator[str]:
     """What there is to know about the URL, in lines."""
     yield f"leads to {target}; what comes while no tunnel is open is delivered at the next start"
     host = split_url(url).hostname or ""
@@ -140,17 +137,18 @@ def _explained(url: str, topic: str, target: Target, provider: str | None) -> It
     if not is_unsafe(topic):
         yield "has a token as its user name, which the sender has to send as HTTP Basic credentials"
     if provider:
-        yield from _about(PROVIDERS[provider], topic)
+        yield from _about(provider, topic)
 
 
 def _about(provider: Provider, topic: str) -> Iterator[str]:
     """What a sender needs to know of a URL, or its receiver of a sender, in lines."""
     from ..access.admitted import SECRET_HEADERS
+    from ..signatures import Provider as Base
 
     yield f"{provider.name} is described at {provider.documentation}"
     if "url" in provider.covers:
         yield "it signs the URL: verify its signatures with the one above, not with that of your server"
     if headers := [place for place in provider.secret_in if place.lower() in SECRET_HEADERS]:
         yield f"the hub does not store its {headers[0]}: add that with --header '{headers[0]}: ...'"
-    if type(provider).handshake is not Provider.handshake:
+    if type(provider).handshake is not Base.handshake:
         yield f"if it tries the URL with a challenge first, that needs a [[sources]] section for {topic}"

@@ -32,6 +32,24 @@ async def test_a_token_tells_what_it_opens(
     assert (session["version"], session["url"]) == (__version__, hub.running.url)
 
 
+@pytest.mark.parametrize(
+    ("prefixes", "path", "unsafe"),
+    [
+        (("",), "/", ["/unsafe/hookbot/", "/unsafe/"]),
+        ((), "/", ["/unsafe/hookbot/"]),
+        (("dev", "stripe"), "/unsafe/sub/dev/ann/", ["/unsafe/dev/"]),
+        (("",), "/sub/acme/", []),
+    ],
+)
+async def test_which_unsafe_topics_there_are_is_told_to_those_who_see_them(
+    tmp_path: Path, prefixes: tuple[str, ...], path: str, unsafe: list[str]
+) -> None:
+    async with open_api(tmp_path, unsafe_prefixes=prefixes) as hub:
+        answer = await hub.http.get("/hookbot/v1/session", headers={"Authorization": f"Bearer {narrowed(path)}"})
+
+    assert answer.json()["unsafe"] == unsafe
+
+
 async def test_names_and_the_end_of_a_token_are_told(tmp_path: Path) -> None:
     async with open_api(tmp_path) as hub:
         token = narrowed("/sub/acme/", name="ann", expires="4102444800")

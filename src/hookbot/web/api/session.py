@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 
 from ...protocol.message import format_id
 from ...protocol.paths import SESSION
+from ...protocol.topics import TopicFilter
 from ...version import __version__
 from ..services import Services
 from .operations import Api, Asked
@@ -20,6 +21,7 @@ class Session(TypedDict):
     url: str
     sees: list[str]
     publishes: list[str]
+    unsafe: list[str]
     operator: bool
     expires: str | None
     names: list[str]
@@ -29,7 +31,10 @@ def add_session(api: Api, services: Services) -> None:
     """Add the operation that shows the session."""
 
     async def show(asked: Asked) -> Mapping[str, Any]:
-        """Topics are patterns: a topic, everything beneath one that ends in a slash, or all of the safe ones ("")."""
+        """Topics are patterns: a topic, everything beneath one that ends in a slash, or all of the safe ones ("").
+
+        `unsafe` has those of the unsafe topics that the hub has, as far as they overlap with what the tokens see.
+        """
         log, scope = services.broker.log, asked.scope
         return {
             "version": __version__,
@@ -38,6 +43,7 @@ def add_session(api: Api, services: Services) -> None:
             "url": public_url(services.access, asked.plain),
             "sees": scope.wanted.patterns,
             "publishes": scope.publishing,
+            "unsafe": [one for one in services.access.unsafe.patterns if TopicFilter((one,)).overlaps(scope.wanted)],
             "operator": scope.operator,
             "expires": scope.ends_first.expires,
             "names": sorted({name for held in scope.held for name in held.grant.names}),
