@@ -46,6 +46,7 @@ COMMANDS = {
     "sources": ("sources:sources", "List and test the sources of a hub."),
     "messages": ("messages:messages", "List the stored messages of a hub, newest first."),
     "message": ("messages:message", "Show the stored message ID of a hub, with its headers."),
+    "retry": ("retry:retry", "Publish what has failed again, to where it failed."),
     "redeliver": ("redeliver:redeliver", "Publish stored messages of a hub again."),
     "delete": ("delete:delete", "Delete stored messages of a hub, with their copies."),
     "hubs": ("hubs:hubs", "List the hubs that share a database."),

@@ -10,9 +10,11 @@ from ..client import publish
 from ..client.address import Address, topic_of
 from ..errors import HookbotError, system_reason
 from ..protocol.envelope import encode_line, to_envelope
+from ..protocol.failures import Failure, without_failure
 from ..protocol.message import Message
 from .line_file import open_line_file
 
+# As version 1.0 calls it.
 _REASON = "Hookbot-Failure"
 
 
@@ -61,7 +63,7 @@ class DeadLetterFile:
 
 
 class DeadLetterTopic:
-    """A topic of a hub, to which dead letters are published with the reason in the header ``Hookbot-Failure``."""
+    """A topic of a hub, to which dead letters are published with the headers of a `Failure`."""
 
     def __init__(self, url: str, token: str | None, ca_file: Path | None, hop: str) -> None:
         """Raise `Refused` if the URL is malformed, or that of a subscription."""
@@ -78,10 +80,11 @@ class DeadLetterTopic:
         """
         # The inside of a JSON string is ASCII on a single line, as a header must be, which has no blanks at its edges.
         reason = json.dumps(why)[1:-1][:1000].strip()
+        failure = Failure(self._hop, message.id, message.topic, reason)
         id = await publish(
             self._url,
             message.body,
-            headers=[*message.headers, (_REASON, reason)],
+            headers=[*without_failure(message.headers), *failure.headers, (_REASON, reason)],
             token=self._token,
             idempotency_key=f"{self._hop}:{message.id}" if message.id else None,
             hops=(*message.hops, self._hop),

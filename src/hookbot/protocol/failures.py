@@ -1,9 +1,11 @@
-"""Failures: messages that a router has given up, which the hub publishes to a topic of its own with the reason."""
+"""Failures: messages that were given up, published with the reason: by the hub, or as dead letters by a client."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..terminal import one_line
-from .message import Headers, Message
+from .message import Headers, Message, check_id
 from .topics import UNSAFE, is_unsafe
 
 FAILED = "hookbot/failed/"
@@ -15,6 +17,7 @@ class Failure:
     """Failure of a router at a message that it has given up, whose own `id` and `topic` these are."""
 
     router: str
+    """Its name; of a dead letter, that of the forwarder, as in its hops."""
     id: str
     topic: str
     error: str
@@ -23,9 +26,19 @@ class Failure:
     def of(cls, message: Message) -> "Failure | None":
         """The failure that a message tells of; None if it is not on a topic of failed messages, which is the hub's."""
         router = failed_in(message.topic)
-        if router is None:
-            return None
-        return cls(router, *(message.header(f"{_HEADERS}{name}") or "" for name in ("id", "topic", "error")))
+        return None if router is None else cls(router, *_told(message, "id", "topic", "error"))
+
+    @classmethod
+    def claimed_by(cls, message: Message) -> "Failure | None":
+        """The failure that a message on any other topic tells of, as the dead letter of a client; None if it does not.
+
+        Nobody vouches for it but whoever has published it, and on an unsafe topic that may be anybody: None.
+        """
+        failure = cls(*_told(message, "router", "id", "topic", "error"))
+        with suppress(ValueError):
+            if check_id(failure.id) and not is_unsafe(message.topic) and failed_in(message.topic) is None:
+                return failure
+        return None
 
     @property
     def failed_topic(self) -> str:
@@ -48,6 +61,10 @@ def failed_in(topic: str) -> str | None:
 def without_failure(headers: Headers) -> Headers:
     """The headers of a message as they were before it failed."""
     return tuple(pair for pair in headers if not pair[0].lower().startswith(_HEADERS))
+
+
+def _told(message: Message, *names: str) -> Iterator[str]:
+    return (message.header(f"{_HEADERS}{name}") or "" for name in names)
 
 
 def _header_text(value: str) -> str:

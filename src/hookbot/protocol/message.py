@@ -19,8 +19,9 @@ from .topics import is_unsafe
 Headers = tuple[tuple[str, str], ...]
 """Header fields in the order in which they were sent, as latin-1 text. Repeated names, case and all bytes are kept."""
 
-KeyKind = Literal["idempotency", "replay", "single use", "delivery", "reply"]
-"""Kinds of deduplication keys: chosen by a publisher, or taken from a verified request by the rule of its source."""
+KeyKind = Literal["idempotency", "replay", "single use", "delivery", "reply", "retry"]
+"""Kinds of deduplication keys: chosen by a publisher, taken from a verified request by the rule of its source, or of a
+message that has a reply, or has failed."""
 
 GITHUB_METADATA = "extra-metadata=github"
 """Query of a publish whose raw frames carry the ancestor's object."""

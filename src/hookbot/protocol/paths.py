@@ -21,6 +21,7 @@ MESSAGES = f"{API}messages"
 QUOTAS = f"{API}quotas"
 REDELIVER = f"{API}redeliver"
 REFUSALS = f"{API}refusals"
+RETRY = f"{API}retry"
 ROUTERS = f"{API}routers"
 SESSION = f"{API}session"
 SOURCES = f"{API}sources"
@@ -29,7 +30,7 @@ STATS = f"{API}stats"
 SUBSCRIPTIONS = f"{API}subscriptions"
 TOKENS = f"{API}tokens"
 TOPICS = f"{API}topics"
-HISTORY = (MESSAGES, LIVE, REDELIVER, TOPICS)
+HISTORY = (MESSAGES, LIVE, REDELIVER, RETRY, TOPICS)
 """Beginnings of the paths that show stored messages."""
 
 METHODS: dict[RouteAction, str] = {"publish": "POST", "subscribe": "GET"}

@@ -44,8 +44,11 @@ class FromOldest:
 Since = AfterId | SinceTime | FromOldest
 
 
-def parse_since(text: str, *, now_us: int) -> Since:
-    """The start that a value of ``since`` describes; raises `Refused`, which lists the forms, for any other text."""
+def parse_since(text: str, *, now_us: int, name: str = "since") -> Since:
+    """The start that a value of ``since`` describes; raises `Refused`, which lists the forms, for any other text.
+
+    `name` is that of the parameter, if it is another one.
+    """
     if text == "all":
         return FromOldest()
     if DURATION.fullmatch(text):
@@ -55,7 +58,7 @@ def parse_since(text: str, *, now_us: int) -> Since:
             return parse(text)
         except ValueError:
             continue
-    raise Refused(f"since must be {ACCEPTED}, not {text[:80]!r}")
+    raise Refused(f"{name} must be {ACCEPTED}, not {text[:80]!r}")
 
 
 def parse_duration(text: str) -> int:

@@ -200,7 +200,7 @@ async def test_an_error_is_the_last_line(tmp_path: Path, monkeypatch: pytest.Mon
             now_us[0] += 200_000_000
             return {"number": 1, "complete": True}
 
-        monkeypatch.setattr("hookbot.web.api.redelivery.Redelivery.count", expire)
+        monkeypatch.setattr("hookbot.web.api.redelivery.Republication._count", expire)
         [line] = await redeliver_all(hub, {"Authorization": f"Bearer {token}"})
 
     assert (line["type"], line["done"]) == ("error", 0)

@@ -41,6 +41,8 @@ REQUESTS = {
     "GET live": "live",
     "POST messages/{id}/redeliver": "messages/{id}/redeliver",
     "POST redeliver": "redeliver?topic={name}/x",
+    "POST messages/{id}/retry": "messages/{id}/retry",
+    "POST retry": "retry?topic={name}/x",
     "DELETE messages/{id}": "messages/{id}?count=only",
     "DELETE messages": "messages?topic={name}/x&count=only",
     "GET cursors": "cursors",
@@ -72,6 +74,8 @@ OWN = """
     GET live                      200          200     200    200         200          200                200
     POST messages/{id}/redeliver  200          403     200    403         403          403                404
     POST redeliver                200          403     200    403         403          403                403
+    POST messages/{id}/retry      400          400     400    400         400          400                404
+    POST retry                    200          403     200    403         403          403                403
     DELETE messages/{id}          200          200     200    403         403          403                404
     DELETE messages               200          200     200    403         403          403                403
     GET cursors                   200          200     200    200         200          200                200

@@ -14,6 +14,7 @@ from .quotas import add_quotas
 from .redelivery import add_redelivery
 from .refusals import add_refusals
 from .related import add_related
+from .retry import add_retry
 from .session import add_session
 from .sources import add_sources
 from .states import add_states
@@ -26,8 +27,8 @@ def create_api(services: Services) -> Blueprint:
     """Routes of the API; each needs a token."""
     api = Api(services.access)
     for add in (
-        *(add_session, add_tokens, add_topics, add_messages, add_related, add_live, add_redelivery, add_deletion),
-        *(add_cursors, add_subscriptions, add_refusals, add_quotas, add_sources, add_budgets, add_states),
+        *(add_session, add_tokens, add_topics, add_messages, add_related, add_live, add_redelivery, add_retry),
+        *(add_deletion, add_cursors, add_subscriptions, add_refusals, add_quotas, add_sources, add_budgets, add_states),
     ):
         add(api, services)
     add_description(api)

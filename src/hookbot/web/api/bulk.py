@@ -7,28 +7,30 @@ from typing import Any
 import trio
 
 from ...access.scope import Scope
-from ...broker.broker import Broker
 from ...errors import Refused, Unauthorized
+from ...protocol.since import AfterId, SinceTime, parse_since
 from ..services import Services
 from .admission import is_valid
-from .operations import ID_OF_MESSAGE, Asked, Parameter
+from .operations import Asked, Parameter
 from .search import Search, position_of
 
+_END = {"type": "string", "format": "since"}
 RANGE = (
-    Parameter("from", "Id of the first message; by default, the oldest", ID_OF_MESSAGE),
-    Parameter("until", "Id of the last message; by default, the newest of now", ID_OF_MESSAGE),
+    Parameter("from", "Id of the first message, or a time or how long ago; by default, the oldest", _END),
+    Parameter("until", "Id of the last message, or a time or how long ago; by default, the newest of now", _END),
 )
 _MAX_REST_S = 0.1
 
 # Not the text of a search, nor what an expression compares: that may be just what nobody must read.
-LOGGED = ("topic", "provider", "event", "verdict", "from", "until")
+LOGGED = ("topic", "router", "dead-letters", "provider", "event", "verdict", "from", "until")
 
 
-def range_of(broker: Broker, asked: Asked) -> tuple[int, int]:
+async def range_of(services: Services, asked: Asked) -> tuple[int, int]:
     """Position after which the messages begin that a request is about, and that of the last, up to now."""
-    first, until = asked.get("from"), asked.get("until")
-    after = position_of(broker, first) - 1 if first else 0
-    return after, min(position_of(broker, until) if until else broker.head, broker.head)
+    head = services.broker.head
+    after = await _end(services, asked, "from", within=False) if asked.get("from") else 0
+    last = await _end(services, asked, "until", within=True) if asked.get("until") else head
+    return after, min(last, head)
 
 
 def selection(asked: Asked) -> Mapping[str, str]:
@@ -40,6 +42,17 @@ def check_compared(search: Search[Any]) -> None:
     """Raise `Refused` if it is not known of some messages whether they match."""
     if search.skipped:
         raise Refused("where takes too long for some of the messages; make the expression simpler")
+
+
+async def _end(services: Services, asked: Asked, name: str, *, within: bool) -> int:
+    """Position before a time or the message with an id or, if that is `within`, the one of the message."""
+    text = asked.need(name)
+    match parse_since(text, now_us=int(services.access.now_s * 1e6), name=name):
+        case AfterId():
+            return position_of(services.broker, text) - (not within)
+        case SinceTime(time_us):
+            return await services.broker.log.position_before(time_us)
+    return 0
 
 
 @asynccontextmanager

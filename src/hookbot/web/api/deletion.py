@@ -74,7 +74,7 @@ def add_deletion(api: Api, services: Services) -> None:
         progress, as lines of JSON. It ends when the client leaves; another request goes on.
         """
         asked.scope.check_manages(TopicFilter.parse(asked.need("topic")))
-        after, last = range_of(services.broker, asked)
+        after, last = await range_of(services, asked)
         filters, turns = Filters.read(asked), services.streams.reading
         search = Search(services.broker, turns, filters, _position_of, after=after, last=last)
         return Deletion(services, asked, deleting).response(selection(asked), last, search)

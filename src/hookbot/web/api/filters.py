@@ -62,7 +62,7 @@ class Filters:
         """The filters in the query of a request. Raises `Refused`."""
         asked_for, where = asked.get("topic"), _short(asked, "where", MAX_EXPRESSION)
         topic = TopicFilter.parse(asked_for) if asked_for else None
-        wanted = _narrowed(asked.scope.reads, topic) if topic else asked.scope.reads
+        wanted = narrowed(asked.scope.reads, topic) if topic else asked.scope.reads
         try:
             expression = Expression(where) if where else None
         except ConfigError as error:
@@ -126,7 +126,7 @@ def _short(asked: Asked, name: str, most: int) -> str:
     return value
 
 
-def _narrowed(wanted: TopicFilter, asked: TopicFilter) -> TopicFilter:
+def narrowed(wanted: TopicFilter, asked: TopicFilter) -> TopicFilter:
     """The topics that both select. Raises `Forbidden` if there are none: the request names what it may not see."""
     both = dict.fromkeys(pattern for pattern in asked.patterns if wanted.matches(pattern))
     both.update(dict.fromkeys(pattern for pattern in wanted.patterns if asked.matches(pattern)))

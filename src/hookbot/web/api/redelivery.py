@@ -1,12 +1,14 @@
 """Redelivery: messages that are published once more, one of them or all that filters select."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar
 
 from quart import Response
 
 from ...errors import HookbotError, InvalidTopic
+from ...log.deduplication import Outcome
 from ...protocol.envelope import encode_line
 from ...protocol.failures import Failure, without_failure
 from ...protocol.message import Draft, Message, Once
@@ -32,8 +34,9 @@ _COUNTED = Bounds(messages=50_000, size=256 << 20, turns_s=2.0)
 _AT_ONCE = 100
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 
-_COUNT = Parameter("count", "only counts the messages, and publishes none", {"enum": ["only"]})
+COUNT = Parameter("count", "only counts the messages, and publishes none", {"enum": ["only"]})
 _KEY = Parameter(
     "Idempotency-Key", "Makes repeating this harmless", {"type": "string", "maxLength": MAX_KEY}, place="header"
 )
@@ -90,84 +93,128 @@ def add_redelivery(api: Api, services: Services) -> None:
         another request `until` the same one goes on and publishes nothing twice. If more match, `next` is the id to
         go on `from`. With `count=only`, the answer is only the number, and `until` where.
         """
-        counts_only = asked.one_of("count", ("only", ""), "")
-        redelivery = Redelivery(services, asked, publishing)
-        counted = await redelivery.count()
-        if counts_only:
-            return counted
-        return Response(redelivery.lines(counted), content_type=JSON_LINES, headers=STREAM_HEADERS)
+        return await Redelivery(services, asked, publishing, await range_of(services, asked)).answer()
 
     api.add(
         "POST", f"{MESSAGES}/<id>/redeliver", one, "Publish a message again", parameters=[ID, _KEY], answer=Redelivered
     )
-    several = [*FILTERS, *RANGE, _COUNT, _KEY]
+    several = [*FILTERS, *RANGE, COUNT, _KEY]
     api.add("POST", REDELIVER, all_, "Publish messages again", parameters=several, answer=Counted, lines=Progress)
 
 
-class Redelivery:
-    """The redelivery of what filters select in a part of the log, with the pace at which others hardly notice it."""
+class Republication(ABC, Generic[T]):
+    """A request that publishes again what it finds in a part of the log, at a pace that others hardly notice.
 
-    def __init__(self, services: Services, asked: Asked, publishing: FairTurns) -> None:
+    What it finds in a message is a draft, or what leads to one.
+    """
+
+    act: ClassVar[str]
+    """Words for it in the audit log."""
+
+    def __init__(
+        self, services: Services, asked: Asked, publishing: FairTurns, filters: Filters, part: tuple[int, int]
+    ) -> None:
         """Raises `Refused` if the request is malformed. What is published has been read in one of the turns."""
-        self._services = services
-        self._asked = asked
+        self.services = services
+        self.asked = asked
         self._publishing = publishing
         self._broker = services.broker
-        self._filters = Filters.read(asked)
-        self._key = idempotency_key(asked.plain)
-        self._after, self._last = range_of(services.broker, asked)
-        self._check_publishes = cache(asked.scope.check_publishes)
-        self._done = 0
+        self._filters = filters
+        self._counts_only = asked.one_of("count", ("only", ""), "") == "only"
+        self._after, self._last = part
+        self.check_publishes = cache(asked.scope.check_publishes)
+        self.done = 0
 
-    async def count(self) -> Counted:
-        """Number of the messages that it publishes. Raises `Refused` if it may not publish one of them."""
-        search = self._search(lambda message: self._draft(message) is not None)
+    async def answer(self) -> Counted | Response:
+        """The answer to the request. Raises `Refused` if it may not publish one of the messages."""
+        counted = await self._count()
+        if self._counts_only:
+            return counted
+        return Response(self._lines(counted), content_type=JSON_LINES, headers=STREAM_HEADERS)
+
+    async def _count(self) -> Counted:
+        search = self._search(lambda message: self._found(message) is not None)
         found = await search.run(MAX_MESSAGES, _COUNTED)
         check_compared(search)
         return {"number": sum(found), "complete": search.ended, "until": id_at(self._broker, self._last)}
 
-    async def lines(self, counted: Counted) -> AsyncIterator[bytes]:
-        """The response: publishes, and tells the progress."""
+    async def _lines(self, counted: Counted) -> AsyncIterator[bytes]:
+        """Lines of the response: publishes, and tells the progress."""
         of = counted["number"] if counted["complete"] else None
-        search = self._search(self._draft)
+        search = self._search(self._found)
         try:
-            while not search.ended and self._done < MAX_MESSAGES:
+            while not search.ended and self.done < MAX_MESSAGES:
                 # In one turn: the drafts of others wait in the log, where they need no memory.
                 async with self._publishing.of(self._filters.scope.holder):
-                    drafts = (await search.page(min(_AT_ONCE, MAX_MESSAGES - self._done))).found
+                    page = (await search.page(min(_AT_ONCE, MAX_MESSAGES - self.done))).found
                     check_compared(search)
-                    await self._publish([draft for draft in drafts if draft])
-                    del drafts
-                yield _encoded({"type": "progress", "done": self._done, "of": of})
+                    await self.publish([one for one in page if one is not None])
+                    del page
+                yield encode_line({"type": "progress", **self.progress(), "of": of})
         except HookbotError as error:
-            yield _encoded({"type": "error", "done": self._done, "detail": str(error)})
+            yield encode_line({"type": "error", **self.progress(), "detail": str(error)})
         else:
             following = None if search.ended else id_at(self._broker, search.position + 1)
-            yield _encoded({"type": "done", "done": self._done, "next": following})
+            yield encode_line({"type": "done", **self.progress(), "next": following})
         finally:
             # Also if the client has left.
-            if self._done:
-                self._asked.audit("messages were published again", number=self._done, **selection(self._asked))
+            if self.done:
+                self.asked.audit(self.act, number=self.done, **selection(self.asked))
 
-    async def _publish(self, drafts: Sequence[Draft]) -> None:
-        async with step_of(self._services, self._filters.scope):
+    @abstractmethod
+    def find(self, message: Message) -> T | None:
+        """What it finds in a message. Raises `InvalidTopic` if no client could publish that."""
+
+    @abstractmethod
+    async def publish(self, found: Sequence[T]) -> None:
+        """Publish what was found."""
+
+    def progress(self) -> Mapping[str, int]:
+        """Numbers that each line tells."""
+        return {"done": self.done}
+
+    async def commit(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
+        """Store drafts, and count them as done. Raises `Unauthorized` if the token is no longer valid."""
+        outcomes: Sequence[Outcome] = ()
+        async with step_of(self.services, self._filters.scope):
             if drafts:
-                await self._broker.commit(drafts)
+                outcomes = await self._broker.commit(drafts)
             # At once: if the client has left, this ends as it rests.
-            self._done += len(drafts)
+            self.done += len(drafts)
+        return outcomes
 
-    def _search(self, make: Callable[[Message], T]) -> Search[T]:
-        turns = self._services.streams.reading
+    def _search(self, make: Callable[[Message], Made]) -> Search[Made]:
+        turns = self.services.streams.reading
         return Search(self._broker, turns, self._filters, make, after=self._after, last=self._last)
 
-    def _draft(self, message: Message) -> Draft | None:
-        """Draft of a message that is published again; None if no client could publish it."""
+    def _found(self, message: Message) -> T | None:
+        """What it finds in a message that it may publish; None if no client could."""
         try:
-            draft = redelivery_of(message, self._key)
+            found = self.find(message)
         except InvalidTopic:
             return None
-        self._check_publishes(draft.topic)
-        return draft
+        if isinstance(found, Draft):
+            self.check_publishes(found.topic)
+        return found
+
+
+class Redelivery(Republication[Draft]):
+    """The redelivery of what filters select."""
+
+    act = "messages were published again"
+
+    def __init__(self, services: Services, asked: Asked, publishing: FairTurns, part: tuple[int, int]) -> None:
+        """Raises `Refused` if the request is malformed."""
+        super().__init__(services, asked, publishing, Filters.read(asked), part)
+        self._key = idempotency_key(asked.plain)
+
+    def find(self, message: Message) -> Draft:
+        """Draft of a message."""
+        return redelivery_of(message, self._key)
+
+    async def publish(self, found: Sequence[Draft]) -> None:
+        """Store the drafts."""
+        await self.commit(found)
 
 
 def redelivery_of(message: Message, key: str = "") -> Draft:
@@ -185,7 +232,3 @@ def redelivery_of(message: Message, key: str = "") -> Draft:
     once = (Once("idempotency", topic, f"redeliver {message.id} {key}"),) if key else ()
     fields = topic, message.body, headers, message.query, message.verified, message.hops
     return Draft(*fields, once, replay_of=message.id)
-
-
-def _encoded(progress: Progress) -> bytes:
-    return encode_line(progress)

@@ -1,0 +1,71 @@
+"""``hookbot retry``: what has failed is published again to where it failed, by the hub itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from ..protocol.paths import MESSAGES, RETRY
+from ..standard_files import printing_of
+from .filter_options import failure_options
+from .hub_api import Ask, of_a_hub
+from .progress import Progress, messages
+
+
+@click.command()
+@click.argument("id", required=False)
+@of_a_hub
+@failure_options
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def retry(ask: Ask, id: str | None, selection: Mapping[str, str], yes: bool) -> None:
+    """Publish what has failed again, to where it failed.
+
+    Either the message ID, or all that routers have failed at and the options select, the oldest first and at most
+    10,000. With --dead-letters, it is what clients have given up. Each message goes back once, however often it is
+    retried, until it fails again; `redeliver` publishes any message, each time. The token in the URL must open
+    /hookbot/v1/retry and the topics to publish to; if the URL has none, it is made from the key (HOOKBOT_KEY).
+
+    \b
+    Examples:
+      hookbot retry --url https://TOKEN@hub.example.com --router jira --from 2h
+      hookbot retry --url https://TOKEN@hub.example.com --dead-letters failed/crm
+    """
+    from ..client.http import id_in
+
+    ask = ask.with_topics
+    if id:
+        if selection:
+            raise click.UsageError("Needs either ID or options that select messages.")
+        published = id_in(ask("POST", f"{MESSAGES}/{id}/retry"))
+        with printing_of("the message is retried"):
+            click.echo(published)
+        return
+    counted = ask("POST", RETRY, count="only", **selection)
+    if not counted["number"] and counted["complete"]:
+        click.echo("nothing has failed there")
+        return
+    if not yes:
+        least = "" if counted["complete"] else "at least "
+        click.confirm(f"Retry {least}{messages(counted['number'])}?", abort=True, err=True)
+    _retry_all(ask, {**selection, "until": counted["until"]})
+
+
+def _retry_all(ask: Ask, query: Mapping[str, str]) -> None:
+    progress = Progress("Retrying")
+    progress.of(ask, "POST", RETRY, **query)
+    done = _done(progress.last)
+    progress.check_done(done, "run it again: none is published twice")
+    click.echo(done)
+    if progress.last.get("next"):
+        click.echo(f"There are more: go on with --from {progress.last['next']}", err=True)
+
+
+def _done(told: Mapping[str, Any]) -> str:
+    """What was done, in words."""
+    before, gone = told.get("before", 0), told.get("gone", 0)
+    words = [f"retried {messages(told['done'] - before - gone)}"]
+    if before:
+        words.append(f"{messages(before)} retried before")
+    if gone:
+        words.append(f"{messages(gone)} named by dead letters, but gone")
+    return "; ".join(words)
