@@ -55,6 +55,7 @@ REQUESTS = {
     "GET budgets": "budgets",
     "GET sources": "sources",
     "GET topics": "topics",
+    "GET sources/events": "sources/events",
     "POST sources/test": "sources/test?topic=/unsafe/{name}/",
     "GET stats": "stats",
     "GET routers": "routers",
@@ -88,6 +89,7 @@ OWN = """
     GET budgets                   200          200     200    200         200          200                200
     GET sources                   200          200     200    200         200          200                200
     GET topics                    200          200     200    200         200          200                200
+    GET sources/events            200          200     200    200         200          200                200
     POST sources/test             200          200     404    404         404          404                403
     GET stats                     200          200     403    403         403          403                403
     GET routers                   200          200     403    403         403          403                403

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from support import SECRET
-from support.api import bearer, open_api
+from support.api import audited, bearer, open_api
 from support.hubs import WholeHub
 from support.signature_samples import PUBLIC
 
@@ -105,6 +105,55 @@ async def test_a_test_is_verified_and_stored_each_time_wherever_the_sender_has_t
     assert {message.topic for message in stored} == {stored_as}
     assert all(message.verified and message.verified.provider == provider for message in stored)
     assert sum(source["accepted"] for source in sources.values()) == 2
+
+
+async def test_a_test_tells_of_an_event_of_an_owner_and_is_audited(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_api(tmp_path, text=SOURCES) as hub:
+        query = {"topic": "/unsafe/acme/", "event": "pull_request"}
+        answer = (await hub.http.post(f"{PATH}/test", params=query)).raise_for_status().json()
+        [stored] = await hub.stored()
+
+    assert stored.header("X-GitHub-Event") == "pull_request"
+    assert stored.json()["repository"]["full_name"] == "acme/app"
+    [(act, fields)] = audited(caplog)
+    assert act == "a test was sent to a source"
+    about = {"topic": "/unsafe/acme/hookbot-test", "event": "pull_request", "message_id": answer["id"]}
+    assert about.items() <= fields.items()
+
+
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [("pull_requests", "did you mean 'pull_request'?"), ("../stripe/test", "github has no sample of the event")],
+)
+async def test_an_unknown_event_is_refused(tmp_path: Path, event: str, why: str) -> None:
+    async with open_api(tmp_path, text=SOURCES) as hub:
+        answer = await hub.http.post(f"{PATH}/test", params={"topic": "/unsafe/acme/", "event": event})
+        stored = await hub.stored()
+
+    assert (answer.status_code, len(stored)) == (400, 0)
+    assert why in answer.text
+
+
+async def test_a_handshake_is_no_test(tmp_path: Path) -> None:
+    source = f'[[sources]]\ntopic = "/unsafe/chat"\nprovider = "slack"\nsecrets = ["{SECRET}"]'
+    async with open_api(tmp_path, text=source) as hub:
+        answer = await hub.http.post(f"{PATH}/test", params={"topic": "/unsafe/chat", "event": "url_verification"})
+        listed = (await hub.http.get(f"{PATH}/events")).json()["events"]
+
+    assert (answer.status_code, "it is a handshake" in answer.text) == (400, True)
+    assert {"message", "slash_command", "test"} < set(listed["slack"])
+    assert "url_verification" not in listed["slack"]
+
+
+async def test_events_are_those_of_the_providers_of_sources_that_the_token_sees(tmp_path: Path) -> None:
+    async with open_api(tmp_path, text=SOURCES) as hub:
+        every = (await hub.http.get(f"{PATH}/events")).json()["events"]
+        some = (await hub.http.get(f"{PATH}/events", headers=bearer("/sub/payments"))).json()["events"]
+
+    assert list(every) == ["discord", "github", "shopify", "square"]
+    assert some == {"square": ["payment.created", "payment.updated", "refund.created", "test"]}
 
 
 @pytest.mark.parametrize(

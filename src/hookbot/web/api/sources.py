@@ -14,12 +14,14 @@ from ...protocol.message import format_time
 from ...protocol.paths import SOURCES, path_to
 from ...protocol.response import Response
 from ...protocol.topics import TopicFilter, is_unsafe
+from ...signatures.samples import HANDSHAKES, TEST, check_event, event_names
 from ..services import Services
 from .filters import TOPIC_SCHEMA
 from .operations import Api, Asked, Parameter
 from .public_url import public_url
 
 _TOPIC = Parameter("topic", "Topic of the source, or one beneath it", {**TOPIC_SCHEMA, "minLength": 1}, required=True)
+_EVENT = Parameter("event", "Event that the test tells of, by default one that says that it is a test")
 
 
 class SourceShown(TypedDict):
@@ -45,6 +47,12 @@ class SourcesShown(TypedDict):
     sources: list[SourceShown]
 
 
+class EventsShown(TypedDict):
+    """The events that tests can tell of, by provider."""
+
+    events: dict[str, list[str]]
+
+
 class Tested(TypedDict):
     """The message that a test has stored."""
 
@@ -68,8 +76,13 @@ def add_sources(api: Api, services: Services) -> None:
                 await trio.lowlevel.checkpoint()
         return {"sources": shown}
 
+    async def events(asked: Asked) -> Mapping[str, Any]:
+        """For each provider that a source has, the events of which there are samples."""
+        providers = {source.provider.name for source in access.sources if asked.scope.sees(source.topic)}
+        return {"events": {name: _testable_events(name) for name in sorted(providers)}}
+
     async def test(asked: Asked) -> Mapping[str, Any]:
-        """A small delivery, signed with the first secret of the source, is verified and stored like one of its sender.
+        """A sample, signed with the first secret of the source, is verified and stored like a delivery of its sender.
 
         It takes a token for operators, or those that see the topic and publish to it.
         """
@@ -78,15 +91,19 @@ def add_sources(api: Api, services: Services) -> None:
         if source is None:
             raise NotFound(f"no source has the topic {topic[:100]!r}")
         asked.scope.check_manages(TopicFilter((topic,)))
-        signed = sign_sample(source, topic, now_s=access.now_s)
+        event = check_event(source.provider.name, asked.get("event") or TEST)
+        signed = sign_sample(source, topic, event=event, now_s=access.now_s)
         admitted = access.admit_sample(request_of(signed, asked.plain.client))
         draft = await access.verifier.verify(admitted, signed.body)
         if isinstance(draft, Response):
-            raise Refused(f"the test was taken for a handshake of {source.provider.name}")
-        return {"id": (await services.broker.publish(draft)).id}
+            raise Refused(f"the hub answers {event!r} of {source.provider.name}, and stores nothing: it is a handshake")
+        published = await services.broker.publish(draft)
+        asked.audit("a test was sent to a source", topic=topic, event=event, message_id=published.id)
+        return {"id": published.id}
 
     api.add("GET", SOURCES, list_, "List the sources", answer=SourcesShown)
-    api.add("POST", f"{SOURCES}/test", test, "Send a test to a source", parameters=[_TOPIC], answer=Tested)
+    api.add("GET", f"{SOURCES}/events", events, "List the events that tests can tell of", answer=EventsShown)
+    api.add("POST", f"{SOURCES}/test", test, "Send a test to a source", parameters=[_TOPIC, _EVENT], answer=Tested)
 
 
 def _to_json(source: Source, base: str, clock: TrustedClock) -> Mapping[str, Any]:
@@ -108,6 +125,10 @@ def _to_json(source: Source, base: str, clock: TrustedClock) -> Mapping[str, Any
         "testable": untestable is None,
         "untestable": untestable,
     }
+
+
+def _testable_events(provider: str) -> list[str]:
+    return [event for event in event_names(provider) if event not in HANDSHAKES]
 
 
 def _why_untestable(source: Source, clock: TrustedClock) -> str | None:
