@@ -10,7 +10,7 @@ import click
 import pytest
 
 from hookbot.cli import display as showing
-from hookbot.cli.display import age_of, duration_of, show, size_of, table, to_json
+from hookbot.cli.display import age_of, duration_of, for_terminal, show, size_of, table, to_json
 from hookbot.protocol.message import MAX_TIME_US, Message, Verified
 
 
@@ -172,3 +172,8 @@ def test_json_is_shown_as_deep_as_it_can_be_read() -> None:
 )
 def test_short_durations_are_shown_as_people_say_them(seconds: float, shown: str) -> None:
     assert duration_of(seconds) == shown
+
+
+@pytest.mark.parametrize(("body", "shown"), [(b"a\x1b[31m\xff", "a\\x1b[31m\\xff\n"), (b"a\n", "a\n"), (b"", "\n")])
+def test_a_body_does_not_control_the_terminal_and_ends_its_line(body: bytes, shown: str) -> None:
+    assert for_terminal(body) == shown

@@ -42,6 +42,16 @@ def test_a_test_is_sent_and_counted(hub: ThreadHub, call: Caller) -> None:
     assert (shown["accepted"], shown["testable"]) == (1, True)
 
 
+def test_a_test_tells_of_an_event(hub: ThreadHub, call: Caller) -> None:
+    words = ("sources", "test", "--url", hub.url, "/unsafe/stripe/", "--event")
+    code, id, _ = call(*words, "invoice.paid", HOOKBOT_KEY=KEY)
+    stored = call("message", id.decode().strip(), "--raw", "--url", hub.url, HOOKBOT_KEY=KEY)[1]
+    assert (code, json.loads(stored)["type"]) == (0, "invoice.paid")
+
+    code, _, err = call(*words, "invoice.payd", HOOKBOT_KEY=KEY)
+    assert (code, "did you mean 'invoice.paid'?" in err) == (3, True)
+
+
 def test_a_topic_without_a_source_is_refused(hub: ThreadHub, call: Caller) -> None:
     code, _, err = call("sources", "test", "--url", hub.url, "a", HOOKBOT_KEY=KEY)
 

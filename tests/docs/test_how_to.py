@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from stripe import WebhookSignature
 
 from hookbot.signatures import SignedRequest, load_provider
 from support.pages import blocks, lines_printed, lines_shown, page, section
@@ -139,6 +140,25 @@ def test_events_of_stripe_reach_the_application_on_a_laptop(terminal: Terminal) 
         assert load_provider("stripe").verify(signed, ["whsec_of_this_laptop"], now=time.time())
     assert len(received) == 2
     assert {line.replace("2 replayed", "1 replayed") for line in shown(title)} - lines_printed(output) == set(), output
+
+
+def test_a_handler_is_tried_without_its_sender(terminal: Terminal) -> None:
+    title = "Try a handler without its sender"
+    [source] = blocks(section(PAGE, "Develop against Stripe on a laptop"), "toml")
+    (terminal.checkout / "secret").write_text("whsec_secret")
+    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/stripe", "secret"))
+    terminal.serve("--config hub.toml")
+    terminal.paste(SETTINGS)
+    direct, by_hub = recipe(title)
+
+    with application(terminal.ports[4242]) as received:
+        output = terminal.paste(direct)
+    output += terminal.paste(by_hub)
+
+    assert [b'"amount_paid":1200' in request.body for request in received] == [False, True]
+    for request in received:
+        assert WebhookSignature.verify_header(request.body, request.headers["Stripe-Signature"], "whsec_secret")
+    assert shown(title) - lines_printed(output) == set(), output
 
 
 def test_work_is_shared(hub: Terminal) -> None:

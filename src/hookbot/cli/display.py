@@ -41,6 +41,12 @@ def show(message: Message, headers: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def for_terminal(body: bytes) -> str:
+    """Text of a whole body, with a newline at its end."""
+    text = escaped(body.decode("utf-8", "backslashreplace"))
+    return text if text.endswith("\n") else f"{text}\n"
+
+
 def size_of(size: int) -> str:
     """Text of a size in bytes, in B, kB, MB or GB (powers of 1000)."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -80,22 +80,22 @@ def of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     @click.pass_obj
     def described(given: Given, /, url: str | None, data_dir: Path, cafile: Path | None, **others: Any) -> None:
-        command(Ask(hub_at(given, url, data_dir), cafile), **others)
+        command(ask_at(given, url, data_dir, cafile), **others)
 
     return described
 
 
-def hub_at(given: Given, url: str | None, data_dir: Path) -> Callable[..., Address]:
-    """Function that makes the address of a path at the hub of a URL or, for a topic or None, of the profile."""
+def ask_at(given: Given, url: str | None, data_dir: Path, ca_file: Path | None) -> Ask:
+    """The `Ask` for the hub of a URL or, for a topic or None, of the profile."""
     from ..client.address import Address
     from ..routers.hub_url import HubUrl
 
     if url and "://" in url:
         address = Address.parse(url, _telling(url))
-        return HubUrl(address, key_for(given, data_dir, address)).at
+        return Ask(HubUrl(address, key_for(given, data_dir, address)).at, ca_file)
     found = find_profile(data_dir=data_dir)
     token = for_topic(found, url) if url else found.token
-    return lambda path, opening=None: found.at(path, token)
+    return Ask(lambda path, opening=None: found.at(path, token), ca_file)
 
 
 def _telling(url: str) -> str | None:

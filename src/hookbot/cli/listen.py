@@ -14,8 +14,7 @@ import click
 from ..errors import HookbotError
 from ..protocol.envelope import encode_line, to_envelope
 from ..protocol.message import Gap, Message
-from ..terminal import escaped
-from .display import show
+from .display import for_terminal, show
 from .log_lines import log_to_stderr
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, with_query
 from .topics import SUBSCRIPTION
@@ -133,8 +132,7 @@ def _raw(message: Message) -> bytes:
 
 
 def _raw_on_terminal(message: Message) -> bytes:
-    text = escaped(message.body.decode("utf-8", "backslashreplace"))
-    return (text if text.endswith("\n") else f"{text}\n").encode()
+    return for_terminal(message.body).encode()
 
 
 def _json(message: Message) -> bytes:

@@ -66,6 +66,7 @@ COMMANDS = {
     "update-ranges": ("ranges:update_ranges", "Fetch the IP networks that senders publish as theirs."),
     "providers": ("signatures:providers", "List the providers whose signatures can be checked."),
     "verify": ("signatures:verify", "Check the signature of a request."),
+    "trigger": ("trigger:trigger", "Post a sample event of a provider, signed, as its sender would."),
     "sign": ("signatures:sign", "Sign a request as its provider would."),
     "routers": ("routers:routers", "List the installed routers, or those of a hub."),
     "new-router": ("routers:new_router", "Write a package for the router NAME into DIRECTORY."),
@@ -176,8 +177,13 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
         sentence = _without_tokens(sentence)
         lines = sentence.split("\n") if isinstance(known, ConfigError) else [sentence]
         click.echo("hookbot: " + "\n".join(map(one_line, lines)), err=True)
-        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(known, kind)), FAILED))
+        sys.exit(exit_code(known))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def exit_code(error: BaseException) -> int:
+    """Exit code of a program that ends with an error."""
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED)
 
 
 def _without_tokens(text: str) -> str:

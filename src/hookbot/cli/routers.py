@@ -15,7 +15,7 @@ from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
 from ..routers.loading import installed_routers
 from .display import table, to_json
-from .hub_api import Ask, hub_at
+from .hub_api import ask_at
 from .new_router import write_new_router
 from .parameters import Given, cafile, data_dir, json_rows
 from .topics import is_profile_named, profile
@@ -51,7 +51,7 @@ def routers(given: Given, url: str | None, as_json: bool, cafile: Path | None, d
         limit.start_if_needed(LEFT_BEHIND_S, code=0)
         columns = ("name", "topics", "package", "about")
     else:
-        rows = rows_of(Ask(hub_at(given, url, data_dir), cafile)("GET", ROUTERS), "routers")
+        rows = rows_of(ask_at(given, url, data_dir, cafile)("GET", ROUTERS), "routers")
     click.echo(to_json(rows) if as_json else table(columns, rows))
     if installed and not as_json:
         click.echo(f"\nRun one with: hookbot serve --router NAME   (router API {API_VERSION})")

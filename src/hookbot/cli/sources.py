@@ -42,18 +42,24 @@ def list_(ask: Ask, as_json: bool) -> None:
 @sources.command()
 @of_a_hub
 @click.argument("topic")
-def test(ask: Ask, topic: str) -> None:
+@click.option("--event", metavar="EVENT", help="Event that it tells of. Default: one that says that it is a test.")
+def test(ask: Ask, topic: str, event: str | None) -> None:
     """Have the hub send itself a delivery to TOPIC, signed with the secret of the source.
 
-    It is verified and stored like one of the sender. Print its id.
+    It is verified and stored like one of the sender. Print its id. `hookbot trigger PROVIDER` lists the events.
 
     \b
     Example:
-      hookbot sources test --url https://TOKEN@hub.example.com /unsafe/stripe/
+      hookbot sources test --url https://TOKEN@hub.example.com /unsafe/stripe/ --event invoice.paid
     """
+    send_test(ask, topic, event)
+
+
+def send_test(ask: Ask, topic: str, event: str | None) -> None:
+    """Have the hub send itself a delivery of an event, or a test, and print its id."""
     from ..client.http import id_in
 
-    id = id_in(ask("POST", f"{SOURCES}/test", topic=topic))
+    id = id_in(ask("POST", f"{SOURCES}/test", topic=topic, **({"event": event} if event else {})))
     with printing_of("the test is stored"):
         click.echo(id)
 

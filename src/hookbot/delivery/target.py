@@ -46,6 +46,11 @@ class Target:
         url = _url(text)
         return cls(Address.parse(url), percent_encode(split_url(url).query, also="?"), socket)
 
+    @property
+    def url(self) -> str:
+        """The URL with its query, without credentials."""
+        return f"{self.address.origin}{self.address.path}{f'?{self.query}' if self.query else ''}"
+
     def request_target(self, message: Message) -> bytes:
         """Path and query of the target, followed by the query of the message, byte for byte.
 
