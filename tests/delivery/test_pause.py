@@ -1,5 +1,7 @@
 """Pauses: a task is held up where it asks, and only while there is one."""
 
+from collections.abc import AsyncIterator
+
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -28,6 +30,27 @@ async def test_a_pause_holds_a_task_up_until_it_ends(nursery: trio.Nursery, auto
     pause.end()
     await passed.wait()
     assert not pause.is_on
+
+
+async def test_during_a_pause_no_item_is_asked_for(nursery: trio.Nursery) -> None:
+    pause, got = Pause(), list[int | None]()
+
+    async def items() -> AsyncIterator[int]:
+        yield 1
+
+    async def take() -> None:
+        source = items()
+        got.append(await pause.next_of(source))
+        got.append(await pause.next_of(source))
+
+    pause.begin()
+    nursery.start_soon(take)
+    await wait_all_tasks_blocked()
+    assert got == []
+
+    pause.end()
+    await wait_all_tasks_blocked()
+    assert got == [1, None]
 
 
 async def test_who_wakes_into_the_next_pause_waits_on(nursery: trio.Nursery) -> None:

@@ -1,6 +1,11 @@
 """Pauses: somebody holds up what handles messages, and lets it go on."""
 
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
 import trio
+
+T = TypeVar("T")
 
 
 class Pause:
@@ -28,3 +33,8 @@ class Pause:
         """Wait until there is no pause; return at once if there is none."""
         while self.is_on:
             await self._over.wait()
+
+    async def next_of(self, items: AsyncIterator[T]) -> T | None:
+        """The next item, not asked for during a pause, or None at the end of the items."""
+        await self.over()
+        return await anext(items, None)

@@ -125,7 +125,7 @@ class Worker:
     async def _read(self, messages: AsyncIterator[Message | Gap], nursery: trio.Nursery) -> None:
         left = inf if self._policy.limit is None else self._policy.limit
         try:
-            while left > 0 and (item := await self._next(messages)):
+            while left > 0 and (item := await self.pause.next_of(messages)):
                 if isinstance(item, Gap):
                     self.totals.gaps += 1
                     logger.warning("messages before %s are missing (%s)", item.before, item.reason)
@@ -137,10 +137,6 @@ class Worker:
         except HookbotError as error:
             # Raised at the end of `run`: here it would cancel the messages in hand.
             self._end(error)
-
-    async def _next(self, messages: AsyncIterator[Message | Gap]) -> Message | Gap | None:
-        await self.pause.over()
-        return await anext(messages, None)
 
     def _is_to_be_handled(self, message: Message) -> bool:
         if self._policy.hop in _hops(message):
