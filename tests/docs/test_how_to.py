@@ -161,6 +161,27 @@ def test_a_handler_is_tried_without_its_sender(terminal: Terminal) -> None:
     assert shown(title) - lines_printed(output) == set(), output
 
 
+def test_deliveries_are_watched_and_repeated(hub: Terminal) -> None:
+    [watch] = recipe("Watch deliveries and repeat them")
+    hub.paste("export TERM=xterm-256color\n")
+
+    with application(hub.ports[3000]) as received:
+        hub.start(watch, "listening to ")
+        hub.aside(SETTINGS + SAMPLE)
+        hub.read_until("1 done")
+        hub.press("\r")
+        hub.read_until("X-GitHub-Event: push")
+        hub.press("r")
+        # The second attempt, below the first.
+        hub.read_until("H  2  20")
+        hub.press("qq")
+        # The screen of the shell is back.
+        hub.read_until("\x1b[?1049l")
+
+    first, second = received
+    assert first.body == second.body
+
+
 def test_work_is_shared(hub: Terminal) -> None:
     [share] = recipe("Share work among machines")
 

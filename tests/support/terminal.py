@@ -119,6 +119,10 @@ class Terminal:
         self._type(text)
         return self.read_until(printed)
 
+    def press(self, keys: str) -> None:
+        """Press keys, of which no line is made."""
+        os.write(self._keyboard, keys.encode())
+
     def stop(self) -> str:
         """Press Ctrl-C, and return what is printed until the shell is back."""
         os.write(self._keyboard, b"\x03")

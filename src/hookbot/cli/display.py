@@ -22,7 +22,7 @@ SHOWN_BYTES = 64
 # A text of this length or more is not parsed as JSON, since only its beginning is shown.
 READ_BYTES = 1 << 20
 _INDENT = "    "
-_KEY = re.compile(r'^( *)("(?:[^"\\]|\\.)*")(: )', re.MULTILINE)
+JSON_KEY = re.compile(r'^( *)("(?:[^"\\]|\\.)*")(: )', re.MULTILINE)
 
 
 def show(message: Message, headers: Sequence[str] = ()) -> str:
@@ -32,13 +32,21 @@ def show(message: Message, headers: Sequence[str] = ()) -> str:
 
     wanted = {name.lower() for name in headers}
     text = message.text()
-    content = _json_in(text)
     lines = [_heading(message, event_type(message) or "")]
     lines += [
         f"{_INDENT}{one_line(name)}: {one_line(value)}" for name, value in message.headers if name.lower() in wanted
     ]
-    lines += [f"{_INDENT}{line}" for line in _body(message, text, content).split("\n") if message.body]
+    lines += [f"{_INDENT}{line}" for line in _body(message, text).split("\n") if message.body]
     return "\n".join(lines) + "\n"
+
+
+def readable(text: str, hint: str = "") -> str:
+    """Text of a body: JSON indented, nothing that controls the terminal, and the beginning if it is long.
+
+    `hint` follows the sentence that there is more.
+    """
+    content = _json_in(text)
+    return escaped(_cut(text if content is None else indent_json(content), hint)).removesuffix("\n")
 
 
 def for_terminal(body: bytes) -> str:
@@ -109,9 +117,9 @@ def _heading(message: Message, event: str) -> str:
     return "  ".join([*filter(None, parts), message.id and click.style(message.id, dim=True)]).rstrip()
 
 
-def _json_in(text: str | None) -> Any:
+def _json_in(text: str) -> Any:
     """Value of the JSON in a body, None for any other text and for what would take long to read."""
-    if text is None or len(text) >= READ_BYTES:
+    if len(text) >= READ_BYTES:
         return None
     try:
         check_json(text.encode(), UNTRUSTED)
@@ -120,18 +128,18 @@ def _json_in(text: str | None) -> Any:
         return None
 
 
-def _body(message: Message, text: str | None, content: Any) -> str:
+def _body(message: Message, text: str | None) -> str:
     if text is None:
         more = ", ..." if len(message.body) > SHOWN_BYTES else ""
         return click.style(f"not text: {message.body[:SHOWN_BYTES].hex(' ')}{more}", dim=True)
-    pretty = escaped(_cut(text if content is None else indent_json(content))).removesuffix("\n")
-    return _KEY.sub(lambda match: f"{match[1]}{click.style(match[2], fg='blue')}{match[3]}", pretty)
+    pretty = readable(text, "; --raw prints them all")
+    return JSON_KEY.sub(lambda match: f"{match[1]}{click.style(match[2], fg='blue')}{match[3]}", pretty)
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, hint: str) -> str:
     if len(text) <= SHOWN_CHARS:
         return text
-    return f"{text[:SHOWN_CHARS]}\n... and {len(text) - SHOWN_CHARS} more characters; --raw prints them all"
+    return f"{text[:SHOWN_CHARS]}\n... and {len(text) - SHOWN_CHARS} more characters{hint}"
 
 
 def _cell(value: Any) -> str:

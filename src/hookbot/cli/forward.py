@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from ..protocol.paths import split_path
 from .parameters import EXISTING_FILE, headers, read_headers
 from .retry_options import HOPELESS_STATUSES, STATUSES, RetryOptions, handle, retry_options
 from .sign_options import sign_options
-from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, take_url
+from .subscribe_options import CURSOR, GROUP, LIVE, SubscribeOptions, run, subscription_options, take_url
 from .topics import complete_topic
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ..delivery.shutdown import Stop
     from ..delivery.signer import Signer
     from ..delivery.target import Target
+    from .live.live_view import LiveView
 
 logger = logging.getLogger(__package__)
 
@@ -34,6 +37,7 @@ logger = logging.getLogger(__package__)
 @click.option("--cert", type=EXISTING_FILE, help="Client certificate for TARGET (PEM, with its key).")
 @click.option("--reply", "replies", is_flag=True, help="Hand back what TARGET answers to senders that wait for it.")
 @sign_options
+@LIVE
 @retry_options("30s", STATUSES, give_up_on=HOPELESS_STATUSES)
 @subscription_options(CURSOR, GROUP)
 def forward(
@@ -46,6 +50,7 @@ def forward(
     cert: Path | None,
     replies: bool,
     signer: Signer | None,
+    live: bool,
 ) -> None:
     """Post each message to TARGET, unchanged.
 
@@ -79,7 +84,8 @@ def forward(
         certificate=cert,
         insecure=insecure,
     )
-    run(partial(_forward, subscribe, retry, url, target, options, replies))
+    forwarding = partial(_forward, subscribe, retry, url, target, options, replies)
+    run(partial(_forward_live, forwarding, f"forward  {address} → {target}", target, options) if live else forwarding)
 
 
 def _check_order(url: Address, target: Address) -> None:
@@ -96,10 +102,29 @@ async def _forward(
     options: ForwardOptions,
     replies: bool,
     stop: Stop,
+    live: LiveView | None = None,
 ) -> None:
     from ..delivery.forwarder import open_forwarder
 
     logger.info("forwarding to %s", target)
     async with open_forwarder(target, options) as forwarder:
         policy = retry.policy(subscribe, options.hop)
-        await handle(subscribe, url, retry, policy, forwarder.post, stop, replies=replies)
+        await handle(subscribe, url, retry, policy, forwarder.post, stop, live, replies=replies)
+
+
+async def _forward_live(
+    forwarding: Callable[[Stop, LiveView], Awaitable[None]],
+    title: str,
+    target: Target,
+    options: ForwardOptions,
+    stop: Stop,
+) -> None:
+    from ..delivery.forwarder import open_forwarder
+    from .live.live_view import open_live_view
+
+    # With an Idempotency-Key of ours, the target would ignore a message that it has received before.
+    async with (
+        open_forwarder(target, replace(options, once=False)) as forwarder,
+        open_live_view(title, again=forwarder.post) as live,
+    ):
+        await forwarding(stop, live)

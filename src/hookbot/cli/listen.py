@@ -16,7 +16,7 @@ from ..protocol.envelope import encode_line, to_envelope
 from ..protocol.message import Gap, Message
 from .display import for_terminal, show
 from .log_lines import log_to_stderr
-from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, with_query
+from .subscribe_options import CURSOR, GROUP, LIVE, SubscribeOptions, run, subscription_options, with_query
 from .topics import SUBSCRIPTION
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ _HEADER = click.option(
 @JSON
 @_HEADER
 @NO_FOLLOW
+@LIVE
 @subscription_options(CURSOR, GROUP)
-def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool) -> None:
+def listen(
+    subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool, live: bool
+) -> None:
     """Print the messages of a topic as they arrive.
 
     If URL ends in "/", print those of all topics beneath it.
@@ -54,6 +57,11 @@ def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
       hookbot listen https://TOKEN@hub.example.com/sub/github.com/
       hookbot listen --since 2h --where "body.action == 'opened'" --header X-GitHub-Event URL
     """
+    if live:
+        if form or headers or no_follow:
+            raise click.UsageError("--live excludes --raw, --json, --header and --no-follow.")
+        run(partial(_watch, subscribe, url))
+        return
     log_to_stderr(quiet=subscribe.quiet or no_follow)
     run(partial(_print, subscribe, url, printing(form, headers), subscribe.limit, not no_follow))
 
@@ -116,6 +124,27 @@ async def _print(
                     printed += 1
                 messages.ack(item)
     return printed
+
+
+async def _watch(subscribe: SubscribeOptions, url: str, stop: Stop) -> None:
+    """Show messages in a live view. Each is acknowledged once it is there, or if ``--where`` excludes it."""
+    import trio
+
+    from ..client.address import Address
+    from .live.live_view import open_live_view
+
+    async with (
+        open_live_view(f"listen  {Address.parse(url)}") as live,
+        subscribe.open(url, max_unacked=1) as messages,
+    ):
+        with trio.CancelScope() as reading, stop.gently(reading.cancel):
+            while live.deliveries.received != subscribe.limit and (item := await live.pause.next_of(messages)):
+                if isinstance(item, Gap):
+                    logger.warning("messages before %s are missing (%s)", item.before, item.reason)
+                    continue
+                if subscribe.wants(item):
+                    live.deliveries.receive(item)
+                messages.ack(item)
 
 
 def printing(form: Form | None, headers: Sequence[str]) -> Callable[[Message], bytes]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..delivery.dead_letters import DeadLetters
     from ..delivery.shutdown import Stop
     from ..delivery.worker import Policy, Totals, Work
+    from .live.live_view import LiveView
 
 # What says that the message is at fault, and not the moment: RFC 9110, sections 15.5.1, 15.5.11, 15.5.14 and 15.5.21.
 HOPELESS_STATUSES = "400,410,413,422"
@@ -144,12 +145,13 @@ async def handle(
     policy: Policy,
     work: Work,
     stop: Stop,
+    live: LiveView | None = None,
     *,
     replies: bool = False,
 ) -> Totals:
-    """Handle messages until a request to stop or ``--limit``, and return the totals. With `replies`, reply to senders.
+    """Handle messages until a request to stop or ``--limit``, and return the totals.
 
-    Raises `Refused` if the subscription is refused, and the errors of `Worker.run`.
+    With `replies`, reply to the senders that wait. A `live` view shows what happens, and controls it. Raises `Refused` if the subscription is refused, and the errors of `Worker.run`.
     """
     from ..delivery.replying import replying
     from ..delivery.worker import Worker
@@ -157,7 +159,11 @@ async def handle(
     async with subscribe.open(
         url, max_unacked=retry.concurrency, ack_timeout_s=retry.timeout_s, reply=replies
     ) as messages:
-        worker = Worker(replying(work, messages) if replies else work, policy, messages.ack)
+        worker = Worker(
+            replying(work, messages) if replies else work, policy, messages.ack, live.deliveries if live else None
+        )
+        if live:
+            live.attach(worker)
         await worker.run(messages, stop)
     return worker.totals
 

@@ -242,6 +242,9 @@ def _ack_timeout(seconds: float) -> str:
 _SINCE = click.option("--since", metavar="WHEN", help="Begin in the past: an id, 90s, 10m, 2h, 7d, a time, or all.")
 CURSOR = click.option("--cursor", metavar="NAME", help="Resume at this cursor, whose position the hub remembers.")
 GROUP = click.option("--group", metavar="NAME", help="Like --cursor, but shared: each message goes to one member.")
+LIVE = click.option(
+    "--live", is_flag=True, help="Show messages on the whole terminal, with keys to inspect, pause and try again."
+)
 _UNSAFE = click.option("--unsafe", is_flag=True, help="Allow /unsafe/sub/..., where anybody may publish.")
 _WHERE = click.option(
     "--where",
