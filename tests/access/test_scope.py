@@ -11,6 +11,7 @@ from hookbot.access.tokens import make_token
 from hookbot.errors import Forbidden, NotFound
 from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Message
+from hookbot.protocol.replies import Answer, Reply
 from hookbot.protocol.topics import EVERYTHING, TopicFilter
 from support import KEY
 
@@ -154,6 +155,18 @@ def test_what_a_router_failed_at_is_seen_by_who_sees_the_topic_where_it_was() ->
     assert not scope.sees_message(failed("/unsafe/acme/builds"))
     with pytest.raises(NotFound, match="the log has no message abcdefgh-000000000000002"):
         scope.check_sees(failed("other"))
+
+
+@pytest.mark.parametrize(
+    ("path", "topic"), [("/sub/acme/", "acme/builds"), ("/unsafe/sub/acme/", "/unsafe/acme/builds")]
+)
+def test_an_answer_is_seen_by_who_sees_the_topic_of_its_message(path: str, topic: str) -> None:
+    scope, id = scope_of(narrowed(path)), "abcdefgh-000000000000001"
+    answers = [Answer(id, one, Reply()).draft.stored("abcdefgh", 2, 0, None) for one in (topic, "other", f"{topic}x/y")]
+
+    assert [scope.sees_message(answer) for answer in answers] == [True, False, True]
+    assert [scope.reads.matches(answer.topic) for answer in answers] == [True, False, True]
+    assert not scope.sees(answers[0].topic)
 
 
 def test_a_failure_that_somebody_invents_shows_nothing() -> None:

@@ -14,6 +14,7 @@ from hookbot.cli.parameters import (
     DURATION,
     INTERVAL,
     RATE,
+    REPLY_WAIT,
     SIZE,
     Directory,
     Moment,
@@ -63,6 +64,13 @@ def test_an_interval_is_more_than_nothing(text: str | int) -> None:
     assert INTERVAL.convert("0.1s", None, None) == 0.1
     with pytest.raises(click.BadParameter, match="more than 0"):
         INTERVAL.convert(text, None, None)
+
+
+def test_a_sender_waits_for_a_reply_for_a_bounded_time() -> None:
+    assert REPLY_WAIT.convert("3s", None, None) == 3
+    for text, reason in (("0", "more than 0"), ("11s", "at most 10s, not 11s")):
+        with pytest.raises(click.BadParameter, match=reason):
+            REPLY_WAIT.convert(text, None, None)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,10 @@ def test_what_is_missing_is_told_with_the_line_of_its_table(file: ConfigFile) ->
         ('a = 1\n[sources]\ntopic = "x"\n', ":2: each source is written as a section [[sources]]"),
         ("sources = [5]\n", ":1: each source is written as a section [[sources]]"),
         ("a = 1\nrouters = []\n", ":2: the options of a router are written as a section [routers.NAME]"),
+        (
+            "a = 1\nreply_default = 'OK'\n",
+            ":2: the answer where nobody replies is written as a section [reply_default]",
+        ),
         ("[routers]\ngithub = 5\n", ":1: the options of a router are written as a section [routers.NAME]"),
     ],
 )

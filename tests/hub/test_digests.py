@@ -58,6 +58,8 @@ def test_hubs_that_do_the_same_do_not_differ(
         (["routers"], TEXT.replace("2020", "2021"), {}),
         (["routers"], TEXT, {"routers": ("github",)}),
         (["unsafe"], TEXT, {"unsafe_prefixes": ()}),
+        (["replies"], TEXT, {"reply_prefixes": ("a/",)}),
+        (["replies"], TEXT + "[reply_default]\nstatus = 200\n", {}),
         (["retention"], TEXT, {"retention": Retention(dedup_s=1)}),
         (["max-body"], TEXT, {"max_body_bytes": 1}),
         (["no-sha1"], TEXT, {"sha1_tokens": False}),

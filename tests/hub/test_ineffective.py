@@ -30,6 +30,7 @@ SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["wh
         (SOURCE.replace("stripe", "header").replace("whsec", "sk_live_x"), {}),
         ("[routers.github]\n[routers.a]\nrouter = 'github'\nhost = 'ghe'\n", {"routers": ("github", "a")}),
         ("[routers.a]\n", {"routers": ("somewhere/a.py",)}),
+        ("[reply_default]\nstatus = 200\n", {"reply_prefixes": ("cmd/", "/unsafe/x/"), "unsafe_prefixes": ("x",)}),
         ("", {"sha1_tokens_live_only": True, "max_subscribers": 5, "max_subscribers_per_token": 5}),
         ("", {"sha1_tokens": False, "max_subscribers_per_token": 5}),
         ("", {"store": "sqlite:", "at_rest_keys": (bytes(32),)}),
@@ -44,6 +45,13 @@ def test_what_has_an_effect_is_not_told(tmp_path: Path, text: str, options: dict
     ("text", "options", "told"),
     [
         (SOURCE, {"unsafe_prefixes": ()}, "hookbot.toml:2: this hub has no such unsafe topic as '/unsafe/x/'"),
+        (
+            "",
+            {"reply_prefixes": ("/unsafe/x/",), "unsafe_prefixes": ()},
+            "--reply: this hub has no such unsafe topic as",
+        ),
+        ("[reply_default]\nstatus = 200\n", {}, "hookbot.toml:1: it has no effect without topics whose senders may"),
+        ("", {"places": {"reply-timeout": "HOOKBOT_REPLY_TIMEOUT"}}, "HOOKBOT_REPLY_TIMEOUT: it has no effect without"),
         (SOURCE, {"unsafe_prefixes": ("xy",)}, "those that exist (unsafe) are: xy"),
         (SOURCE, {"max_body_bytes": 999}, "hookbot.toml:5: 1000 is more than the 999 bytes"),
         (SOURCE.replace("stripe", "hmac") + "url = 'https://h'", {}, "toml:6: the provider hmac does not sign the URL"),

@@ -7,17 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hookbot.protocol.message import Message
 from hookbot.protocol.replies import (
     MAX_REPLY_BODY,
     MAX_REPLY_FRAME,
     MAX_REPLY_HEADER_BYTES,
     MAX_REPLY_HEADERS,
+    Answer,
     Reply,
+    answers_topic,
     asks_reply,
+    awaits_reply,
+    first_answer,
     parse_reply,
     safe_headers,
 )
 
+ANSWERED = [
+    ("a", "hookbot/replies/a"),
+    ("a/", "hookbot/replies/a/"),
+    ("", "hookbot/replies/"),
+    ("/unsafe/", "/unsafe/hookbot/replies/"),
+    ("/unsafe/a", "/unsafe/hookbot/replies/a"),
+]
 ID = "abcdefgh-000000000000001"
 
 
@@ -122,3 +134,43 @@ def test_a_sender_gets_no_header_that_speaks_for_the_hub(name: str) -> None:
 
 def test_a_malformed_header_is_left_out() -> None:
     assert safe_headers([("X-A", "1\n"), ("X-B", "2")]) == (("X-B", "2"),)
+
+
+@pytest.mark.parametrize(("topic", "of_answers"), ANSWERED)
+def test_answers_have_topics_of_their_own(topic: str, of_answers: str) -> None:
+    assert answers_topic(topic) == of_answers
+
+
+@pytest.mark.parametrize("topic", ["a", "/unsafe/a/b", "hookbot/replies/a"])
+def test_an_answer_is_stored_as_a_message(topic: str) -> None:
+    answer = Answer(ID, topic, Reply(404, (("X-A", "1"), ("x-a", "2")), b"no"))
+
+    draft = answer.draft
+
+    assert Answer.of(draft.stored("abcdefgh", 2, 0, None)) == answer
+    assert (draft.once, draft.routed_from) == ((first_answer(ID),), ID)
+
+
+def test_headers_that_no_sender_gets_are_not_stored() -> None:
+    reply = Reply(200, (("Set-Cookie", "a=b"), ("Hookbot-Reply-Id", "another"), ("X-A", "1")))
+
+    assert Answer(ID, "a", reply).draft.headers == (
+        ("X-A", "1"),
+        ("Hookbot-Reply-Id", ID),
+        ("Hookbot-Reply-Status", "200"),
+    )
+
+
+@pytest.mark.parametrize("topic", ["a", "replies/a", "hookbot/failed/a", "x/hookbot/replies/a", "/unsafe/a"])
+def test_only_what_is_on_a_topic_of_the_hub_is_an_answer(topic: str) -> None:
+    headers = Answer(ID, "a", Reply()).draft.headers
+
+    assert Answer.of(Message(topic, headers=headers)) is None
+
+
+def test_nobody_waits_for_a_reply_to_a_copy() -> None:
+    assert awaits_reply(Message("a", query="reply"))
+    assert awaits_reply(Message("a", query="reply", duplicate_of=ID))
+    assert not awaits_reply(Message("a", query="reply", replay_of=ID))
+    assert not awaits_reply(Message("a", query="reply", routed_from=ID))
+    assert not awaits_reply(Message("a"))

@@ -173,6 +173,8 @@ def test_a_cursor_or_a_group_has_a_name() -> None:
         ("follow=0", {}, True),
         ("cursor=c", V1, True),
         ("group=g", V1, True),
+        ("reply", V1, True),
+        ("reply=0", V1, False),
     ],
 )
 def test_who_keeps_accounts_needs_the_app(query: str, headers: dict[str, str], needs_app: bool) -> None:
@@ -212,6 +214,7 @@ def test_who_keeps_accounts_needs_the_app(query: str, headers: dict[str, str], n
         "ack_timeout=13h",
         "ack_timeout=60",
         "since=now",
+        "reply=yes",
     ],
 )
 def test_nonsense_is_refused_in_one_sentence(query: str) -> None:
@@ -220,7 +223,7 @@ def test_nonsense_is_refused_in_one_sentence(query: str) -> None:
     assert len(str(caught.value)) < 250
 
 
-@pytest.mark.parametrize("query", ["cursor=a", "group=a"])
+@pytest.mark.parametrize("query", ["cursor=a", "group=a", "reply"])
 @pytest.mark.parametrize(
     ("headers", "websocket"), [({}, True), ({"Sec-WebSocket-Protocol": "cloudevents.json"}, True), (LINES, False)]
 )

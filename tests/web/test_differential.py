@@ -20,6 +20,7 @@ from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.broker.broker import Broker
 from hookbot.hub.config import Config
+from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.hub import open_hub
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Message
@@ -96,6 +97,9 @@ def running(*, fast_path: bool) -> Iterator[Hub]:
         max_body_bytes=10_000,
         failure_rate=Rate(10**6, 1),
         cors_origins=("https://pages.example",),
+        reply_prefixes=("a", "/unsafe/pub/"),
+        # As the response to any other publish that is stored.
+        file=ConfigFile(reply_default={"status": 200, "body": "nobody"}),
         grace_s=0,
     )
     thread = ThreadHub(open_hub(config))
@@ -160,6 +164,9 @@ QUERIES = [
     "?%ff",
     "??",
     "?sinse=2h",
+    "?reply",
+    "?a=b&reply=1&token=x",
+    "?reply=later",
     "?extra_metadata=github",
 ]
 FIELDS = [
@@ -279,6 +286,16 @@ def test_a_head_that_is_the_last_one_but_for_its_token_is_answered_equally(hubs:
     compare_connections(
         hubs, b"".join(request("/pub/a", authorization(kind, "/pub/a"), b"hello", "counted", "1.1") for kind in kinds)
     )
+
+
+@pytest.mark.parametrize("targets", ["?reply ?reply ?reply", " ?reply ", "?reply  ?reply", "/b /b?reply /b"])
+def test_publishes_of_which_some_ask_for_a_reply_are_answered_equally(hubs: tuple[Hub, Hub], targets: str) -> None:
+    token = [f"Authorization: Bearer {make_token(KEY, '/')}"]
+    requests = [request(f"/pub/a{target}", token, b"hello", "counted", "1.1") for target in targets.split(" ")]
+
+    statuses = compare_connections(hubs, b"".join(requests))
+
+    assert statuses == [400 if "/b?" in target else 200 for target in targets.split(" ")]
 
 
 @pytest.mark.parametrize("accept", [[], ["Accept: application/json"]])

@@ -73,17 +73,14 @@ class Replies:
         """Number of replies that listeners have given, by what became of them."""
         self.times = Histogram(SECONDS)
         """Seconds that senders have waited for a reply that came."""
+        self.waiting = 0
+        """Number of senders that wait now."""
         self._broker = broker
         self._rules = rules
         self._reading = reading
         self._waiting: dict[str, _Wait] = {}
         self._listening: Counter[str] = Counter()
         self._closing = False
-
-    @property
-    def waiting(self) -> int:
-        """Number of senders that wait now."""
-        return sum(wait.senders for wait in self._waiting.values())
 
     def respond(self, admitted: AdmittedPublish, outcome: Message | Duplicate) -> Response | Question:
         """The response to a publish that is stored, or the question to `wait` for."""
@@ -173,6 +170,7 @@ class Replies:
     @contextmanager
     def _wait(self, question: Question) -> Iterator[_Wait]:
         wait = self._waiting.setdefault(question.id, _Wait())
+        self.waiting += 1
         wait.senders += 1
         if not question.duplicate:
             wait.topic = question.topic
@@ -181,6 +179,7 @@ class Replies:
         try:
             yield wait
         finally:
+            self.waiting -= 1
             wait.senders -= 1
             if not wait.senders:
                 del self._waiting[question.id]

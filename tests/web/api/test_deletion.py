@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hookbot.broker.deletions import Deletions
 from hookbot.errors import Unavailable
 from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Message, Once
+from hookbot.protocol.replies import Answer, Reply
 from support import KEY
 from support.api import BY_PAGE, audited, bearer, narrowed, open_api, publish, sign_in
 from support.hubs import WholeHub
@@ -69,6 +71,20 @@ async def test_a_message_is_deleted_with_its_copies(tmp_path: Path, options: dic
             "until": first.id,
         }
         assert await topics(hub) == ["other"]
+
+
+async def test_who_may_delete_a_message_deletes_its_answer_too(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as hub:
+        message = await publish(hub, "acme/a", 1)
+        await hub.running.broker.publish(Answer(message.id, "acme/a", Reply()).draft)
+        # Made of it, but on a topic of others.
+        elsewhere = Answer("otherlog-000000000000001", "other", Reply()).draft
+        await hub.running.broker.publish(replace(elsewhere, routed_from=message.id))
+
+        line = await deleted(hub, message.id, {"Authorization": MANAGER})
+
+        assert (line["done"], line["copies"], line["left"]) == (2, 1, 1)
+        assert await topics(hub) == ["hookbot/replies/other"]
 
 
 async def test_a_copy_is_deleted_without_what_it_was_made_of(tmp_path: Path) -> None:

@@ -11,18 +11,22 @@ import hookbot
 from hookbot.access.admitted import SECRET_HEADERS
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
+from hookbot.access.reply_rules import ReplyRules
 from hookbot.access.senders import Standing
 from hookbot.errors import Refused
 from hookbot.protocol.http1 import Head
 from hookbot.protocol.message import Headers, wall_clock_us
 from hookbot.protocol.paths import is_for_app
+from hookbot.protocol.replies import Reply
+from hookbot.protocol.topics import TopicFilter
 from hookbot.web.bodies import BodyBudget
 from hookbot.web.fastpath.context import Exchange
 from hookbot.web.fastpath.usual_head import DECISIVE, LENGTH, MAX_BYTES, TOKEN, UsualHead
 from support import KEY
 from support.clients import basic, post
 
-ACCESS = AccessControl(Authorizer([KEY]), clock_us=wall_clock_us)
+RULES = ReplyRules(TopicFilter(("a",)), 1, Reply())
+ACCESS = AccessControl(Authorizer([KEY]), clock_us=wall_clock_us, replies=RULES)
 ASKS = re.compile(
     r"\b(?:header|sent|tokens|(?:request|self)\.fields\.get)\(\"([a-z-]+)\"|\"([a-z-]+)\" (?:not )?in [a-z.]*fields"
 )
@@ -205,6 +209,7 @@ def test_of_two_tokens_none_is_taken_for_the_only_one() -> None:
         pytest.param(post("/pub/a", None, "Transfer-Encoding: chunked"), id="chunked"),
         pytest.param(post("/pub/a", None, "Expect: 100-continue"), id="100 Continue"),
         pytest.param(post("/pub/a", None, "X: " + "x" * MAX_BYTES), id="long"),
+        pytest.param(post("/pub/a?reply", None), id="reply"),
     ],
 )
 def test_only_a_head_that_is_short_and_has_a_token_is_compared_with_others(data: bytes) -> None:
