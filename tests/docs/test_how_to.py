@@ -182,6 +182,19 @@ def test_deliveries_are_watched_and_repeated(hub: Terminal) -> None:
     assert first.body == second.body
 
 
+def test_a_sender_gets_the_answer_of_its_source(terminal: Terminal) -> None:
+    title = "Answer a sender with more than OK"
+    [source] = blocks(section(PAGE, title), "toml")
+    [ask] = recipe(title)
+    (terminal.checkout / "secret").write_text("the auth token of the tests")
+    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/twilio", "secret"))
+    terminal.serve("--config hub.toml --reply /unsafe/twilio/")
+    terminal.paste(SETTINGS)
+
+    for output in (terminal.paste(ask), terminal.paste(ask.replace("/twilio/sms", "/twilio/sms?reply"))):
+        assert all(line.strip() in output for line in shown(title)), output
+
+
 def test_work_is_shared(hub: Terminal) -> None:
     [share] = recipe("Share work among machines")
 
