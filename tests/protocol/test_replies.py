@@ -1,6 +1,7 @@
 """Replies: their frames, their bounds, and the headers that may reach a sender."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -87,13 +88,28 @@ def test_only_id_and_status_are_needed() -> None:
         ({"headers": [["X-A", "\u20ac"]]}, "malformed header: 'X-A'"),
         ({"headers": [["X A", "1"]]}, "malformed header: 'X A'"),
         ({"headers": [["X-A"]]}, "not enough values"),
-        ({"headers": 1}, "malformed field"),
-        ({"headers": None}, "malformed field"),
+        ({"headers": 1}, "the headers are not a list, but an integer"),
+        ({"headers": None}, "the headers are not a list, but nothing"),
+        ({"headers": {"ab": 1}}, "the headers are not a list, but a table"),
     ],
 )
 def test_another_reply_is_refused_with_the_reason(changed: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_reply({"id": ID, "status": 200, "headers": [], "body": "", **changed})
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.none() | st.integers() | st.floats() | st.text() | st.lists(st.text() | st.lists(st.text()))
+            for name in ("id", "status", "headers", "body", "body_base64")
+        },
+    )
+)
+def test_whatever_a_listener_sends_it_is_a_reply_or_refused(fields: dict[str, Any]) -> None:
+    with suppress(ValueError):
+        parse_reply({"id": ID, "status": 200, **fields})
 
 
 def test_a_reply_without_a_status_is_refused() -> None:

@@ -13,8 +13,10 @@ import trio
 
 from hookbot.access.tokens import make_token
 from hookbot.broker.broker import Broker
+from hookbot.errors import Unavailable
+from hookbot.log.memory import MemoryLog
 from hookbot.log.postgres_address import PostgresAddress
-from hookbot.protocol.message import Draft
+from hookbot.protocol.message import Draft, Once
 from hookbot.protocol.replies import MAX_REPLY_BODY, Answer, Reply
 from hookbot.web.replies import MAX_WAITING, Replies
 from support import KEY, SECRET
@@ -284,6 +286,20 @@ async def test_an_answer_that_was_deleted_is_not_given_again(hub: WholeHub) -> N
     assert (await ask(hub, headers=key)).status_code == 202
 
 
+async def test_a_repeat_whose_answer_cannot_be_read_is_stored_all_the_same(
+    hub: WholeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find(log: MemoryLog, once: Once) -> None:
+        raise Unavailable("the database is away")
+
+    key = [("Idempotency-Key", "1")]
+    await ask(hub, headers=key)
+    monkeypatch.setattr(MemoryLog, "find", find)
+
+    assert (await ask(hub, headers=key)).status_code == 202
+    assert replies_of(hub).waits["failed"] == 1
+
+
 # Answers in the log
 
 
@@ -465,7 +481,7 @@ async def test_only_so_many_senders_wait(hub: WholeHub, monkeypatch: pytest.Monk
             for one in (id, other):
                 await websocket.send(Reply().to_frame(one))
 
-    assert replies_of(hub).waits == {"answered": 2, "full": 2, "nobody": 0, "late": 0, "left": 0}
+    assert replies_of(hub).waits == {"answered": 2, "full": 2, "nobody": 0, "late": 0, "failed": 0, "left": 0}
 
 
 async def test_a_hub_that_shuts_down_gives_the_default(tmp_path: Path) -> None:

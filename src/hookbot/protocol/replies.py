@@ -150,7 +150,9 @@ def parse_reply(fields: dict[str, Any]) -> tuple[str, Reply]:
         status = fields["status"]
         if type(status) is not int:
             raise TypeError(f"the status is not a number, but {kind_of(status)}")
-        headers = tuple((text_of(name), text_of(value)) for name, value in fields.get("headers", ()))
+        if not isinstance(given := fields.get("headers", []), list):
+            raise TypeError(f"the headers are not a list, but {kind_of(given)}")
+        headers = tuple((text_of(name), text_of(value)) for name, value in given)
         has_body = "body" in fields or "body_base64" in fields
         return check_id(fields["id"]), Reply(status, headers, body_of(fields) if has_body else b"")
     except KeyError as error:

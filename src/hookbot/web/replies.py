@@ -67,7 +67,7 @@ class Replies:
     """The replies of a hub: who waits for one, and who gives some."""
 
     def __init__(self, broker: Broker, rules: Callable[[], ReplyRules], reading: PageTurns) -> None:
-        self.waits: Counter[str] = Counter(answered=0, nobody=0, late=0, full=0, left=0)
+        self.waits: Counter[str] = Counter(answered=0, nobody=0, late=0, full=0, failed=0, left=0)
         """Number of senders that have waited, by what has ended it."""
         self.given: Counter[str] = Counter(first=0, repeated=0, refused=0)
         """Number of replies that listeners have given, by what became of them."""
@@ -94,10 +94,14 @@ class Replies:
         return stored_response(outcome, json=http.accepts_json)
 
     async def wait(self, question: Question) -> Response:
-        """The response to a question: with the reply, or the default where there is none in time."""
+        """The response to a question: with the reply, or the default where none is there in time, or can be read."""
         ended, reply, began = "left", None, trio.current_time()
         try:
             ended, reply = await self._find_reply(question)
+        except Unavailable as error:
+            # What was published is stored all the same, and an error would say that it is not.
+            logger.warning("the answer to %s cannot be read: %s", question.id, error)
+            ended = "failed"
         finally:
             self.waits[ended] += 1
         if reply:
