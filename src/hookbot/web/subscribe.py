@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from math import inf
 from typing import Any
@@ -27,8 +27,9 @@ from ..errors import (
     as_refusal,
 )
 from ..protocol.frames import HookbotV1, framing_for, hello
-from ..protocol.message import format_id
+from ..protocol.message import format_id, format_time
 from ..protocol.replies import parse_reply
+from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from .asgi import abort_of, pieces, plain_request, send_message
 from .held_bytes import Abort
@@ -102,29 +103,37 @@ async def _relay(services: Services, admitted: AdmittedSubscription) -> bool:
 
 async def _serve_stream(services: Services, admitted: AdmittedSubscription, start: Start) -> None:
     request = admitted.request
-    if request.format == "v1":
-        await _send(hello(request, format_id(services.broker.log.epoch, start.position)), text=True)
+    last_id = format_id(services.broker.log.epoch, start.position)
+    first = hello(request, last_id, **_time(services, request)) if request.format == "v1" else None
     with services.streams.open(admitted, start, abort_of(websocket)) as stream:
-        await _converse(_Client(services, admitted, stream), text=framing_for(request).text)
+        await _converse(_Client(services, admitted, stream), first, text=framing_for(request).text)
 
 
 async def _serve_consumer(services: Services, admitted: AdmittedSubscription) -> None:
     request = admitted.request
     async with services.consumers.open(request) as consumer:
-        await _send(hello(request, consumer.hello["position"], **consumer.hello), text=True)
+        first = hello(request, consumer.hello["position"], **consumer.hello, **_time(services, request))
         with services.streams.open_from(consumer, admitted, abort_of(websocket)) as stream:
-            await _converse(_Client(services, admitted, stream, consumer), text=True)
+            await _converse(_Client(services, admitted, stream, consumer), first, text=True)
 
 
-async def _converse(client: "_Client", *, text: bool) -> None:
+def _time(services: Services, request: SubscribeRequest) -> Mapping[str, str]:
+    """The time, for a client that has to know whether the sender of a message still waits for its reply."""
+    return {"time": format_time(services.broker.clock())} if request.reply else {}
+
+
+async def _converse(client: "_Client", first: bytes | None, *, text: bool) -> None:
     """Send and receive at the same time until the stream ends, then close, with the reason in the close code.
 
-    What the client sends is received until it has answered the close frame.
+    The `first` frame is sent once the client counts as listening, so that it can rely on that. What it sends is
+    received until it has answered the close frame.
     """
     async with trio.open_nursery() as nursery:
         with client.listening():
             nursery.start_soon(client.receive)
             code, reason = NORMAL, ""
+            if first:
+                await _send(first, text=True)
             try:
                 async for frames in client.stream:
                     for frame in frames:
