@@ -1,16 +1,22 @@
 """Log lines, as people see them."""
 
+import io
+import json
 import logging
 import re
-from typing import Any
+from contextlib import redirect_stderr
 
 import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hookbot.cli.log_lines import log_to_stderr
 from hookbot.delivery.outcome import Attempt, Outcome
-from hookbot.protocol.message import Message
+from hookbot.protocol.message import Message, format_id
+from hookbot.terminal import one_line
 from support.commands import kept_logging, on_terminal
+from support.pages import blocks, comparable, lines_printed, page
 
 
 def test_a_log_line_forges_no_other_and_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,8 +72,8 @@ OK = Outcome("200 OK from http://t/ in 43 ms", "200", 0.043)
 BROKEN = Outcome("http://t/ answered 500 because", "500", 1.25)
 
 
-def make(body: bytes = b"{}", topic: str = "stripe", **fields: Any) -> Message:
-    return Message(topic, body, id="abcdefgh-000000000000001", **fields)
+def make(body: bytes = b"{}", topic: str = "stripe", number: int = 1) -> Message:
+    return Message(topic, body, id=format_id("kqzvtmwx", number))
 
 
 def tell(*attempts: Attempt) -> None:
@@ -90,6 +96,40 @@ def test_an_attempt_is_a_row_of_columns(capsys: pytest.CaptureFixture[str]) -> N
     [[time, *others]] = columns(capsys)
     assert re.fullmatch("[0-9]{2}:[0-9]{2}:[0-9]{2}", time)
     assert others == ["invoice.paid", "stripe", "200", "43 ms", "7.0 kB", message.id]
+
+
+def test_rows_are_those_that_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    [shown] = blocks(page("docs/commands.md").partition("### Lines about messages")[2].partition("\n### ")[0], "text")
+    refused = Outcome("http://localhost:3000/webhook answered 500 Internal Server Error", "500", 0.012)
+    event = b'{"type":"invoice.paid"}'
+
+    tell(
+        Attempt(make(event.ljust(7200), number=42), 1, OK),
+        Attempt(make(event.ljust(6900), number=43), 1, refused, retry_in_s=0.7, behind=3),
+    )
+
+    assert lines_printed(capsys.readouterr().err) == {comparable(line) for line in shown.splitlines()}
+
+
+@given(
+    st.text(max_size=40),
+    st.binary(max_size=60) | st.text(max_size=30).map(lambda type: json.dumps({"type": type}).encode()),
+    st.text(max_size=40),
+    st.text(max_size=90),
+    st.floats(0, 1e6),
+)
+def test_whatever_an_attempt_is_about_makes_one_row(
+    topic: str, body: bytes, result: str, line: str, seconds: float
+) -> None:
+    attempt = Attempt(Message(topic, body, id=make().id), 1, Outcome(line, result, seconds), retry_in_s=1)
+    errors = io.StringIO()
+
+    with redirect_stderr(errors):
+        tell(attempt)
+
+    [row] = errors.getvalue().split("\n")[:-1]
+    assert one_line(row) == row
+    assert len(re.split(" {2,}", row, maxsplit=7)) == 8
 
 
 def test_a_failure_says_why_and_what_comes_of_it(capsys: pytest.CaptureFixture[str]) -> None:

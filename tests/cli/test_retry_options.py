@@ -83,6 +83,20 @@ async def test_a_worker_that_gives_up_has_a_file_of_its_own(
     assert place == str(state_directory / "dead-letters" / f"{name}.jsonl")
 
 
+def test_without_any_place_nothing_is_given_up_on_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path / "file" / "state"))
+    retry = RetryOptions(1, 5, None, 30, frozenset({"400"}))
+
+    policy = retry.policy(SUBSCRIBE, "forward-1")
+
+    assert (policy.give_up_on, policy.max_attempts) == (frozenset(), 5)
+    assert isinstance(policy.dead_letters, NoDeadLetters)
+    assert "there is no place for dead letters" in caplog.text
+
+
 def test_what_never_gives_up_needs_no_place() -> None:
     assert isinstance(RetryOptions(1, None, None, 30).policy(SUBSCRIBE, "the hop").dead_letters, NoDeadLetters)
 

@@ -256,7 +256,7 @@ def received(server: Server, origin: str) -> list[SignedRequest]:
 
 @pytest.mark.parametrize(
     "sample",
-    [s for s in SAMPLES if s.name not in ("aws-sns", "paypal", "microsoft-graph") and not s.signer],
+    [s for s in SAMPLES if s.name not in ("aws-sns", "paypal")],
     ids=sample_id,
 )
 async def test_what_is_signed_is_genuine_at_the_target_and_so_is_the_next_attempt(sample: Sample) -> None:

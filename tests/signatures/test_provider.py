@@ -206,8 +206,19 @@ def test_a_choice_is_described_by_its_rules() -> None:
     assert CHOICE.options == ("max_age",)
     assert CHOICE.window_s == 600
     assert CHOICE.secret_in == ("X-Token",)
+    assert CHOICE.signed_in == ("X-Signature", "X-Time", "X-Token")
     assert CHOICE.delivery_of(REQUEST.put("X-Delivery", "7")) == "7"
     assert CHOICE.delivery_of(REQUEST) is None
+
+
+def test_what_is_signed_anew_has_no_signature_by_another_rule() -> None:
+    shown = CHOICE.sign(REQUEST.put("X-A", "1"), "secret", now=NOW)
+
+    signed = CHOICE.sign_anew(shown, "sign_secret", now=NOW, id="1")
+    shown_again = CHOICE.sign_anew(signed, "other", now=NOW, id="1")
+
+    assert [name for name, _ in signed.headers] == ["X-A", "X-Time", "X-Signature"]
+    assert shown_again.headers == (("X-A", "1"), ("X-Token", "other"))
 
 
 def test_an_option_of_a_choice_goes_to_the_rules_that_have_it() -> None:

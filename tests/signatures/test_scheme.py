@@ -433,7 +433,18 @@ def test_a_new_signature_stands_wherever_there_was_one(name: str, secret: str, h
         assert load_provider(name).verify(signed.without(others), [secret], now=NOW)
 
 
-def test_an_id_that_is_signed_and_missing_is_the_one_given() -> None:
+def test_an_id_is_found_at_any_of_its_places_if_the_signature_has_only_one() -> None:
+    options = {"template": "{id}{body}", "id": "X-Id|X-Other-Id"}
+    request = SignedRequest(b"{}", (("X-Other-Id", "1"),))
+
+    signed = load_provider("hmac", options).sign_anew(request, "secret", now=NOW, id="new")
+
+    assert [name for name, _ in signed.headers] == ["X-Other-Id", "X-Signature"]
+
+
+def test_an_id_that_is_signed_and_missing_is_the_one_given_or_made_up() -> None:
+    made_up = load_provider("standard-webhooks").sign_anew(SignedRequest(b"{}"), WHSEC, now=NOW, id="")
     signed = load_provider("standard-webhooks").sign_anew(SignedRequest(b"{}"), WHSEC, now=NOW, id="msg-1")
 
     assert signed.need("webhook-id") == "msg-1"
+    assert made_up.need("webhook-id").startswith("msg_")

@@ -60,8 +60,9 @@ def forward(
     topic wait. With --cursor, messages that TARGET has not accepted stay at the hub until the next run.
 
     \b
-    Example:
+    Examples:
       hookbot forward --cursor laptop https://TOKEN@hub.example.com/sub/stripe http://localhost:3000/webhook
+      hookbot forward --cursor laptop --sign stripe --secret env:STRIPE_SECRET URL localhost:3000/webhook
     """
     from ..client.address import Address
     from ..delivery.forwarder import ForwardOptions

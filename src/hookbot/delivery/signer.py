@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from ..errors import BadSignature, ConfigError
 from ..protocol.message import Headers
 from ..signatures import Provider, SignedRequest, load_provider
 from ..signatures.samples import sample
@@ -26,12 +25,8 @@ class Signer:
         Raises `ConfigError` if only the sender can sign, or with another secret.
         """
         signer = cls(load_provider(name, options), secret)
-        made = sample(signer.provider, id="test", now_s=signer.clock())
-        unsigned = made.request(signer.provider, "http://localhost/")
-        try:
-            signer.sign(unsigned.url, unsigned.headers, unsigned.body, id="test")
-        except BadSignature as error:
-            raise ConfigError(f"a request cannot be signed with these options of {name}: {error}") from None
+        made = sample(signer.provider, id="test", now_s=signer.clock()).request(signer.provider, "http://localhost/")
+        signer.sign(made.url, made.headers, made.body, id="test")
         return signer
 
     def sign(self, url: str, headers: Headers, body: bytes, *, id: str) -> SignedRequest:

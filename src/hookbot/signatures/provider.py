@@ -157,7 +157,8 @@ class Provider(ABC):
     def sign_anew(self, request: SignedRequest, secret: str, *, now: float, id: str) -> SignedRequest:
         """The request without the signature that it may have, as the sender would sign it now.
 
-        `id` is the id of the delivery if one is signed and the request has none. Raises as `sign` does.
+        `id`, unless it is empty, becomes that of the delivery if one is signed and the request has none. Raises as
+        `sign` does.
         """
         return self.sign(request.without(self.signed_in), secret, now=now)
 

@@ -175,7 +175,7 @@ class Scheme(Provider):
         had = [rule for rule in (first, *others) if request.find_all(rule.header)]
         request = request.without(self.signed_in)
         for rule in had or [first]:
-            if "id" in rule._parts and not request.find(rule.id):
+            if id and "id" in rule._parts and not request.find(rule.id):
                 request = request.put(rule.id, id)
             request = rule.sign(request, secret, now=now)
         return request
@@ -211,9 +211,14 @@ class Scheme(Provider):
         return "".join(name + value for name, value in sorted(set(fields)))
 
     def _rules(self) -> Iterator["Scheme"]:
-        """The scheme with each of alternative places, then those of the fallback."""
-        for number, header in enumerate(self.header.split("|")):
-            timestamp, id = ((place.split("|") * (number + 1))[number] for place in (self.timestamp, self.id))
+        """The scheme with each of alternative places of the signature, then those of the fallback.
+
+        If time and id have as many, the first of each belong together, and so on.
+        """
+        headers, timestamps, ids = (place.split("|") for place in (self.header, self.timestamp, self.id))
+        for number, header in enumerate(headers):
+            timestamp = timestamps[number] if len(timestamps) == len(headers) else self.timestamp
+            id = ids[number] if len(ids) == len(headers) else self.id
             yield replace(self, header=header, timestamp=timestamp, id=id)
         if self.fallback:
             yield from self.fallback._rules()
