@@ -72,6 +72,9 @@ class Watching(Observer):
     def __init__(self, seen: list[tuple[str, int]]) -> None:
         self._seen = seen
 
+    def missed(self, gap: Gap) -> None:
+        self._seen.append(("missed", 0))
+
     def taken(self, message: Message) -> None:
         self._seen.append(("taken", int(message.body)))
 
@@ -296,6 +299,7 @@ async def test_a_gap_is_told_and_counted(caplog: pytest.LogCaptureFixture) -> No
         scene.send(Gap("retention", None, "x"), make(1))
         await scene.end()
     assert scene.totals.gaps == 1
+    assert scene.seen[0] == ("missed", 0)
     assert "messages before x are missing (retention)" in caplog.text
 
 

@@ -140,6 +140,7 @@ async def _watch(subscribe: SubscribeOptions, url: str, stop: Stop) -> None:
         with trio.CancelScope() as reading, stop.gently(reading.cancel):
             while live.deliveries.received != subscribe.limit and (item := await live.pause.next_of(messages)):
                 if isinstance(item, Gap):
+                    live.deliveries.missed(item)
                     logger.warning("messages before %s are missing (%s)", item.before, item.reason)
                     continue
                 if subscribe.wants(item):

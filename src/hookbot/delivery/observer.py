@@ -1,11 +1,14 @@
 """Observers of workers: told what happens to each message, as it happens."""
 
-from ..protocol.message import Message
+from ..protocol.message import Gap, Message
 from .outcome import Attempt
 
 
 class Observer:
     """An observer of a `Worker` that ignores everything. What is told must return at once."""
+
+    def missed(self, gap: Gap) -> None:
+        """Note that messages are missing."""
 
     def taken(self, message: Message) -> None:
         """Note that the worker has read a message, which it holds until `released`."""

@@ -128,6 +128,7 @@ class Worker:
             while left > 0 and (item := await self.pause.next_of(messages)):
                 if isinstance(item, Gap):
                     self.totals.gaps += 1
+                    self._observer.missed(item)
                     logger.warning("messages before %s are missing (%s)", item.before, item.reason)
                 elif self._is_to_be_handled(item):
                     left -= 1

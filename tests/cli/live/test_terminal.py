@@ -1,4 +1,4 @@
-"""Terminals: what is written to one, and how it is left. tests/cli/live/test_live_view.py has a real one."""
+"""Terminals: what is written to one, and how it is left. tests/end_to_end/test_live_view.py has a real one."""
 
 import os
 import pty
@@ -6,67 +6,26 @@ import signal
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from hookbot.cli.live.terminal import Terminal, open_terminal
-from support import GUARD_S
-
-
-class Screen:
-    """The other end of a terminal."""
-
-    def __init__(self, descriptor: int, name: str) -> None:
-        self.descriptor = descriptor
-        self.name = name
-
-    async def until(self, end: str) -> str:
-        """What was written since the last call, up to a text that will be."""
-        written = ""
-        os.set_blocking(self.descriptor, False)
-        with trio.fail_after(GUARD_S):
-            while end not in written:
-                await trio.lowlevel.wait_readable(self.descriptor)
-                written += os.read(self.descriptor, 1 << 16).decode()
-        return written
-
-    def press(self, keys: bytes) -> None:
-        os.write(self.descriptor, keys)
-
-    @property
-    def is_raw(self) -> bool:
-        flags = termios.tcgetattr(self.descriptor)[3]
-        return not flags & (termios.ICANON | termios.ECHO)
-
-
-@contextmanager
-def _opened() -> Iterator[Screen]:
-    ours, theirs = pty.openpty()
-    try:
-        yield Screen(ours, os.ttyname(theirs))
-    finally:
-        os.close(ours)
-        os.close(theirs)
+from hookbot.cli.live.terminal import Terminal, can_draw, open_terminal
+from support.pseudo_terminal import Screen, pseudo_terminal
 
 
 @pytest.fixture
-def screen() -> Iterator[Screen]:
-    with _opened() as screen:
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    with pseudo_terminal(monkeypatch) as screen:
         yield screen
 
 
 @pytest.fixture
-def terminal(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    monkeypatch.setenv("TERM", "xterm")
-    with open(screen.name, "r+b", buffering=0) as file, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdin", file)
-        patch.setattr(sys, "stdout", file)
-        with open_terminal() as terminal:
-            yield terminal
+def terminal(screen: Screen) -> Iterator[Terminal]:
+    with open_terminal() as terminal:
+        yield terminal
 
 
 async def test_it_is_taken_by_the_first_drawing_and_given_back(terminal: Terminal, screen: Screen) -> None:
@@ -92,12 +51,12 @@ async def test_only_lines_that_have_changed_are_written(terminal: Terminal, scre
     await terminal.draw(["one", "2", "three"])
     await terminal.draw(["one", "2", "three"])
     await terminal.draw(["one", "2", "3"])
-    written = await screen.until("3;1H3")
-    assert (written.count("2;1H2"), "one" in written) == (1, False)
+    written = await screen.until("3;1H\x1b[K3")
+    assert (written.count("2;1H\x1b[K2"), "one" in written) == (1, False)
 
     terminal.redraw()
     await terminal.draw(["one", "2", "3"])
-    assert "\x1b[2J\x1b[1;1Hone" in await screen.until("3;1H3")
+    assert "\x1b[2J\x1b[1;1H\x1b[Kone" in await screen.until("3;1H\x1b[K3")
 
 
 async def test_a_terminal_that_nobody_reads_holds_up_only_the_drawing(
@@ -165,19 +124,29 @@ async def test_another_size_has_everything_drawn_again(
     assert "\x1b[2J" in await screen.until("one")
 
 
+# Streams that a fixture replaces are not those of the test, where pytest replaces them again.
+
+
 @pytest.mark.parametrize("term", ["dumb", ""])
-def test_some_terminals_cannot_be_drawn_on(screen: Screen, monkeypatch: pytest.MonkeyPatch, term: str) -> None:
-    monkeypatch.setenv("TERM", term)
-    with open(screen.name, "r+b", buffering=0) as file, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdin", file)
-        patch.setattr(sys, "stdout", file)
+def test_some_terminals_cannot_be_drawn_on(monkeypatch: pytest.MonkeyPatch, term: str) -> None:
+    with pseudo_terminal(monkeypatch):
+        assert can_draw()
+        monkeypatch.setenv("TERM", term)
+        assert not can_draw()
         with pytest.raises(click.UsageError, match="needs a terminal"), open_terminal():
             pass
 
 
-def test_what_is_no_terminal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    with open(os.devnull, "r+b", buffering=0) as file, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdin", file)
+@pytest.mark.parametrize("name", ["stdin", "stdout"])
+def test_what_is_no_terminal_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pseudo_terminal(monkeypatch), open(os.devnull, "r+b", buffering=0) as file:
+        monkeypatch.setattr(sys, name, file)
         with pytest.raises(click.UsageError, match="needs a terminal"), open_terminal():
+            pass
+
+
+def test_a_terminal_that_cannot_be_opened_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pseudo_terminal(monkeypatch):
+        monkeypatch.delattr(os, "ttyname")
+        with pytest.raises(click.UsageError, match="cannot open"), open_terminal():
             pass

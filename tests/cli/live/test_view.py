@@ -4,13 +4,15 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from hookbot.cli.live.deliveries import Deliveries, Delivery
 from hookbot.cli.live.screen import Screen
 from hookbot.cli.live.view import MAX_HEIGHT, MAX_WIDTH, View
 from hookbot.delivery.outcome import Attempt, Exchange, Outcome
-from hookbot.protocol.message import Message
+from hookbot.protocol.message import Gap, Message
 
 HOSTILE = "\x1b]0;evil\x07[bold]\u202e\r\n"
 
@@ -118,9 +120,12 @@ def test_the_title_counts_and_tells_a_pause() -> None:
     scene.deliver()
     scene.deliver(kept_in="x")
     scene.deliveries.taken(Message("t"))
+    scene.deliveries.missed(Gap("retention", None, "x"))
     scene.press("p")
     lines = scene.draw()
-    assert "PAUSED   1 done, 1 given up, 1 behind" in lines[0]
+    assert "PAUSED   1 done, 1 given up, 1 behind, 1 gap" in lines[0]
+    scene.deliveries.missed(Gap("retention", None, "x"))
+    assert "2 gaps" in scene.draw()[0]
     assert "p go on" in lines[-1]
 
 
@@ -188,6 +193,25 @@ def test_a_notice_and_the_filter_stand_below() -> None:
     assert "enter keep" in scene.draw()[-1]
     scene.press("enter", "r")
     assert scene.draw()[-2] == " filter: t  it cannot be"
+
+
+@given(
+    text=st.text(st.characters(codec=None), max_size=50),
+    body=st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "replace")),
+    size=st.tuples(st.integers(1, 120), st.integers(1, 30)),
+)
+def test_whatever_comes_is_drawn_within_its_lines(text: str, body: bytes, size: tuple[int, int]) -> None:
+    scene = Scene(title=text)
+    message = Message(text, body, ((text, text),), query=text, id=text)
+    exchange = Exchange(message.headers, 200, (("Content-Type", text),), body, False)
+    scene.deliveries.begun(message, 1)
+    scene.deliveries.ended(Attempt(message, 1, Outcome(text, text, 1, exchange), kept_in=text))
+    for keys in ((), ("enter",), ("escape", "/", *text[:5])):
+        scene.press(*keys)
+        lines = scene.draw(*size)
+        assert len(lines) == size[1]
+        assert max(map(cell_len, lines)) <= size[0]
+        assert all(each.isprintable() or each in "\u200c\u200d" for line in lines for each in line)
 
 
 @pytest.mark.parametrize("page", [(), ("enter",), ("?",), ("/", "x")])

@@ -9,7 +9,7 @@ from typing import Literal
 from ...delivery.observer import Observer
 from ...delivery.outcome import Attempt, Outcome
 from ...protocol.event_type import event_type
-from ...protocol.message import Headers, Message
+from ...protocol.message import Gap, Headers, Message
 
 MAX_DELIVERIES = 500
 """Number of deliveries kept: more than anybody looks through."""
@@ -70,7 +70,7 @@ class Delivery:
         named = f"{self.message.topic}\n{self.event}\n{self.message.id}\n{result}"
         # Of bytes, `lower` changes the letters of ASCII only.
         beginning = self.message.body[:_SEARCHED_BYTES].lower()
-        return wanted.lower() in named.lower() or wanted.lower().encode("utf-8", "surrogateescape") in beginning
+        return wanted.lower() in named.lower() or wanted.lower().encode("utf-8", "surrogatepass") in beginning
 
 
 class Deliveries(Observer):
@@ -85,6 +85,8 @@ class Deliveries(Observer):
         self.now = now
         self.received = self.done = self.given_up = 0
         """Numbers of messages that were shown, delivered, and kept elsewhere."""
+        self.gaps = 0
+        """Number of holes where messages are missing."""
         # Messages that a worker has read and not finished; and those of them that it has begun with.
         self._held = 0
         self._in_hand: set[int] = set()
@@ -104,6 +106,10 @@ class Deliveries(Observer):
         """Keep a message that nobody delivers anywhere."""
         self.received += 1
         self._keep(message, "received")
+        self.changed()
+
+    def missed(self, gap: Gap) -> None:
+        self.gaps += 1
         self.changed()
 
     def taken(self, message: Message) -> None:

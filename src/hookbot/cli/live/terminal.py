@@ -81,7 +81,8 @@ class Terminal:
         self._drawn = list(lines)
         changed = [(row, line) for row, line in enumerate(lines, 1) if old[row - 1 : row] != [line]]
         if changed:
-            text = "".join(f"\x1b[{row};1H{line}\x1b[K" for row, line in changed)
+            # Erased before and not behind, where the last character of a full line would be erased.
+            text = "".join(f"\x1b[{row};1H\x1b[K{line}" for row, line in changed)
             await self._write(f"{begin}{text}{_END}".encode("utf-8", "replace"))
 
     def redraw(self) -> None:
@@ -171,13 +172,18 @@ class Terminal:
                 return
 
 
+def can_draw() -> bool:
+    """True if standard input and output are a terminal that can be drawn on."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
 @contextmanager
 def open_terminal() -> Iterator[Terminal]:
     """Terminal of standard input and output for the block; raises `UsageError` if they are none that can be drawn on.
 
     It is opened anew: what makes its reads and writes not wait would otherwise concern every process that has it open.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "") in ("", "dumb"):
+    if not can_draw():
         raise click.UsageError("--live needs a terminal to draw on, for standard input and output.")
     try:
         descriptor = os.open(os.ttyname(sys.stdout.fileno()), os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)

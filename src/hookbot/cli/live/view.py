@@ -78,6 +78,7 @@ class View:
             counts = [f"{deliveries.done} done"]
             counts += [f"{deliveries.given_up} given up"] if deliveries.given_up else []
             counts += [f"{deliveries.behind} behind"] if deliveries.behind else []
+        counts += [f"{deliveries.gaps} gap{'s' * (deliveries.gaps > 1)}"] if deliveries.gaps else []
         state = " PAUSED " if screen.controls.is_paused else ""
         right = f"{state}  {', '.join(counts)} "
         left = Text(f" {one_line(screen.title)}")
