@@ -151,7 +151,8 @@ async def handle(
 ) -> Totals:
     """Handle messages until a request to stop or ``--limit``, and return the totals.
 
-    With `replies`, reply to the senders that wait. A `live` view shows what happens, and controls it. Raises `Refused` if the subscription is refused, and the errors of `Worker.run`.
+    With `replies`, reply to the senders that wait. A `live` view shows what happens, and controls it. Raises `Refused`
+    if the subscription is refused, and the errors of `Worker.run`.
     """
     from ..delivery.replying import replying
     from ..delivery.worker import Worker
