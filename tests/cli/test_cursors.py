@@ -110,7 +110,7 @@ def test_a_stored_key_opens_only_a_hub_on_this_machine(thread: ThreadHub, call: 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["list"], 2, "Missing option '--url'"),
+        (["list"], 2, "there is no profile, and no hub on this machine"),
         (["list", "--url", "http://127.0.0.1:1"], 4, "Connection refused"),
         (["move", "--url", "{root}", "/sub/a", "c"], 2, "Needs either --since or --from."),
         (["move", "--url", "{root}", "--since", "all", "--from", "x", "/sub/a", "c"], 2, "Needs either --since or"),

@@ -7,7 +7,9 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
+from click.shell_completion import BashComplete
 
+from hookbot.cli.main import cli
 from hookbot.hub.hub import open_hub
 from hookbot.signatures import SignedRequest, load_provider, provider_names
 from hookbot.signatures.samples import event_names
@@ -192,6 +194,13 @@ def test_providers_and_their_events_are_listed(call: Caller) -> None:
     assert "message, reaction_added, slash_command" in next(line for line in lines if line.startswith("slack"))
 
     assert call("trigger", "stripe")[1].decode().splitlines() == event_names("stripe")
+
+
+def test_the_events_of_the_provider_are_completed() -> None:
+    complete = BashComplete(cli, {}, "hookbot", "_HOOKBOT_COMPLETE")
+
+    found = complete.get_completions(["trigger", "stripe"], "invoice.")
+    assert [item.value for item in found] == ["invoice.paid", "invoice.payment_failed"]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,16 @@ def test_a_test_is_signed_and_accepted(console: Page, hub: ConsoleHub) -> None:
     expect(console.get_by_label("Verdict")).to_contain_text("stripe")
 
 
+def test_a_test_tells_of_a_chosen_event(console: Page, hub: ConsoleHub) -> None:
+    card = visit(console, hub, "sources", "stripe")
+
+    card.get_by_label("Event to send to /unsafe/stripe/").select_option("charge.refunded")
+    card.get_by_role("button", name="Send a test").click()
+
+    card.get_by_role("link", name="see the message").click()
+    expect(console.get_by_role("article").get_by_text("charge.refunded").first).to_be_visible()
+
+
 def test_rates_are_drawn_from_what_the_page_has_seen(console: Page, hub: ConsoleHub) -> None:
     console.goto(f"{hub.url}/hookbot/rates")
     published = console.get_by_role("article").filter(has=console.get_by_role("heading", name="Published"))

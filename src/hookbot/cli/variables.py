@@ -19,6 +19,7 @@ OTHERS = frozenset(
             "HOOKBOT_TOKEN",
             "HOOKBOT_TOKEN_FILE",
             "HOOKBOT_PUBLISH_TOKEN",
+            "HOOKBOT_PROFILE",
         ),
     }
 )

@@ -8,12 +8,17 @@ import { keepLoading, keyedList, refill } from "./refreshing.js";
 import { copied } from "./tokens.js";
 
 const FIGURES = ["accepted", "refused", "duplicates"];
+/** What a test tells of if nothing is chosen: that it is one. */
+const TEST = "test";
 
 const show = keyedList(byId("sources"), (source) => `${source.topic} ${source.provider}`, makeCard);
+let events = {};
 keepLoading(2, load);
 
 async function load() {
   const { sources } = await get("v1/sources");
+  // Of a provider that has come with a reload, the events are not known yet.
+  if (sources.some(({ provider }) => !events[provider])) ({ events } = await get("v1/sources/events"));
   show(sources);
   byId("none").hidden = sources.length > 0;
 }
@@ -26,7 +31,7 @@ function makeCard({ topic, provider, url, needs_token: needsToken, untestable })
   const head = h("div", { class: "card-head" }, h("h2", null, foreign(provider)), state);
   const paste = [copied(url, "Copy the URL"), needsToken && h("p", { class: "hint" }, "It takes a token as well: ",
     h("a", { href: `${root}start` }, "make its URL"), ".")];
-  const test = untestable ? h("p", { class: "hint" }, `There is no test: ${untestable}.`) : sampleOf(topic);
+  const test = untestable ? h("p", { class: "hint" }, `There is no test: ${untestable}.`) : sampleOf(topic, provider);
   const element = h("article", { class: "card stack" }, head, topicOf(topic), paste, figures, times, why, test);
   const update = (source) => {
     refill(state, stateOf(source));
@@ -50,20 +55,22 @@ function whyOf(source) {
     source.why && [": ", foreign(source.why)]);
 }
 
-/** Button that sends a signed sample, and what came of it. */
-function sampleOf(topic) {
+/** Button that sends a signed sample of an event, and what came of it. */
+function sampleOf(topic, provider) {
   const outcome = h("p", { role: "status" });
+  const names = [TEST, ...(events[provider] ?? []).filter((name) => name !== TEST)];
+  const choice = h("select", { "aria-label": `Event to send to ${topic}` }, names.map((name) => h("option", null, name)));
   const label = `Send a test to ${topic}`;
   const button = h("button", { type: "button", "aria-label": label, onclick: send }, "Send a test");
   async function send() {
     button.disabled = true;
     try {
-      const { id } = await post("v1/sources/test", { topic });
+      const { id } = await post("v1/sources/test", { topic, event: choice.value });
       fill(outcome, badge("accepted", "good"), " ", messageLink(id, "see the message"));
     } catch (error) {
       fill(outcome, badge("refused", "bad"), ` ${error.message}`);
     }
     button.disabled = false;
   }
-  return h("div", { class: "actions" }, button, outcome);
+  return h("div", { class: "actions" }, choice, button, outcome);
 }
