@@ -189,3 +189,14 @@ def test_on_a_terminal_the_columns_have_colours_of_their_own(monkeypatch: pytest
     assert (click.style(f"{BROKEN.line}; trying again in 1.0 s", fg="yellow") in retried) is colours
     assert (click.style(f"{BROKEN.line}; given up after 1 attempt and kept in x", fg="red") in given_up) is colours
     assert all(("\x1b[" in line.removeprefix("\r\x1b[K")) is colours for line in (good, retried, given_up))
+
+
+def test_of_a_response_that_is_handed_back_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    message = Message("t", b"{}", id="abcdefgh-000000000000001")
+    with kept_logging():
+        log_to_stderr()
+        for outcome in (Outcome("404 from x", "404", 0.1), Outcome("404 from x", "404", 0.1, handed_back=True)):
+            logging.getLogger("hookbot.delivery").info("", extra={"attempt": Attempt(message, 1, outcome)})
+
+    done, handed_back = capsys.readouterr().err.splitlines()
+    assert handed_back == f"{done}  handed back to the sender"

@@ -16,6 +16,7 @@ def test_a_failure_says_what_its_outcome_does() -> None:
     ("attempt", "has_failed", "said"),
     [
         (Attempt(MESSAGE, 1, Outcome("done")), False, "done"),
+        (Attempt(MESSAGE, 1, Outcome("404", handed_back=True)), False, "404; handed back to the sender"),
         (Attempt(MESSAGE, 1, Outcome("no"), 1.25), True, "no; trying again in 1.2 s"),
         (Attempt(MESSAGE, 1, Outcome("no"), 1, 1), True, "no; trying again in 1.0 s; 1 waits behind it"),
         (Attempt(MESSAGE, 1, Outcome("no"), 1, 20), True, "no; trying again in 1.0 s; 20 wait behind it"),

@@ -48,7 +48,7 @@ async def test_an_answer_goes_back_with_what_a_sender_may_get_of_it() -> None:
     outcome = await handled(answered(201, headers, b"{}"), waiting)
 
     assert waiting.replies == [Reply(201, headers[:2], b"{}")]
-    assert outcome.line == "201 from x, handed back to the sender"
+    assert outcome.handed_back
 
 
 @pytest.mark.parametrize("status", [302, 404, 503])

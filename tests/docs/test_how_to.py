@@ -195,6 +195,35 @@ def test_a_sender_gets_the_answer_of_its_source(terminal: Terminal) -> None:
         assert all(line.strip() in output for line in shown(title)), output
 
 
+def test_slash_commands_are_answered(terminal: Terminal) -> None:
+    title = "Answer slash commands"
+    [source] = blocks(section(PAGE, title), "toml")
+    forward, run = recipe(title)
+    (terminal.checkout / "secret").write_text("the signing secret")
+    (terminal.checkout / "command").write_text("command=%2Fdo&text=it")
+    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/slack", "secret"))
+    terminal.serve("--config hub.toml")
+    terminal.paste(SETTINGS)
+    command = "hookbot sign slack --secret file:secret command --curl --url "
+    command += "$HOOKBOT_URL_BASE/unsafe/pub/slack?reply | sh; echo\n"
+
+    alone = terminal.paste(command)
+    with application(terminal.ports[3000]) as received:
+        terminal.start(forward, "listening to ")
+        terminal.aside(SETTINGS + command)
+        output = terminal.read_until("handed back to the sender")
+        terminal.stop()
+    terminal.start(run, "listening to ")
+    terminal.aside(SETTINGS + command)
+    printed = terminal.read_until("handed back to the sender")
+    terminal.stop()
+
+    assert '{"text": "Not now. I will look at it later."}' in alone
+    assert "/unsafe/slack  204  " in output
+    assert "| It is " in printed
+    assert [request.body for request in received] == [b"command=%2Fdo&text=it"]
+
+
 def test_work_is_shared(hub: Terminal) -> None:
     [share] = recipe("Share work among machines")
 

@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 
 from ..errors import Refused
-from ..protocol.replies import REPLY, Reply, answers_topic
+from ..protocol.replies import MAX_WAIT_S, REPLY, Reply, answers_topic
 from ..protocol.topics import TopicFilter, check_topic
-
-# As long as GitHub waits for a response. Slack and Discord give up after three seconds, Shopify after five.
-MAX_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,10 +108,10 @@ def _values(attempt: "Attempt") -> list[str]:
 
 
 def _end(attempt: "Attempt", id: str) -> list[str]:
-    """The id, and words for what has failed and what comes of it, or for what has no result but words."""
-    outcome = attempt.outcome
-    words = "; ".join(filter(None, (outcome.line, attempt.consequence)))
-    if not attempt.has_failed and outcome.result:
+    """The id, and words for what has failed, or has no result but words, and for what comes of it."""
+    line = attempt.outcome.line if attempt.has_failed or not attempt.outcome.result else ""
+    words = "; ".join(filter(None, (line, attempt.consequence)))
+    if not words:
         return [click.style(id.rstrip(), dim=True)]
     colour = "red" if attempt.kept_in else "yellow" if attempt.has_failed else None
     return [click.style(id, dim=True), click.style(one_line(words), fg=colour)]

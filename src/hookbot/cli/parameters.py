@@ -14,7 +14,6 @@ from click.shell_completion import CompletionItem
 
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
-from ..access.reply_rules import MAX_WAIT_S
 from ..errors import ConfigError, system_reason
 from ..hub.bind_address import BindAddress
 from ..hub.config import parse_advertised, parse_origin, parse_public, parse_store, parse_unsafe
@@ -23,6 +22,7 @@ from ..hub.prefixes import parse_prefix
 from ..hub.secret_store import read_at_rest_key
 from ..protocol.message import Headers, parse_time
 from ..protocol.pasted import check_seen, read_text, trim, unquote
+from ..protocol.replies import MAX_WAIT_S
 from ..protocol.since import parse_duration
 from ..protocol.sizes import parse_size
 from ..protocol.urls import without_secrets

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS
-from ..access.reply_rules import MAX_WAIT_S
 from ..errors import ConfigError
 from ..hub.config import Config
 from ..hub.logging_setup import logging_to_stderr
+from ..protocol.replies import MAX_WAIT_S
 from ..routers.loading import installed_routers
 from .config_option import ARGUMENTS, ConfiguredCommand, config_file
 from .configure import find_config

@@ -89,9 +89,9 @@ class Messages:
     def reply(self, message: Message, reply: Reply) -> None:
         """Reply to the sender of a message, before it is acknowledged. The reply is sent soon.
 
-        The first reply of all listeners counts, if the sender still waits. If the connection is lost before, it is not
-        sent, and the sender gets the default of the hub; with a cursor or a group, the hub sends the message once more,
-        and gets the reply then.
+        The first reply of all listeners counts, if the sender still waits. If there is no connection, it is not sent,
+        and the sender gets the default of the hub. With a cursor or a group, the hub gets it from the next connection,
+        for a sender that tries again.
         """
         self._session.reply(message, reply)
 

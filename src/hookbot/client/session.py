@@ -131,8 +131,6 @@ class Session:
         """Record an item of `items`, and return True if the listener should receive it."""
         is_wanted = self._progress.accept(item)
         if not is_wanted:
-            if self._replies and isinstance(item, Message):
-                self._replies.came_again(item.id)
             # It may have been acknowledged again.
             self._sending.unpark()
         return is_wanted

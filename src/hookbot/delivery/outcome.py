@@ -38,6 +38,8 @@ class Outcome:
     seconds: float = 0.0
     """Time until the response began, or the command ended; 0 if the attempt did not come so far."""
     exchange: Exchange | None = None
+    handed_back: bool = False
+    """True if the sender of the message gets the response."""
 
 
 class Failed(Exception):
@@ -71,11 +73,11 @@ class Attempt:
 
     @property
     def consequence(self) -> str:
-        """What becomes of a message after a failed attempt, in words; "" after another."""
+        """What becomes of the message, or of the response, in words; "" if it is just done."""
         if self.kept_in:
             return f"given up after {times(self.number)} and kept in {self.kept_in}"
         if self.retry_in_s is None:
-            return ""
+            return "handed back to the sender" if self.outcome.handed_back else ""
         waiting = f"; {self.behind} {'waits' if self.behind == 1 else 'wait'} behind it" if self.behind else ""
         return f"trying again in {self.retry_in_s:.1f} s{waiting}"
 

@@ -36,7 +36,7 @@ async def _work_and_reply(work: Work, messages: Messages, message: Message, atte
                 "%s %s is not replied to, and its sender gets the default: %s", message.topic, message.id, error
             )
         else:
-            return replace(outcome, line=f"{outcome.line}, handed back to the sender")
+            return replace(outcome, handed_back=True)
     if failed:
         raise failed
     return outcome

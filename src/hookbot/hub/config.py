@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS, TrustedProxies
 from ..access.rate_limits import FAILURES, Rate
-from ..access.reply_rules import MAX_WAIT_S
 from ..errors import ConfigError, InvalidTopic, Refused
 from ..log.postgres_address import PostgresAddress
 from ..log.retention import Retention
 from ..protocol.paths import topic_meant
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES
+from ..protocol.replies import MAX_WAIT_S
 from ..protocol.topics import UNSAFE, check_topic
 from ..protocol.urls import encode_host, split_url, without_secrets
 from .config_file import ConfigFile

@@ -25,6 +25,8 @@ REPLY = "reply"
 REPLIES = "hookbot/replies/"
 _HEADERS = "hookbot-reply-"
 
+# As long as GitHub waits for a response. Slack and Discord give up after three seconds, Shopify after five.
+MAX_WAIT_S = 10.0
 MAX_REPLY_BODY = 64 << 10
 MAX_REPLY_HEADERS = 64
 # With a body of `MAX_REPLY_BODY` in base64, and each character escaped, it fits into a frame.
