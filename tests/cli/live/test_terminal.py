@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from hookbot.cli.live.terminal import Terminal, can_draw, open_terminal
+from hookbot.cli.live.terminal import Terminal, is_drawable, open_terminal
 from support.pseudo_terminal import Screen, pseudo_terminal
 
 
@@ -97,7 +97,31 @@ async def test_a_terminal_that_is_gone_ends_the_keys(screen: Screen) -> None:
         await terminal.read_keys(lambda key: None)
         await terminal.draw(["y"])
     terminal.leave()
+    # As after a suspension.
+    await terminal.draw(["z"])
     os.close(descriptor)
+
+
+async def test_a_terminal_that_another_job_has_is_left_alone(
+    terminal: Terminal, screen: Screen, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    put, keys = trio.open_memory_channel[str](10)
+    nursery.start_soon(terminal.read_keys, put.send_nowait)
+    await terminal.draw(["one"])
+    await screen.until("one")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "tcgetpgrp", lambda descriptor: -1)
+        # That of the other job.
+        screen.press(b"a")
+        await wait_all_tasks_blocked()
+        await terminal.draw(["two"])
+        terminal.leave()
+        assert screen.is_raw
+
+    await terminal.draw(["three"])
+    assert "two" not in await screen.until("three")
+    screen.press(b"b")
+    assert [await keys.receive() for _ in range(2)] == ["a", "b"]
 
 
 async def test_its_size_is_that_of_the_window(terminal: Terminal, screen: Screen) -> None:
@@ -130,9 +154,9 @@ async def test_another_size_has_everything_drawn_again(
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_some_terminals_cannot_be_drawn_on(monkeypatch: pytest.MonkeyPatch, term: str) -> None:
     with pseudo_terminal(monkeypatch):
-        assert can_draw()
+        assert is_drawable()
         monkeypatch.setenv("TERM", term)
-        assert not can_draw()
+        assert not is_drawable()
         with pytest.raises(click.UsageError, match="needs a terminal"), open_terminal():
             pass
 

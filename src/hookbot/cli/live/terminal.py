@@ -72,10 +72,8 @@ class Terminal:
 
     async def draw(self, lines: Sequence[str]) -> None:
         """Show these lines from the top; what is shown already is not sent again. Cancelling may show only some."""
-        if not self._is_ours():
+        if not self._is_ours() or not (self._taken.is_set() or self._take()):
             return
-        if not self._taken.is_set():
-            self._take()
         old, begin = (self._drawn, _BEGIN) if self._drawn is not None else ([], _BEGIN + _CLEAR)
         # Before anything is written, as `redraw` may be called meanwhile.
         self._drawn = list(lines)
@@ -90,11 +88,11 @@ class Terminal:
         self._drawn = None
 
     def leave(self) -> None:
-        """Give the terminal back as it was, if it was taken."""
+        """Give the terminal back as it was, if it was taken and no other job has it now."""
         import termios
 
         self._taken = trio.Event()
-        if self._before is not None:
+        if self._before is not None and self._is_ours():
             with suppress(OSError):
                 if select.select((), (self._descriptor,), (), _STUCK_S)[1]:
                     os.write(self._descriptor, _LEAVE)
@@ -132,13 +130,16 @@ class Terminal:
         except OSError:
             return True
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
+        """Take the terminal; False if it is gone."""
         import termios
         import tty
 
-        attributes = termios.tcgetattr(self._descriptor)
-        if self._before is None:
-            self._before = termios.tcgetattr(self._descriptor)
+        try:
+            attributes, as_it_is = (termios.tcgetattr(self._descriptor) for _ in range(2))
+        except termios.error:
+            return False
+        self._before = self._before or as_it_is
         # Ctrl-C and Ctrl-Z stay signals. Ctrl-S must not stop the output, as nothing would show that it did.
         attributes[tty.IFLAG] &= ~(termios.IXON | termios.ICRNL)
         attributes[tty.LFLAG] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
@@ -148,6 +149,7 @@ class Terminal:
             os.write(self._descriptor, _ENTER)
         self.redraw()
         self._taken.set()
+        return True
 
     def _read(self) -> bytes | None:
         """What it has sent; None if somebody else has read it, and nothing if it is gone."""
@@ -172,7 +174,7 @@ class Terminal:
                 return
 
 
-def can_draw() -> bool:
+def is_drawable() -> bool:
     """True if standard input and output are a terminal that can be drawn on."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
@@ -183,7 +185,7 @@ def open_terminal() -> Iterator[Terminal]:
 
     It is opened anew: what makes its reads and writes not wait would otherwise concern every process that has it open.
     """
-    if not can_draw():
+    if not is_drawable():
         raise click.UsageError("--live needs a terminal to draw on, for standard input and output.")
     try:
         descriptor = os.open(os.ttyname(sys.stdout.fileno()), os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)

@@ -33,11 +33,11 @@ _HELP = (
 _RETRYING = ("r", "R")
 # What narrow terminals show, too.
 _OFTEN = (("?", "help"), ("p", "pause"), ("r", "again"))
-_STATUS_COLUMNS = len("timeout, again in 999 s")
+_STATUS_COLUMNS = len("timeout, again in 16 s")
 # Columns of a terminal from which on there is room for these.
 _WITH_TIME = 50
-_WITH_SIZE = 60
 _WITH_DURATION = 70
+_WITH_SIZE = 90
 
 
 class View:
