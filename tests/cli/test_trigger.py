@@ -137,6 +137,12 @@ def test_a_secret_in_the_query_and_credentials_of_the_url_are_sent(thread: Threa
     assert server.requests[0].all("Authorization") == ["Basic dXNlcjpwYXNz"]
 
 
+def test_a_server_of_this_machine_is_asked_without_a_proxy(thread: ThreadHub, call: Caller) -> None:
+    server = thread.target()
+
+    assert call("trigger", "github", "push", server.url, "--secret", SECRET, HTTP_PROXY="http://127.0.0.1:9/")[0] == 0
+
+
 def test_it_may_be_unsigned(thread: ThreadHub, call: Caller) -> None:
     server = thread.target()
 

@@ -10,16 +10,22 @@ import pytest
 from Adyen.util import generate_notification_sig, is_valid_hmac_payload
 from discord_interactions import verify_key
 from hubspot.utils.signature import Signature
+from paddle_billing.Entities.Notifications import NotificationEvent
+from paddle_billing.Notifications.Entities.UndefinedEntity import UndefinedEntity
 from paddle_billing.Notifications.PaddleSignature import PaddleSignature
 from paddle_billing.Notifications.Secret import Secret
 from sendgrid.helpers.eventwebhook import EventWebhook
+from slack_sdk.models.blocks import Block, RichTextBlock
 from slack_sdk.signature import Clock, SignatureVerifier
+from square.types.payment import Payment
+from square.types.payment_refund import PaymentRefund
 from square.utils.webhooks_helper import verify_signature
 from standardwebhooks import Webhook
-from stripe import WebhookSignature
+from stripe import Event, StripeObject, WebhookSignature
 from twilio.request_validator import RequestValidator
 
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures.samples import TEST, event_names, sample
 from support.signature_samples import BODY, FORM_REQUEST, JSON, NOW, SAMPLES, URL, sample_id
 
 SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
@@ -95,6 +101,46 @@ def adyen(request: SignedRequest, secret: str) -> bool:
 )
 def test_what_hookbot_signs_the_senders_library_accepts(name: str, accepts: Callable[..., Any]) -> None:
     assert accepts(SAMPLE[name].signed(), SAMPLE[name].secret)
+
+
+# -- samples are what the libraries read
+
+
+def sampled(provider: str, event: str) -> Any:
+    return json.loads(sample(load_provider(provider), event, id="1", now_s=NOW).body)
+
+
+@pytest.mark.parametrize("event", sorted(set(event_names("stripe")) - {TEST}))
+def test_stripe_makes_the_object_of_each_event(event: str) -> None:
+    made = Event.construct_from(sampled("stripe", event), "key").data.object
+
+    # A name that it does not know becomes no more than this.
+    assert type(made) is not StripeObject
+    assert made["object"] == event.rpartition(".")[0].removeprefix("customer.")
+
+
+@pytest.mark.parametrize("event", sorted(set(event_names("paddle")) - {TEST}))
+def test_paddle_makes_the_object_of_each_event(event: str) -> None:
+    made = NotificationEvent.from_dict(sampled("paddle", event))
+
+    assert made.event_type.value == event
+    assert not isinstance(made.data, UndefinedEntity)
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"), [("payment.created", Payment), ("payment.updated", Payment), ("refund.created", PaymentRefund)]
+)
+def test_square_makes_the_object_of_each_event(event: str, kind: type[Payment] | type[PaymentRefund]) -> None:
+    [inner] = sampled("square", event)["data"]["object"].values()
+    assert kind.model_validate(inner).id == inner["id"]
+
+
+def test_slack_knows_the_blocks_of_messages() -> None:
+    message = sampled("slack", "message")["event"]
+    assert [type(block) for block in Block.parse_all(message["blocks"])] == [RichTextBlock]
+
+
+# -- what the libraries sign
 
 
 def test_hookbot_accepts_what_stripe_signs() -> None:

@@ -209,6 +209,7 @@ async def _answer(
     """Status, header fields and body of the answer to a request, and the seconds that it took. Raises as `fetch`."""
     import httpx
 
+    from ..client.connect import proxy_unless_local
     from ..client.http import RequestBody, fetch, open_client
     from ..protocol.headers import encoded
 
@@ -217,7 +218,7 @@ async def _answer(
     named = {name.lower() for name, _ in request.headers}
     sent = encoded((*(pair for pair in own if pair[0].lower() not in named), *request.headers))
     path = f"{address.path}?{request.query}" if request.query else address.path
-    async with open_client(address, ca_file) as client:
+    async with open_client(address, ca_file, direct=proxy_unless_local(address) is None) as client:
         posted = httpx.Request(
             "POST", address.origin, headers=sent, stream=RequestBody(request.body), extensions={"target": path.encode()}
         )

@@ -19,7 +19,7 @@ from support.signature_samples import Sample as Signed
 URL = "https://hooks.example.com/unsafe/pub/in"
 FOLDER = Path(hookbot.signatures.samples.__file__).parent
 TEXT = "This is a test from hookbot"
-ONLY_ITS_SENDER = {"aws-sns", "paypal"}
+ONLY_ITS_SENDER = ("aws-sns", "paypal")
 KEYS = {one.name: one for one in reversed(SAMPLES)}
 EVENTS = [(name, event) for name in provider_names() for event in event_names(name)]
 

@@ -70,16 +70,24 @@ def sample(provider: Provider, event: str = TEST, *, id: str, now_s: float, owne
 
     Raises `Refused` for an unknown event.
     """
-    file = files(__package__) / provider.name / f"{quote(check_event(provider.name, event), safe='')}{_SUFFIX}"
     values = _values(id, now_s, owners[0] if owners else _OWNERS.get(provider.name, "acme"))
-    made = _read(file, values) if file.is_file() else _common(provider, values)
+    text = _text(provider.name, check_event(provider.name, event))
+    made = _common(provider, values) if text is None else _filled(text, values)
     if provider.ownership and owners and isinstance(made.content, dict):
         made = replace(made, content={**_owned_by(provider.ownership, owners[0]), **made.content})
     return made
 
 
-def _read(file: Traversable, values: Mapping[str, str]) -> Sample:
-    text = _PLACEHOLDER.sub(lambda found: values[found[1]], file.read_text("utf-8"))
+# The list of sources shows whether each can be tested, every two seconds to somebody who looks at it.
+@lru_cache(maxsize=32)
+def _text(folder: str, event: str) -> str | None:
+    """Text of the file of an event, None if there is none."""
+    file = files(__package__) / folder / f"{quote(event, safe='')}{_SUFFIX}"
+    return file.read_text("utf-8") if file.is_file() else None
+
+
+def _filled(text: str, values: Mapping[str, str]) -> Sample:
+    text = _PLACEHOLDER.sub(lambda found: values[found[1]], text)
     head, _, body = f"\n{text}".partition("\n\n")
     pairs = (line.partition(": ") for line in head.split("\n")[1:])
     headers: Headers = (*((name, value) for name, _, value in pairs), _AGENT)
@@ -90,7 +98,7 @@ def _read(file: Traversable, values: Mapping[str, str]) -> Sample:
 
 def _common(provider: Provider, values: Mapping[str, str]) -> Sample:
     """The test of providers without one of their own, with the id where they have one in the body."""
-    made = _read(files(__package__) / f"{TEST}{_SUFFIX}", values)
+    made = _filled(_text("", TEST) or "", values)
     for place in filter(None, (getattr(provider, "id", ""), getattr(provider, "delivery", ""))):
         kind, path, _ = parse_place(place.partition("|")[0])
         if kind == "json":
