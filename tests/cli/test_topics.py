@@ -81,7 +81,9 @@ def test_a_url_stays_as_it_is_and_needs_no_profile() -> None:
     assert url_of("wss://t@h/sub/a?b=c", "subscribe") == "wss://t@h/sub/a?b=c"
 
 
-@pytest.mark.parametrize("word", ["secret@hub/sub/a", "hub.example.com/sub/deploy", "hub.example.com/unsafe/pub/x"])
+@pytest.mark.parametrize(
+    "word", ["secret@hub/sub/a", "localhost:8080/pub/a", "hub.example.com/sub/deploy", "hub.example.com/unsafe/pub/x"]
+)
 def test_a_url_without_its_scheme_is_no_topic_and_not_shown(context: click.Context, word: str) -> None:
     log_in("https://hub.example.com")
     with context, pytest.raises(Refused, match=r"^a URL begins with https:// or http://") as error:
@@ -168,6 +170,12 @@ def test_commands_listen_and_publish_by_topic(thread: ThreadHub, call: Caller, t
     assert call("listen", topic, "--profile", "none")[0] == 2
 
 
+def test_routers_are_those_of_a_hub_if_a_profile_is_named(thread: ThreadHub, call: Caller) -> None:
+    log_in(thread.url)
+    assert call("routers", "--json", "--profile", "hub") == (0, b"[]\n", "")
+    assert b'"name": "github"' in call("routers", "--json")[1]
+
+
 def test_with_a_url_in_the_environment_a_word_before_no_command_is_one(thread: ThreadHub, call: Caller) -> None:
     log_in(thread.url)
     code, _, err = call("exec", "deploy", "--", "true", HOOKBOT_URL=thread.url_for("/sub/x"))
@@ -233,7 +241,11 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(capfd: pytest.CaptureFixtu
 @pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize(
     ("answer", "topics"),
-    [(b"[]", []), (b'{"topics": [7]}', []), (b'{"topics": [{"topic": "ok"}, {"topic": 7}, {}]}', ["ok"])],
+    [
+        (b"[]", []),
+        (b'{"topics": [7]}', []),
+        (b'{"topics": [{"topic": "ok"}, {"topic": "o\\nk"}, {"topic": "o\\u001b[31m"}, {"topic": 7}, {}]}', ["ok"]),
+    ],
 )
 def test_a_server_that_is_no_hub_completes_and_opens_nothing(
     thread: ThreadHub, call: Caller, answer: bytes, topics: list[str]

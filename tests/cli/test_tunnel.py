@@ -1,7 +1,9 @@
 """``hookbot tunnel``: a URL for senders that leads to a server of this machine."""
 
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,12 +14,14 @@ import pytest
 import hookbot.testing
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.tokens import make_token
+from hookbot.cli.tunnel import _public_url
 from hookbot.client.profiles import Profile, change_profiles, profiles_file
 from hookbot.testing.hub import TestHub
 from support import KEY
 from support.commands import Caller, Process, starting
 from support.hubs import ThreadHub, open_whole_hub
 from support.targets import target
+from support.tmux import HOOKBOT, needs_tmux, terminal
 
 Start = Callable[..., Awaitable[Process]]
 
@@ -174,6 +178,23 @@ async def test_the_url_is_the_public_one_of_the_hub(start: Start, tmp_path: Path
     assert "only programs on this machine" not in process.err.decode()
 
 
+@pytest.mark.slow
+@needs_tmux
+async def test_on_a_terminal_it_shows_its_url_and_what_comes(hub: TestHub, home: Path) -> None:
+    log_in(hub.url)
+    pane_of = partial(terminal, 120, XDG_CONFIG_HOME=str(home), HOOKBOT_DATA_DIR=str(home / "data"))
+    async with target() as server, pane_of() as pane:
+        await pane.type(f"clear; {HOOKBOT} tunnel {server.port}")
+        shown = await pane.until("tunnel  http://", "listening to", "0 done")
+        [url] = re.findall(r"tunnel  (http://\S+)", shown)
+        await post(url, b"1", **{"Content-Type": "text/plain"})
+        await server.arrived(1)
+        await pane.until("1 done", " 204 ")
+        await pane.press("q")
+        # What it had printed before is there again.
+        await pane.until(url, "leads to", "ready>", without="1 done")
+
+
 # -- when there is none
 
 
@@ -200,5 +221,19 @@ def test_a_hub_that_is_not_there_is_told(call: Caller) -> None:
 
 def test_options_of_forward_are_those_of_a_tunnel(call: Caller) -> None:
     shown = call("tunnel", "--help")[1].decode()
-    assert {"--header", "--timeout", "--max-attempts", "--where", "--profile"} <= set(shown.replace(",", " ").split())
+    assert {"--header", "--timeout", "--max-attempts", "--where", "--profile", "--sign", "--no-live"} <= set(
+        shown.replace(",", " ").split()
+    )
     assert not {"--cursor", "--group", "--since", "--unsafe"} & set(shown.replace(",", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("told", "url"),
+    [
+        ("http://hub.example.com", "https://hub.example.com"),
+        ("https://hooks.example.com", "https://hooks.example.com"),
+        ("", "https://hub.example.com"),
+    ],
+)
+def test_a_hub_that_does_not_know_of_tls_in_front_of_it_is_not_believed(told: str, url: str) -> None:
+    assert _public_url(Profile("hub", "https://hub.example.com", "t"), {"url": told}) == url

@@ -18,7 +18,7 @@ OF_SERVE = (ROOT / "docs" / "configuration.md").read_text()
 SHARED, *SECTIONS = re.split(r"(?m)^## `", PAGE)
 SECTION = {section.partition("`")[0]: section for section in SECTIONS}
 
-LISTENING = {"listen", "latest", "forward", "exec", "replay", "record", "play"}
+LISTENING = {"listen", "latest", "tunnel", "forward", "exec", "replay", "record", "play"}
 
 
 def commands() -> Iterator[tuple[Any, ...]]:
@@ -38,7 +38,9 @@ COMMANDS = dict(commands())
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_section_with_an_example_and_all_of_its_options(name: str) -> None:
     section = SECTION[name.split(maxsplit=1)[0]]
-    where = section + (SHARED if name in LISTENING else "") + (OF_SERVE if name == "serve" else "")
+    # It has those of `forward`.
+    where = section + (SECTION["forward"] if name == "tunnel" else "")
+    where += (SHARED if name in LISTENING else "") + (OF_SERVE if name == "serve" else "")
     options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("--")]
     assert f"hookbot {name}" in section, f"docs/commands.md has an example in each section, such as `hookbot {name}`"
     assert [option for option in options if option not in where] == [], (
@@ -79,6 +81,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "push.json",
         "deploys.jsonl",
         "stripe.jsonl",
+        "sms.txt",
         "token",
         "client.pem",
     ):

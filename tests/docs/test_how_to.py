@@ -111,7 +111,7 @@ def test_a_laptop_gets_a_url(hub: Terminal) -> None:
         output += hub.start(tunnel, "listening to ")
         url = next(line for line in output.splitlines() if "/unsafe/pub/dev/ann/" in line)
         hub.aside(f"curl -fsS -d 'hello, world' {url}\n")
-        hub.read_until(": 204 No Content from http://localhost:3000/ in ")
+        hub.read_until(" 204 ")
 
     assert shown(title) - lines_printed(output) == set(), output
     assert [request.body for request in received] == [b"hello, world"]

@@ -25,7 +25,7 @@ def test_a_tunnel_leads_to_a_laptop(terminal: Terminal) -> None:
         output = terminal.start(TUNNEL, "listening to ")
         url = next(line for line in output.splitlines() if "/unsafe/pub/tunnel/" in line)
         terminal.aside(f"curl -fsS -d 'hello, world' -H 'X-Signature: s' {url}\n")
-        terminal.read_until(": 204 No Content from http://localhost:3000/ in ")
+        terminal.read_until(" 204 ")
 
     assert lines_shown(section(README, "Webhooks on your laptop")) - lines_printed(output) == set(), output
     assert [(request.body, request.headers["X-Signature"]) for request in received] == [(b"hello, world", "s")]

@@ -51,6 +51,7 @@ def forward(
     replies: bool,
     signer: Signer | None,
     live: bool,
+    title: str = "",
 ) -> None:
     """Post each message to TARGET, unchanged.
 
@@ -86,7 +87,8 @@ def forward(
         insecure=insecure,
     )
     forwarding = partial(_forward, subscribe, retry, url, target, options, replies)
-    run(partial(_forward_live, forwarding, f"forward  {address} → {target}", target, options) if live else forwarding)
+    title = title or f"forward  {address} → {target}"
+    run(partial(_forward_live, forwarding, title, target, options) if live else forwarding)
 
 
 def _check_order(url: Address, target: Address) -> None:

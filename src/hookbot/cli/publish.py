@@ -41,7 +41,7 @@ def publish(
     """Publish FILE or standard input as a message.
 
     Print the id of the message once it is stored. A hub that cannot be reached is retried for half a minute. Within a
-    command of `hookbot exec`, the hops of its message are passed on.
+    command of `hookbot exec`, the hops of its message are passed on. After `hookbot login`, URL may be a topic.
 
     \b
     Examples:

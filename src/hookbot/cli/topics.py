@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from ..errors import ConfigError, HookbotError, Lost, Refused
 from ..hub.data_dir import default_data_dir
 from ..protocol.paths import SESSION, TOPICS, RouteAction, path_to, topic_meant
+from ..terminal import one_line
 from .credentials import key_for
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _COMPLETION_S = 1.0
 _PROFILE = f"{__package__}.profile"
 # What begins like a URL whose scheme was forgotten, with a token or with the path of a topic.
-_SCHEMELESS = re.compile(r"[^/?]*@|[^/?]+\.[^/?]+/(unsafe/)?(pub|sub)/")
+_SCHEMELESS = re.compile(r"[^/?]*@|[^/?]+[.:][^/?]+/(unsafe/)?(pub|sub)/")
 
 
 def _keep(context: click.Context, _: click.Parameter, name: str | None) -> None:
@@ -175,5 +176,10 @@ def _topics(profile: Profile, incomplete: str) -> list[str]:
             return await ask(profile.at(TOPICS), query={"topic": incomplete[: incomplete.rfind("/") + 1]})
         return {"topics": []}
 
-    listed = (str(row.get("topic")) for row in rows(trio.run(fetch), "topics"))
-    return sorted(topic for topic in listed if topic.startswith(incomplete))
+    listed = (row.get("topic") for row in rows(trio.run(fetch), "topics"))
+    # The shell shows them: a hub must not control the terminal.
+    return sorted(
+        topic
+        for topic in listed
+        if isinstance(topic, str) and topic.startswith(incomplete) and topic == one_line(topic)
+    )

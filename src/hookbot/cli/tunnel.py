@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b32encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ from ..protocol.topics import UNSAFE, TopicFilter, is_subtree, is_unsafe
 from ..protocol.urls import is_loopback, split_url
 from ..terminal import one_line
 from .forward import forward
-from .parameters import Parsed, completed, data_dir
+from .parameters import Parsed, data_dir
+from .sign_options import complete_provider
 from .topics import find_profile, session_of, token_for
 
 if TYPE_CHECKING:
@@ -35,13 +36,7 @@ _NAME_CHARS = 26
 # Where the tokens of a profile open everything, tunnels have a place of their own.
 _PLACES = {"": "tunnel/", UNSAFE: f"{UNSAFE}tunnel/"}
 # All others of `forward` are options of a tunnel, too.
-_SET_HERE = ("words", "since", "cursor", "group", "unsafe", "token_file")
-
-
-def _provider_names() -> Iterable[str]:
-    from ..signatures import provider_names
-
-    return provider_names()
+_SET_HERE = ("words", "since", "cursor", "group", "unsafe", "token_file", "live")
 
 
 def _provider(name: str) -> Provider:
@@ -54,14 +49,24 @@ def _provider(name: str) -> Provider:
 @click.argument("target", metavar="PORT|TARGET")
 @click.option(
     "--provider",
+    "sender",
     type=Parsed("provider", _provider),
-    shell_complete=completed(_provider_names),
+    shell_complete=complete_provider,
     metavar="NAME",
     help="Say what this sender needs.",
 )
+@click.option("--live/--no-live", default=None, help="Show what comes in a live view. Default: on a terminal.")
 @data_dir
 @click.pass_context
-def tunnel(context: click.Context, /, target: str, provider: Provider | None, data_dir: Path, **options: Any) -> None:
+def tunnel(
+    context: click.Context,
+    /,
+    target: str,
+    sender: Provider | None,
+    live: bool | None,
+    data_dir: Path,
+    **options: Any,
+) -> None:
     """Receive webhooks from the internet at a server of this machine.
 
     Print a URL to give to a sender, and post what it sends to TARGET, as `forward` does: an http(s) URL,
@@ -76,16 +81,18 @@ def tunnel(context: click.Context, /, target: str, provider: Provider | None, da
     import trio
 
     from ..delivery.target import Target
+    from .live.terminal import is_drawable
 
     server, profile = Target.parse(target), find_profile(data_dir=data_dir)
     topic, hub = trio.run(_find, profile, server, data_dir, options["cafile"])
     url = _sender_url(profile, hub, topic)
     click.secho(url, bold=True)
     if not options["quiet"]:
-        for line in _explained(url, topic, server, provider):
+        for line in _explained(url, topic, server, sender):
             click.echo(f"  {line}", err=True)
     path = path_to("subscribe", topic)
     given = {"since": "all", "cursor": CURSOR, "group": None, "unsafe": is_unsafe(topic), "token_file": None}
+    given |= {"live": is_drawable() if live is None else live, "title": f"tunnel  {url} → {server}"}
     context.invoke(forward, words=(profile.url_at(path, token_for(profile, path)), target), **given, **options)
 
 
@@ -95,7 +102,7 @@ tunnel.params.extend(one for one in forward.params if one.name not in _SET_HERE)
 async def _find(profile: Profile, target: Target, data_dir: Path, ca_file: Path | None) -> tuple[str, str]:
     """Topic of a tunnel, and the public URL of the hub. Raises as `ask`, and `Refused` if the token allows none."""
     session = await session_of(profile, ca_file)
-    hub, exists = str(session.get("url") or profile.url), TopicFilter(_patterns(session, "unsafe"))
+    hub, exists = _public_url(profile, session), TopicFilter(_patterns(session, "unsafe"))
     secret = find_secret(None, "the secret of tunnels", {}, data_dir / _SECRET_FILE).value
     for place in _places(session):
         server = target.socket or target.address.netloc
@@ -120,6 +127,12 @@ def _patterns(session: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(map(str, session.get(name) or ()))
 
 
+def _public_url(profile: Profile, session: Mapping[str, Any]) -> str:
+    """URL of the hub for senders. At the host of the profile, it has the scheme of that: few proxies tell theirs."""
+    told = str(session.get("url") or profile.url)
+    return profile.url if split_url(told).netloc == split_url(profile.url).netloc else told
+
+
 def _sender_url(profile: Profile, hub: str, topic: str) -> str:
     """URL for the sender, at the public one of the hub; with a token that opens nothing else, if it takes one."""
     path = path_to("publish", topic)
@@ -128,7 +141,7 @@ def _sender_url(profile: Profile, hub: str, topic: str) -> str:
     return one_line(replace(profile, url=hub).url_at(path, token_for(profile, path)))
 
 
-def _explained(url: str, topic: str, target: Target, provider: Provider | None) -> Iterator[str]:
+def _explained(url: str, topic: str, target: Target, sender: Provider | None) -> Iterator[str]:
     """What there is to know about the URL, in lines."""
     yield f"leads to {target}; what comes while no tunnel is open is delivered at the next start"
     host = split_url(url).hostname or ""
@@ -136,8 +149,8 @@ def _explained(url: str, topic: str, target: Target, provider: Provider | None) 
         yield f"only programs on this machine reach {host}: log in to a hub on the internet for others"
     if not is_unsafe(topic):
         yield "has a token as its user name, which the sender has to send as HTTP Basic credentials"
-    if provider:
-        yield from _about(provider, topic)
+    if sender:
+        yield from _about(sender, topic)
 
 
 def _about(provider: Provider, topic: str) -> Iterator[str]:
