@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 from support.duty_hubs import Family
 from support.postgres import PostgresServer, running_postgres
 
+pytest_plugins = ["hookbot.testing.plugin"]
+
 # A busy machine is slow: no test fails for that.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")

@@ -19,7 +19,7 @@ SIGNATURES: dict[Callable[..., Any], str] = {
     hookbot.testing.routed: "(router, message, *, blocked_s=1.0)",
     hookbot.testing.make_message: "(topic, body=b'', headers=(), *, verified=None, query='')",
     hookbot.testing.signed_delivery: "(provider, secret, body=None, headers=(), *, event=None, url='')",
-    hookbot.testing.open_test_hub: "(*routers)",
+    hookbot.testing.open_test_hub: "(*routers, sources=())",
     hookbot.testing.TestHub.url_for: "(self, path)",
     hookbot.testing.TestHub.publish: "(self, topic, body=b'', headers=(), *, verified=None, query='')",
     hookbot.testing.TestHub.wait_for: "(self, topic, count=1)",

@@ -69,7 +69,7 @@ def play(
 
     \b
     Examples:
-      hookbot play stripe.jsonl --to http://localhost:3000/webhook
+      hookbot play stripe.jsonl --to localhost:3000/webhook --sign stripe --secret env:STRIPE_SECRET
       hookbot play --speed 10 --where "topic == 'deploy'" stripe.jsonl --exec -- ./deploy.sh
     """
     from ..delivery.worker import hop_name

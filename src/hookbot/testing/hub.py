@@ -1,6 +1,6 @@
 """A complete hub that runs in the process of the test."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,6 +53,13 @@ class TestHub:
         message = make_message(topic, body, headers, verified=verified, query=query)
         await self._broker.publish(Draft(topic, body, message.headers, query, message.verified))
 
+    async def play(self, messages: Iterable[Message]) -> None:
+        """Store messages again, as those of a recording, in their order and with new ids: see `recorded`."""
+        for message in messages:
+            await self._broker.publish(
+                Draft(message.topic, message.body, message.headers, message.query, message.verified)
+            )
+
     async def wait_for(self, topic: str, count: int = 1) -> Sequence[Message]:
         """First `count` messages since the hub started of a topic, or of everything beneath one that ends in ``/``.
 
@@ -66,9 +73,10 @@ class TestHub:
 
 
 @asynccontextmanager
-async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
-    """A hub that runs these routers until the block ends.
+async def open_test_hub(*routers: Router, sources: Sequence[Mapping[str, Any]] = ()) -> AsyncIterator[TestHub]:
+    """A hub that runs these routers until the block ends, and verifies the deliveries of these sources.
 
+    Each of `sources` has the keys of a section ``[[sources]]``: ``topic``, ``provider``, ``secrets`` and others.
     After a crash, the same router object runs again; any other hub makes a new one. Errors of the block, and the
     `ConfigError` for an object that is not a router, are raised in exception groups.
     """
@@ -79,7 +87,12 @@ async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
             bind=("127.0.0.1:0",),
             store="memory:",
             routers=tuple(router.name for router in routers),
-            file=ConfigFile(routers={router.name: {"router": _always(router)} for router in routers}),
+            file=ConfigFile(
+                # Named in errors.
+                Path("sources"),
+                sources=sources,
+                routers={router.name: {"router": _always(router)} for router in routers},
+            ),
         )
         async with open_hub(config) as hub:
             yield TestHub(hub.url, hub.broker)
