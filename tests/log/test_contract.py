@@ -273,9 +273,9 @@ async def test_what_is_behind_is_counted_and_since_when_it_waits(log: MemoryLog 
     [_, first] = stored(await log.append([Draft("/unsafe/a"), Draft("a/b")]))
     await store(log, "a", "c")
 
-    assert await behind(log, "a", "a/", after=1) == Behind(2, False, first.time_us)
-    assert await behind(log, "a", "a/", after=1, limit=2) == Behind(2, False, first.time_us)
-    assert await behind(log, "a", "a/", after=1, limit=1) == Behind(1, True, first.time_us)
+    assert await behind(log, "a", "a/", after=1) == Behind(2, False, first.time_us, log.head)
+    assert await behind(log, "a", "a/", after=1, limit=2) == Behind(2, False, first.time_us, log.head)
+    assert await behind(log, "a", "a/", after=1, limit=1) == Behind(1, True, first.time_us, log.head)
 
 
 @pytest.mark.parametrize(("pattern", "after"), [("a", 1), ("a", 99), ("b", 2), ("c", 0), ("/unsafe/", 0)])
@@ -293,7 +293,9 @@ async def test_what_one_scan_does_not_find_may_be_behind(scanning_log: MemoryLog
     log = scanning_log
     await store(log, "a", *["b"] * 10, "a", *["b"] * 4)
 
-    assert await behind(log, "a", after=1) == Behind(0, True, 0)
+    scanned = await behind(log, "a", after=1)
+    assert scanned[:3] == (0, True, 0)
+    assert (await behind(log, "a", after=scanned.end))[:2] == (1, False)
     assert (await behind(log, "a", after=2))[:2] == (1, False)
     assert (await behind(log, "b", after=0))[:2] == (9, True)
     assert (await behind(log, "b", after=6))[:2] == (9, False)

@@ -39,6 +39,8 @@ class Behind(NamedTuple):
     """True if there may be more than were counted."""
     oldest_us: int = 0
     """Time of the oldest; 0 if none was counted."""
+    end: int = 0
+    """Position up to which was counted, if there may be more after it and fewer than asked for were found."""
 
 
 @dataclass(frozen=True, slots=True)

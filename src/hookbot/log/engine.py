@@ -147,7 +147,7 @@ class Engine(ABC):
             return Behind()
         scanned_all = scan.end == self.head
         number, oldest_us = await self._count(wanted, scan, limit + 1)
-        return Behind(min(number, limit), number > limit or not scanned_all, oldest_us)
+        return Behind(min(number, limit), number > limit or not scanned_all, oldest_us, scan.end)
 
     @abstractmethod
     async def _count(self, wanted: TopicFilter, scan: ScanRange, limit: int) -> tuple[int, int]:
