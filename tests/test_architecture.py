@@ -20,6 +20,7 @@ ORDER = (
     {"cli"},
     {"hub"},
     {"web", "routers", "delivery"},
+    {"alerts"},
     {"broker", "access", "client"},
     {"log", "signatures"},
     {"protocol"},

@@ -10,8 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import trio
 from stripe import WebhookSignature
 
+from hookbot.alerts.marks import MARK, UP, Mark
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.message import wall_clock_us
 from hookbot.signatures import SignedRequest, load_provider
 from support.pages import blocks, lines_printed, lines_shown, page, section
 from support.postgres import PostgresServer
@@ -239,6 +243,46 @@ def test_a_failed_build_is_notified(hub: Terminal) -> None:
     hub.aside(SETTINGS + f"curl -d '{failure}' $(hookbot make-tokens /pub/github.com/repo/acme/app)\n")
 
     assert "notified: A build failed\n" in hub.read_until("  exit 0  ")
+
+
+@needs_jq
+def test_a_silent_sender_is_mailed_and_posted(terminal: Terminal) -> None:
+    title = "Be told when a sender falls silent"
+    [source] = blocks(section(PAGE, title), "toml")
+    mail, slack = recipe(title)
+    (terminal.checkout / "secret").write_text("whsec_secret")
+    (terminal.checkout / "slack-url").write_text(f"http://localhost:{terminal.ports[3000]}/services/x")
+    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/stripe", "secret"))
+    trio.run(fall_silent, terminal.home / ".local" / "state" / "hookbot", "/unsafe/stripe/")
+    terminal.program("mail", 'echo "mail $*: $(cat)"')
+    terminal.serve("--config hub.toml")
+    terminal.paste(SETTINGS)
+    event = (
+        "echo '{}' | hookbot sign stripe --secret file:secret --curl --url $HOOKBOT_URL_BASE/unsafe/pub/stripe/x | sh\n"
+    )
+
+    output = terminal.start(mail, " s\n")
+    terminal.aside(SETTINGS + event)
+    heard = terminal.read_until(" s\n")
+    terminal.stop()
+    with application(terminal.ports[3000]) as received:
+        terminal.paste(
+            slack.replace("/etc/hookbot/slack-url", "slack-url") + 'hookbot latest --raw "$SUB" | ./tell.sh\n'
+        )
+
+    assert shown(title) - lines_printed(output) == set(), output
+    assert "mail -s the source /unsafe/stripe/ is silent: nothing was accepted since " in output
+    assert "| mail -s the source /unsafe/stripe/ is heard again ops@example.com: " in heard
+    assert [request.body for request in received] == [b'{  "text": "the source /unsafe/stripe/ is heard again"}']
+
+
+async def fall_silent(data_dir: Path, topic: str) -> None:
+    """Have a log remember that a source was heard two days ago, as a hub that was up since would have it."""
+    data_dir.mkdir(parents=True)
+    now_us = wall_clock_us()
+    marks = {f"{MARK}source {topic}": Mark(now_us - 2 * 86_400_000_000), MARK + UP: Mark(now_us)}
+    async with open_sqlite_log(data_dir) as log:
+        await log.append([], cursors={name: mark.noted for name, mark in marks.items()})
 
 
 def test_two_organisations_have_sources_of_their_own(hub: Terminal) -> None:

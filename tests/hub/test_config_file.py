@@ -103,6 +103,7 @@ def test_what_is_missing_is_told_with_the_line_of_its_table(file: ConfigFile) ->
         ("a = 1\nb =", ":2: Invalid value"),
         ("sources = 5\n", ":1: each source is written as a section [[sources]]"),
         ('a = 1\n[sources]\ntopic = "x"\n', ":2: each source is written as a section [[sources]]"),
+        ("[alerts]\n", ":1: each alert is written as a section [[alerts]]"),
         ("sources = [5]\n", ":1: each source is written as a section [[sources]]"),
         ("a = 1\nrouters = []\n", ":2: the options of a router are written as a section [routers.NAME]"),
         (

@@ -56,6 +56,7 @@ def test_hubs_that_do_the_same_do_not_differ(
         (["sources"], TEXT.replace('"s3cret"', '"s3cret", "s3cret2"'), {}),
         (["sources"], TEXT.replace('"s3cret"', '"env:NOBODY"'), {}),
         (["routers"], TEXT.replace("2020", "2021"), {}),
+        (["alerts"], TEXT + "[[alerts]]\nrouter = 'github'\nbehind = 1\n", {}),
         (["routers"], TEXT, {"routers": ("github",)}),
         (["unsafe"], TEXT, {"unsafe_prefixes": ()}),
         (["replies"], TEXT, {"reply_prefixes": ("a/",)}),

@@ -72,6 +72,7 @@ def test_what_has_an_effect_is_not_told(tmp_path: Path, text: str, options: dict
             "toml:2: this hub has no such unsafe topic as '/unsafe/x/'",
         ),
         ("[routers.a]\n", {}, "hookbot.toml:1: [routers.a]: the hub runs no router of this name; add it"),
+        ("[[alerts]]\nrouter = 'a'\nbehind = 1\n", {}, "hookbot.toml:2: the hub runs no router 'a'; add it"),
         ("[routers.a]\n", {"routers": ("ab",)}, "did you mean 'ab'?"),
         (
             "[routers.a]\nrouter = 'github'\nhost = 'ghe'\n",

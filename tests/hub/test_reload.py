@@ -23,7 +23,9 @@ from cryptography.x509 import load_pem_x509_certificate
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
+from hookbot.alerts.watching import Alerts
 from hookbot.broker.broker import open_broker
+from hookbot.broker.consumers import open_consumers
 from hookbot.errors import ConfigError
 from hookbot.hub import reload as reloading
 from hookbot.hub.config import Config
@@ -437,8 +439,9 @@ async def test_the_other_hubs_are_told_what_is_in_force_after_a_reload(tmp_path:
     changed = replace(initial, sha1_tokens=False, retention=Retention(max_count=1))
     log = MemoryLog()
     log.duties = duties
-    async with open_broker(log) as broker:
-        await reloading.reload(access, None, broker, initial, lambda: changed)
+    async with open_broker(log) as broker, open_consumers(broker) as consumers:
+        alerts = Alerts(broker, consumers, list, ())
+        await reloading.reload(access, None, broker, alerts, initial, lambda: changed)
 
     [told] = duties.told
     assert differing(configuration_digests(initial), told) == ["retention", "no-sha1"]

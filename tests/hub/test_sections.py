@@ -12,7 +12,7 @@ from hookbot.errors import ConfigError
 from hookbot.hub.config import RANGES_FILE, Config
 from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.secret_store import StoredSecret
-from hookbot.hub.sections import needs_github_secret, read_quotas, read_routers, read_sources, unless_wrong
+from hookbot.hub.sections import needs_github_secret, read_alerts, read_quotas, read_routers, read_sources, unless_wrong
 from hookbot.log.retention import Retention
 
 SECRET = "the secret of the tests, not too short"
@@ -157,3 +157,23 @@ def test_quotas_are_read_and_each_mistake_is_told_with_its_line(tmp_path: Path) 
     wrong = '[quotas."a//"]\ncursors = 1\n[quotas."team/"]\ncursors = 0\npublish = "1/s"\n[quotas.x]\n'
     mistakes = [str(one).partition("hookbot.toml")[2] for one in read_quotas(configured(wrong, tmp_path))]
     assert [line.split(" ")[0] for line in mistakes] == [":1:", ":4:", ":5:", ":6:"]
+
+
+def test_alerts_are_read_and_each_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+    def alert(name: str) -> str:
+        return f'[[alerts]]\nrouter = "{name}"\nbehind = 1\n'
+
+    read = unless_wrong(read_alerts(configured(alert("a") + alert("b"), tmp_path)))
+    assert [rule.subject.name for rule in read] == ["a", "b"]
+
+    wrong = f'{alert("a")}{alert("a")}[[alerts]]\ngroup = "g"\nbehind = 0\n'
+    mistakes = [str(one).partition("hookbot.toml")[2] for one in read_alerts(configured(wrong, tmp_path))]
+    assert mistakes[1:] == [
+        ":5: an earlier alert is about the router a: merge the two",
+        ":7: the key 'path' is missing",
+        ":9: must be at least 1, not 0",
+    ]
+
+    many = "".join(alert(f"r{number}") for number in range(101))
+    with pytest.raises(ConfigError, match=r"hookbot.toml:1: at most 100 alerts, not 101"):
+        unless_wrong(read_alerts(configured(many, tmp_path)))

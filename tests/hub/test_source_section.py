@@ -96,6 +96,11 @@ def test_a_source_is_bound_to_its_owners_or_to_the_one_that_its_topic_names(
     assert list(parse(**section).owners) == owners
 
 
+def test_a_source_may_be_expected_to_be_heard_so_often() -> None:
+    assert [parse(expect_every=text).expect_every_s for text in ("60s", "1d")] == [60, 86_400]
+    assert parse().expect_every_s is None
+
+
 def test_every_key_of_a_source_is_read() -> None:
     for key in SOURCE_KEYS:
         assert key in mistakes(**{key: object()}), key
@@ -170,6 +175,10 @@ def test_every_key_of_a_source_is_read() -> None:
         ({"accept_ping": 1}, "accept_ping", "true or false"),
         ({"accept_ping": True, "provider": "stripe"}, "accept_ping", "stripe has no unsigned ping to accept"),
         ({"accept_ping": True, "provider": "hmac"}, "accept_ping", "hmac has no unsigned ping to accept"),
+        ({"expect_every": 60}, "expect_every", "a string, not an integer"),
+        ({"expect_every": "daily"}, "expect_every", "not a duration such as 90s, 10m, 2h or 7d: 'daily'"),
+        ({"expect_every": "59s"}, "expect_every", "must be at least 1m, not '59s'"),
+        ({"expect_every": "1d", "topic": "a" * 1010}, "expect_every", "its alerts would have an invalid topic"),
         ({"alow_from": []}, "alow_from", "has no option 'alow_from', did you mean 'allow_from'?"),
         ({"provider": "stripe", "max_agee": 5}, "max_agee", "has no option 'max_agee', did you mean 'max_age'?"),
         ({"provider": "stripe", "max_age": -5}, "max_age", "more than 0"),

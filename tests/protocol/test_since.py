@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from hookbot.errors import Refused
 from hookbot.protocol.message import format_id
-from hookbot.protocol.since import ACCEPTED, AfterId, FromOldest, SinceTime, parse_duration, parse_since
+from hookbot.protocol.since import (
+    ACCEPTED,
+    AfterId,
+    FromOldest,
+    SinceTime,
+    format_duration,
+    parse_duration,
+    parse_since,
+)
 from support.messages import EPOCHS
 
 NOW_US = 1_700_000_000_000_000
@@ -74,6 +82,15 @@ def test_whatever_is_asked_for_is_a_place_to_start_or_refused(text: str) -> None
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("7d", 604800)])
 def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0d"), (59, "59s"), (60, "1m"), (5400, "90m"), (7200, "2h"), (86_400, "1d"), (90_000, "25h")],
+)
+def test_seconds_are_written_as_the_shortest_duration(seconds: int, text: str) -> None:
+    assert format_duration(seconds) == text
     assert parse_duration(text) == seconds
 
 

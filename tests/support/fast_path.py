@@ -13,6 +13,7 @@ import trio
 from hookbot.access.active_subscriptions import ActiveSubscriptions
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
+from hookbot.alerts.watching import Alerts
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.consumers import open_consumers
 from hookbot.broker.limits import BrokerLimits
@@ -210,6 +211,7 @@ async def open_fast_path(
                 streams,
                 readiness,
                 Metrics(),
+                Alerts(broker, consumers, list, ()),
                 list,
                 replies := Replies(broker, lambda: control.replies, streams.reading),
             )

@@ -158,6 +158,7 @@ async def open_whole_hub(
                 monotonic_us=elapsed or clock,
                 fetch=fetch,
                 sweep_interval_s=0.01,
+                look_interval_s=0.01,
             ) as running,
             httpx.AsyncClient(base_url=running.url, timeout=GUARD_S, **(client or {})) as http,
         ):

@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 
 from hookbot.access.tokens import make_token
+from hookbot.alerts.marks import MARK, Mark
+from hookbot.alerts.subjects import Subject
 from hookbot.errors import Unavailable
 from hookbot.log.duties import HubInfo
 from hookbot.protocol.since import FromOldest
 from hookbot.web.figures import NAMED_CONSUMERS, add_consumers, add_family
 from hookbot.web.metrics import Metrics
 from hookbot.web.prometheus import render
-from support import KEY
+from support import KEY, SECRET
+from support.alerts import until_watched
 from support.consumers import WorkingLog, open_hub, take
 from support.hubs import open_whole_hub
-from support.metrics import Shown
+from support.metrics import Shown, scrape
 
 
 async def shown_by(metrics: Metrics) -> Shown:
@@ -119,3 +122,25 @@ async def test_shown_is_what_is_used_of_quotas_and_what_they_have_refused(tmp_pa
         assert round(shown[f"hookbot_quota_used{labels}"]) == used
         assert shown[f"hookbot_quota_refused_total{labels}"] == refused
     assert shown['hookbot_refusals_total{reason="quota_reached"}'] == 1
+
+
+async def test_shown_is_which_source_is_silent_and_which_alert_is_firing(tmp_path: Path) -> None:
+    sources = "".join(
+        f'[[sources]]\ntopic = "/unsafe/{name}/"\nprovider = "github"\nsecrets = ["{SECRET}"]\n{more}\n'
+        for name, more in (("shop", 'expect_every = "1d"'), ("forge", 'expect_every = "2d"'), ("other", ""))
+    )
+    alerts = '[[alerts]]\ngroup = "g"\npath = "/sub/x"\nbehind = 1\n'
+    silent = Subject("source", "/unsafe/shop/")
+    async with open_whole_hub(tmp_path, sources + alerts) as hub:
+        await until_watched(hub.running.broker)
+        mark = Mark(1, silent.firing(1, "it is silent"))
+        await hub.running.broker.commit([], cursors={MARK + silent.key: mark.noted})
+        await hub.deliver("github", "/unsafe/pub/forge/x")
+        shown = await scrape(hub.http)
+
+    assert shown['hookbot_source_silent{source="/unsafe/shop/"}'] == 1
+    assert shown['hookbot_source_silent{source="/unsafe/forge/"}'] == 0
+    assert len(shown.all("hookbot_source_silent")) == 2
+    assert shown['hookbot_alert_firing{kind="group",name="g",path="/sub/x"}'] == 0
+    [accepted] = shown.all("hookbot_source_last_accepted_timestamp_seconds")
+    assert accepted == pytest.approx(hub.clock_us() / 1e6, abs=60)

@@ -25,6 +25,10 @@ class SourceActivity:
             self.accepted += 1
         self.last_accepted_s = now_s
 
+    def recall(self, at_s: float) -> None:
+        """Know of a delivery that was accepted at this time, before the hub was started or at another hub."""
+        self.last_accepted_s = at_s if self.last_accepted_s is None else max(self.last_accepted_s, at_s)
+
     def refuse(self, now_s: float, why: str) -> None:
         """Count a refused request, which may be anybody's."""
         self.refused += 1

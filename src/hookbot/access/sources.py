@@ -50,6 +50,8 @@ class Source:
     """What its senders get for what is accepted, in place of ``OK``; if they wait for a reply, where there is none."""
     accept_ping: bool = False
     """True if the provider's unsigned ping is answered like a delivery. It is not stored."""
+    expect_every_s: int | None = None
+    """Time without a delivery after which it counts as silent; None if it never does."""
     activity: SourceActivity = field(default_factory=SourceActivity, repr=False, compare=False)
 
     def check_sender(self, client: str, certificate: bytes | None) -> None:

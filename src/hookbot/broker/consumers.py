@@ -133,6 +133,17 @@ class Consumers:
         states = [state for state in of_path if shows(state.id.wanted)]
         return await self._describe(sorted(states, key=lambda state: state.id))
 
+    async def reader(self, kind: ConsumerKind, path: str, name: str) -> Reader | None:
+        """What a cursor or a group reads, and its position; None if it does not exist. Raises `Unavailable`."""
+        id = ConsumerId(kind, path_of(wanted_at(path)), name)
+        await self._positions.refresh(id.path)
+        state = self._positions.find(id)
+        if state is None:
+            return None
+        if claim := self._positions.claims.find(id):
+            claim.skip_unwanted()
+        return id.wanted, state.position
+
     async def starting_with(self, path: str, id: str) -> Since:
         """The `since` with which `move` has a cursor or a group of a path begin with one of its messages.
 

@@ -135,11 +135,11 @@ def _check_github_secrets(data_dir: Path, shared: bool) -> None:
 def _check_sections(config: Config) -> Iterator[ConfigError | str]:
     from ..hub.answer_section import read_reply_rules
     from ..hub.reload import make_tls
-    from ..hub.sections import read_quotas, read_routers, read_sources
+    from ..hub.sections import read_alerts, read_quotas, read_routers, read_sources
     from ..routers.runner import RouterSpec
 
     sections = [section.get("topic") for section in config.file.sources]
-    yield from (one for one in read_quotas(config) if isinstance(one, ConfigError))
+    yield from (one for one in (*read_quotas(config), *read_alerts(config)) if isinstance(one, ConfigError))
     for one in (*read_sources(config), *read_routers(config)):
         if isinstance(one, ConfigError):
             yield one

@@ -144,6 +144,7 @@ def _unknown_section(written: str) -> str:
         "router": "[routers.NAME]",
         "quota": '[quotas."TOPIC/"]',
         "budget": '[retention."TOPIC/"]',
+        "alert": "[[alerts]]",
     }
     meant = sections.get(written.lower().rstrip("s"))
     what = f"did you mean {meant}?" if meant else "options stand at the beginning of the file, in no section"

@@ -44,6 +44,7 @@ COMMANDS = {
     "quotas": ("quotas:quotas", "List the quotas of a hub, and what is used of them."),
     "refused": ("refused:refused", "List the requests that a hub refused lately, newest first."),
     "sources": ("sources:sources", "List and test the sources of a hub."),
+    "alerts": ("alerts:alerts", "List what is wrong with the sources and listeners that a hub watches."),
     "messages": ("messages:messages", "List the stored messages of a hub, newest first."),
     "message": ("messages:message", "Show the stored message ID of a hub, with its headers."),
     "retry": ("retry:retry", "Publish what has failed again, to where it failed."),

@@ -10,7 +10,17 @@ from .display import table, to_json, utc
 from .hub_api import Ask, of_a_hub
 from .parameters import json_rows
 
-COLUMNS = ("topic", "provider", "accepted", "duplicates", "refused", "last_accepted", "last_refused", "why")
+COLUMNS = (
+    "topic",
+    "provider",
+    "accepted",
+    "duplicates",
+    "refused",
+    "last_accepted",
+    "silent_since",
+    "last_refused",
+    "why",
+)
 
 
 @click.group()
@@ -27,7 +37,8 @@ def sources() -> None:
 def list_(ask: Ask, as_json: bool) -> None:
     """List sources, with what came to them since the hub was started.
 
-    WHY is the reason for the last refusal.
+    WHY is the reason for the last refusal. SILENT_SINCE is empty while a source is heard as often as its expect_every
+    says, or has none.
 
     \b
     Example:
@@ -66,7 +77,8 @@ def send_test(ask: Ask, topic: str, event: str | None) -> None:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     times = {name: _time(row.get(name)) for name in ("last_accepted", "last_refused")}
-    return {**row, **times, "why": row.get("why") or ""}
+    silent = row.get("silent_since")
+    return {**row, **times, "silent_since": silent and utc(silent), "why": row.get("why") or ""}
 
 
 def _time(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The configuration file: TOML with options of ``hookbot serve`` and with sections: sources, routers and quotas.
+"""The configuration file: TOML with options of ``hookbot serve`` and with sections, such as sources and quotas.
 
 Every mistake is reported with its line.
 """
@@ -97,6 +97,7 @@ class ConfigFile:
     quotas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     reply_default: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The answer to senders that wait for a reply, where there is none; empty if nothing is written."""
+    alerts: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "ConfigFile":
@@ -108,8 +109,8 @@ class ConfigFile:
             raise _syntax_error(path, text, str(error)) from None
         sources, routers = tables.pop("sources", []), tables.pop("routers", {})
         retention, quotas = tables.pop("retention", {}), tables.pop("quotas", {})
-        reply_default = tables.pop("reply_default", {})
-        file = cls(path, text, tables, sources, routers, retention, quotas, reply_default)
+        reply_default, alerts = tables.pop("reply_default", {}), tables.pop("alerts", [])
+        file = cls(path, text, tables, sources, routers, retention, quotas, reply_default, alerts)
         if not _are_tables(sources, list):
             raise file.error("each source is written as a section [[sources]]", "sources", "sources")
         if not _are_tables(routers, dict):
@@ -122,6 +123,8 @@ class ConfigFile:
         if not isinstance(reply_default, dict):
             reason = "the answer where nobody replies is written as a section [reply_default]"
             raise file.error(reason, "reply_default")
+        if not _are_tables(alerts, list):
+            raise file.error("each alert is written as a section [[alerts]]", "alerts", "alerts")
         return file
 
     def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:

@@ -34,6 +34,7 @@ def _parts(config: Config) -> Mapping[str, Any]:
         "at-rest-key": list(map(key_id, config.at_rest_keys)),
         "github-secrets": sorted({secret.value for secret in config.github_secrets}),
         "sources": sorted(map(_canonical, config.file.sources)),
+        "alerts": sorted(map(_canonical, config.file.alerts)),
         "routers": {name: config.file.routers.get(name, {}) for name in routers},
         "unsafe": sorted(set(config.unsafe_prefixes)),
         "retention": astuple(config.retention),

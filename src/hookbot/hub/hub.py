@@ -17,6 +17,7 @@ import trio
 from ..access.active_subscriptions import SWEEP_INTERVAL_S, sweep_subscriptions
 from ..access.control import AccessControl
 from ..access.fetching import Fetch, fetch_small
+from ..alerts.watching import LOOK_INTERVAL_S, Alerts
 from ..broker.broker import Broker, open_broker
 from ..broker.consumers import Consumers, open_consumers
 from ..errors import ConfigError
@@ -45,7 +46,7 @@ from .metrics import add_all
 from .opening import OpenLog, open_log, open_when_available
 from .reload import Reloads, make_access_control, make_tls, reload
 from .secret_store import resolve_secret
-from .sections import read_routers, unless_wrong
+from .sections import read_alerts, read_routers, unless_wrong
 from .shutdown_limit import LEFT_BEHIND_S, MARGIN_S, ShutdownLimit
 from .systemd import READY, STOPPING, InheritedSocket, ServiceManager, inherited_sockets, reloading, status
 
@@ -162,6 +163,7 @@ async def open_hub(
     monotonic_us: Callable[[], int] = monotonic_us,
     fetch: Fetch = fetch_small,
     sweep_interval_s: float = SWEEP_INTERVAL_S,
+    look_interval_s: float = LOOK_INTERVAL_S,
     open_log: OpenLog = open_log,
     inherited: Sequence[InheritedSocket] = (),
 ) -> AsyncIterator[RunningHub]:
@@ -179,7 +181,7 @@ async def open_hub(
     # The whole configuration is checked before anything is opened: a mistake must not leave a new log behind.
     clock = TrustedClock(clock_us, monotonic_us)
     access = make_access_control(config, clock, fetch)
-    specs = unless_wrong(read_routers(config))
+    specs, rules = unless_wrong(read_routers(config)), unless_wrong(read_alerts(config))
     tls = make_tls(config)
     for setting in ineffective(config):
         logger.warning("%s", setting)
@@ -196,14 +198,16 @@ async def open_hub(
     ):
         access.near_misses.routers = lambda: routers.topics
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
-        services = _services(config, access, broker, consumers, routers, unauthenticated)
+        alerts = Alerts(broker, consumers, lambda: access.sources, rules, interval_s=look_interval_s)
+        background.start_soon(alerts.run)
+        services = _services(config, access, broker, consumers, alerts, routers, unauthenticated)
         background.start_soon(services.replies.run)
         add_all(services, config, tls, reloads := Reloads(clock))
         app = AppServer.of_hub(services, connection_limits(config))
         async with _serving(config, services, app, sockets):
             urls = tuple(one.url for one in sockets)
             log_start(config, urls, access.sources)
-            again = partial(reload, access, tls, broker, config)
+            again = partial(reload, access, tls, broker, alerts, config)
             yield RunningHub(urls, broker, partial(reloads.count, again), app.made)
             routers.end_by(trio.current_time() + config.leave_s)
             # Streams first: when each has sent its last message, its connection can close at once.
@@ -261,6 +265,7 @@ def _services(
     access: AccessControl,
     broker: Broker,
     consumers: Consumers,
+    alerts: Alerts,
     routers: Routers,
     unauthenticated: UnauthenticatedConnections,
 ) -> Services:
@@ -270,7 +275,7 @@ def _services(
     readiness = Readiness(broker.log, lambda: routers.problem, broker.clock)
     metrics = hub_metrics(broker, access, routers.snapshot)
     add_limits(metrics, bodies, held, unauthenticated)
-    parts = broker, access, bodies, unauthenticated, consumers, streams, readiness, metrics
+    parts = broker, access, bodies, unauthenticated, consumers, streams, readiness, metrics, alerts
     replies = Replies(broker, lambda: access.replies, streams.reading)
     add_replies(metrics, replies)
     return Services(*parts, routers.snapshot, replies, config.console)

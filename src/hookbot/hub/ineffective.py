@@ -27,6 +27,7 @@ def ineffective(config: Config) -> Iterator[ConfigError]:
     yield from _sources(config)
     yield from _quotas(config)
     yield from _replies(config)
+    yield from _alerts(config)
     for topic in github_topics(config):
         if not exists(topic, config):
             yield config.error("unsafe", f"a GitHub router reads {topic!r}, which this hub does not have")
@@ -80,6 +81,15 @@ def _replies(config: Config) -> Iterator[ConfigError]:
         yield config.file.error("it has no effect without topics whose senders may wait (reply)", header=SECTION)
     if "reply-timeout" in config.places:
         yield config.error("reply-timeout", "it has no effect without topics whose senders may wait (reply)")
+
+
+def _alerts(config: Config) -> Iterator[ConfigError]:
+    running = [name_of(router) for router in config.routers]
+    for index, section in enumerate(config.file.alerts):
+        name = section.get("router", "")
+        if name and name not in running:
+            close = did_you_mean(str(name), running) or "add it to the list `router`"
+            yield config.file.error(f"the hub runs no router {name!r}; {close}", "router", "alerts", index)
 
 
 def _topic_and_size(section: Mapping[str, Any], config: Config) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ import trio
 
 from ..threads import ThreadLimiter
 from ..version import __version__
-from ..web.figures import add_consumers, add_family, add_quotas
+from ..web.figures import add_alerts, add_consumers, add_family, add_quotas
 from ..web.metrics import Metrics
 from ..web.services import Services
 from ..web.tls import Tls
@@ -29,6 +29,7 @@ def add_all(services: Services, config: Config, tls: Tls | None, reloads: Reload
     add_consumers(metrics, services.consumers)
     add_quotas(metrics, services.broker, services.access, services.consumers)
     add_family(metrics, services.broker.log)
+    add_alerts(metrics, services.alerts)
     _add_reloads(metrics, reloads)
     info = __version__, platform.python_version(), _store(config)
     metrics.add("gauge", "build_info", "1.", lambda: {info: 1}, label=("version", "python", "store"))

@@ -1,7 +1,7 @@
 """Access control and TLS from the configuration, when the hub starts and when it reloads."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields, replace
 
 from ..access.audit import audit
@@ -10,6 +10,8 @@ from ..access.control import AccessControl
 from ..access.fetching import Fetch, Fetches, fetch_small
 from ..access.quotas import Quotas
 from ..access.sources import Sources
+from ..alerts.backlogs import BacklogRule
+from ..alerts.watching import Alerts
 from ..broker.broker import Broker
 from ..errors import ConfigError
 from ..protocol.message import wall_clock_us
@@ -20,7 +22,7 @@ from .bind_address import BindAddress
 from .config import Config
 from .digests import configuration_digests
 from .ineffective import ineffective
-from .sections import read_quotas, read_sources, unless_wrong
+from .sections import read_alerts, read_quotas, read_sources, unless_wrong
 
 NEED_RESTART = frozenset(
     {
@@ -119,16 +121,16 @@ class Reloads:
 
 
 async def reload(
-    access: AccessControl, tls: Tls | None, broker: Broker, initial: Config, reread: Callable[[], Config]
+    access: AccessControl, tls: Tls | None, broker: Broker, alerts: Alerts, initial: Config, reread: Reread
 ) -> None:
-    """Replace keys, sources, limits, retention and certificates in the running hub; none if `ConfigError` is raised.
+    """Replace keys, sources, limits, retention, alerts and certificates in the hub; none if it raises `ConfigError`.
 
     Changes since the `initial` configuration that need a restart are logged. The other hubs of a family are told.
     """
     # Everything that can fail comes before the first change; and everything that reads files, in a thread: a file may
     # be a pipe that nobody writes to, or on a disk that hangs.
     try:
-        config, new, new_tls, digests = await run_within_limit(lambda: _prepare(reread, initial))
+        config, new, rules, new_tls, digests = await run_within_limit(lambda: _prepare(reread, initial))
     except TimeoutError:
         raise ConfigError(
             f"its files could not be read within {START_LIMIT_S:g} s: one of them is a pipe, or its disk hangs"
@@ -140,6 +142,7 @@ async def reload(
     revoked = new.tokens.authorizer.revoked - access.tokens.authorizer.revoked
     access.adopt(new)
     broker.retain(config.retention)
+    alerts.rules = rules
     broker.log.duties.tell_configuration(digests)
     audit("the configuration was reloaded", by="SIGHUP", revoked=",".join(sorted(revoked)))
     for setting in ineffective(config):
@@ -157,7 +160,7 @@ def _in_force(config: Config, initial: Config) -> Config:
     return replace(config, **kept, file=replace(config.file, routers=initial.file.routers))
 
 
-def _prepare(reread: Callable[[], Config], initial: Config) -> tuple[Config, AccessControl, Tls | None, str]:
+def _prepare(reread: Reread, initial: Config) -> tuple[Config, AccessControl, Sequence[BacklogRule], Tls | None, str]:
     config = reread()
     digests = configuration_digests(_in_force(config, initial))
-    return config, make_access_control(config), make_tls(config), digests
+    return config, make_access_control(config), unless_wrong(read_alerts(config)), make_tls(config), digests

@@ -1,4 +1,4 @@
-"""The sections of a configuration file: sources, routers and quotas. Mistakes are collected and reported together."""
+"""The sections of a configuration file, such as sources and alerts. Mistakes are collected and reported together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 from ..access.ip_ranges import networks_of, read_ranges
 from ..access.quotas import Quota
 from ..access.sources import Source
+from ..alerts.backlogs import BacklogRule
 from ..errors import ConfigError
 from ..routers import Secret
 from ..routers.runner import RouterSpec, name_of
 from ..signatures import load_provider
+from .alert_section import MAX_ALERTS, parse_alert
 from .config import RANGES_FILE, Config
 from .config_file import Mistakes, Table
 from .quota_section import parse_quota
@@ -71,6 +73,22 @@ def read_quotas(config: Config) -> Iterator[Quota | ConfigError]:
             yield from _located(error, config, f"quotas.{prefix}")
         except ConfigError as error:
             yield config.file.error(str(error), header=f"quotas.{prefix}")
+
+
+def read_alerts(config: Config) -> Iterator[BacklogRule | ConfigError]:
+    """Rules of the alerts of the configuration, or the mistakes in them."""
+    subjects = set()
+    if len(config.file.alerts) > MAX_ALERTS:
+        yield config.file.error(f"at most {MAX_ALERTS} alerts, not {len(config.file.alerts)}", header="alerts")
+    for index, section in enumerate(config.file.alerts):
+        try:
+            rule = parse_alert(section)
+            if rule.subject in subjects:
+                raise Mistakes((rule.subject.kind, f"an earlier alert is about {rule.subject}: merge the two"))
+            subjects.add(rule.subject)
+            yield rule
+        except Mistakes as error:
+            yield from _located(error, config, "alerts", index)
 
 
 def needs_github_secret(routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]) -> bool:

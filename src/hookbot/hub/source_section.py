@@ -8,9 +8,11 @@ from typing import Any
 from ..access.client_address import Network
 from ..access.rate_limits import Rate, RateLimiter
 from ..access.sources import Source
-from ..errors import ConfigError, Refused
+from ..alerts.subjects import Subject
+from ..errors import ConfigError, InvalidTopic, Refused
 from ..protocol.pasted import check_seen, trim, unquote
-from ..protocol.topics import is_own
+from ..protocol.since import format_duration, parse_duration
+from ..protocol.topics import check_topic, is_own
 from ..protocol.urls import split_url, without_secrets
 from ..signatures import Provider, load_provider
 from ..signatures.owners import check_owner
@@ -33,8 +35,12 @@ SOURCE_KEYS = (
     "confirm",
     "answer",
     "accept_ping",
+    "expect_every",
 )
 """Keys of a ``[[sources]]`` section. All others are options of its provider."""
+
+# What is noticed is noticed some seconds later.
+SHORTEST_SILENCE_S = 60
 
 
 def parse_source(
@@ -66,6 +72,7 @@ def parse_source(
         confirm=table.take("confirm", bool, default=False),
         answer=table.take("answer", dict, parse_answer, default=None),
         accept_ping=table.take("accept_ping", bool, lambda accept: _accept_ping(accept, provider), default=False),
+        expect_every_s=table.take("expect_every", str, lambda text: _expectation(text, topic), default=None),
     )
     table.check()
     return source
@@ -118,6 +125,17 @@ def _accept_ping(accept: bool, provider: Provider | None) -> bool:
     return accept
 
 
+def _expectation(text: str, topic: str | None) -> int:
+    seconds = duration(text)
+    if seconds < SHORTEST_SILENCE_S:
+        raise ConfigError(f"must be at least {format_duration(SHORTEST_SILENCE_S)}, not {text!r}")
+    try:
+        check_topic(Subject("source", topic or "").alert_topic)
+    except InvalidTopic as error:
+        raise ConfigError(f"its alerts would have an {error}") from None
+    return seconds
+
+
 def _named(topic: str | None, provider: Provider | None) -> Sequence[str]:
     """The owner that the topic of a source names, or none."""
     owner = topic and provider and provider.ownership and provider.ownership.owner_in(topic)
@@ -148,6 +166,14 @@ def _url(text: str) -> str:
         raise ConfigError("the URL of a hub has no query and no fragment: each request has its own")
     # Senders write the scheme in small letters.
     return parts.scheme + text.rstrip("/")[len(parts.scheme) :]
+
+
+def duration(text: str) -> int:
+    """Seconds of a duration. Raises `ConfigError`."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def positive(number: int) -> int:

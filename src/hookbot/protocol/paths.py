@@ -14,6 +14,7 @@ RouteAction = Literal["publish", "subscribe"]
 
 # Paths for operators. `hookbot` is in `RESERVED`, so no topic has one of them.
 API = "/hookbot/v1/"
+ALERTS = f"{API}alerts"
 CURSORS = f"{API}cursors"
 HUBS = f"{API}hubs"
 LIVE = f"{API}live"

@@ -69,6 +69,12 @@ def parse_duration(text: str) -> int:
     return int(match[1]) * _SECONDS[match[2]]
 
 
+def format_duration(seconds: int) -> str:
+    """The shortest text that `parse_duration` reads as these seconds."""
+    unit, length = next((unit, length) for unit, length in reversed(_SECONDS.items()) if seconds % length == 0)
+    return f"{seconds // length}{unit}"
+
+
 def _after_id(text: str) -> Since:
     return AfterId(*parse_id(text))
 

@@ -193,6 +193,11 @@ def _name(asked: dict[str, str], name: str) -> str:
     value = asked.get(name)
     if value is None:
         return ""
+    return check_name(name, value)
+
+
+def check_name(what: str, value: str) -> str:
+    """The value unchanged, if it can be the name of a cursor or a group. Raises `Refused`."""
     if not _NAME.fullmatch(value):
-        raise Refused(f"{name} must have 1 to 128 characters, of letters, digits and ._~-, not {value[:40]!r}")
+        raise Refused(f"{what} must have 1 to 128 characters, of letters, digits and ._~-, not {value[:40]!r}")
     return value

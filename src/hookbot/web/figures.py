@@ -8,6 +8,8 @@ from typing import Any
 
 from ..access.control import AccessControl
 from ..access.quotas import QuotaUse
+from ..alerts.subjects import Subject
+from ..alerts.watching import Alerts
 from ..broker.broker import Broker
 from ..broker.consumers import ConsumerInfo, Consumers
 from ..broker.hubs import alive, describe_hubs
@@ -68,6 +70,25 @@ def add_quotas(metrics: Metrics, broker: Broker, access: AccessControl, consumer
         return {"quota_used": {(use.prefix, use.kind): use.used for use in uses}}
 
     metrics.add_loaded(load, ("quota_used", "What is used of the limit now.", QUOTA))
+
+
+def add_alerts(metrics: Metrics, alerts: Alerts) -> None:
+    """Add the metrics of what is watched: as much as is configured."""
+
+    async def load() -> Mapping[str, Any]:
+        firing = await alerts.firing()
+        sources = [Subject("source", source.topic) for source in alerts.expecting]
+        readers = [rule.subject for rule in alerts.rules]
+        return {
+            "source_silent": {one.name: one.key in firing for one in sources},
+            "alert_firing": {(one.kind, one.path, one.name): one.key in firing for one in readers},
+        }
+
+    metrics.add_loaded(
+        load,
+        ("source_silent", "1 if the source has sent nothing for longer than is expected.", "source"),
+        ("alert_firing", "1 if the reader is behind, by the rule of an alert.", CONSUMER),
+    )
 
 
 async def _consumers(consumers: Consumers) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from ..broker.counts import Counts
 from ..errors import Unavailable
 from ..log.contract import Log
 from ..log.histogram import Histogram
+from ..log.trusted_clock import TrustedClock
 from .bodies import BodyBudget
 from .held_bytes import HeldBytes
 from .replies import Replies
@@ -187,6 +188,9 @@ def _add_refusals(metrics: Metrics, broker: Broker, access: AccessControl) -> No
         ("refused", "Requests that were refused."),
     ):
         metrics.add("counter", f"source_{field}", help, partial(_by_source, access, field), label="source")
+    last = "Time of the last genuine delivery that is known."
+    times = partial(_accepted_times, access, broker.clock)
+    metrics.add("gauge", "source_last_accepted_timestamp_seconds", last, times, label="source")
 
 
 def add_limits(
@@ -251,6 +255,12 @@ def _delivered(counts: Counts, field: str) -> Mapping[str, float]:
 
 def _by_source(access: AccessControl, field: str) -> Mapping[str, float]:
     return {source.topic: getattr(source.activity, field) for source in access.sources}
+
+
+def _accepted_times(access: AccessControl, clock: TrustedClock) -> Mapping[str, float]:
+    now_s, monotonic_s = clock() / 1e6, clock.monotonic_s
+    known = {source.topic: source.activity.last_accepted_s for source in access.sources}
+    return {topic: now_s - (monotonic_s - at_s) for topic, at_s in known.items() if at_s is not None}
 
 
 def _by_router(routers: RouterStates, field: str) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ from ..access.admitted import AdmittedPublish, AdmittedSubscription
 from ..access.client_address import client_network
 from ..access.control import AccessControl
 from ..access.senders import Standing
+from ..alerts.watching import Alerts
 from ..broker.broker import Broker
 from ..broker.consumers import Consumers
 from ..broker.starts import Start
@@ -73,6 +74,7 @@ class Services:
     streams: Streams
     readiness: Readiness
     metrics: Metrics
+    alerts: Alerts
     routers: RouterStates
     replies: Replies
     console: bool = True

@@ -10,10 +10,13 @@ import pytest
 
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.tokens import make_token
+from hookbot.alerts.marks import MARK, Mark
+from hookbot.alerts.subjects import Subject
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.failures import Failure
 from hookbot.web.api.live import MAX_DRAWN
 from support import SECRET
+from support.alerts import until_watched
 from support.api import BY_PAGE, narrowed, open_api, publish
 from support.hubs import WholeHub
 
@@ -26,6 +29,7 @@ SOURCES = "".join(
 topic = "/unsafe/{name}/"
 provider = "github"
 secrets = ["{SECRET}"]
+expect_every = "1d"
 """
     for name in ("acme", NEIGHBOUR)
 )
@@ -56,6 +60,7 @@ REQUESTS = {
     "GET sources": "sources",
     "GET topics": "topics",
     "GET sources/events": "sources/events",
+    "GET alerts": "alerts",
     "POST sources/test": "sources/test?topic=/unsafe/{name}/",
     "GET stats": "stats",
     "GET routers": "routers",
@@ -90,6 +95,7 @@ OWN = """
     GET sources                   200          200     200    200         200          200                200
     GET topics                    200          200     200    200         200          200                200
     GET sources/events            200          200     200    200         200          200                200
+    GET alerts                    200          200     200    200         200          200                200
     POST sources/test             200          200     404    404         404          404                403
     GET stats                     200          200     403    403         403          403                403
     GET routers                   200          200     403    403         403          403                403
@@ -126,11 +132,15 @@ async def filled(tmp_path: Path, *names: str) -> AsyncIterator[WholeHub]:
     """A hub in which each of these names has some of everything that the API shows; `acme` comes last."""
     options = {"routers": ("github",), "github_secrets": (StoredSecret(SECRET),), "revoked": ("left",)}
     async with open_api(tmp_path, text=SOURCES, **options) as hub, AsyncExitStack() as stack:
+        await until_watched(hub.running.broker)
         for name in names:
             failure = Failure("github", f"{name}-id", f"{name}/x", f"{name} is too large")
             await hub.http.get(f"/sub/{name}/x?cursor={name}-cursor", headers={"Authorization": "Bearer no-token"})
             await hub.deliver("github", f"/unsafe/pub/{name}/app", f'"{name}"'.encode())
             await hub.deliver("github", f"/unsafe/pub/{name}/app", f'"{name}"'.encode(), secret="another")
+            for subject in (Subject("source", f"/unsafe/{name}/"), Subject("cursor", name, f"/sub/{name}/")):
+                mark = Mark(1, subject.firing(1, f"{subject} is silent"))
+                await hub.running.broker.commit([], cursors={MARK + subject.key: mark.noted})
             await publish(hub, "hookbot/failed/github", name, headers=failure.headers)
             await publish(hub, "/unsafe/hookbot/failed/github", name, headers=failure.headers)
             first = await publish(hub, f"{name}/x", name, headers=(("X-Name", name),), query=name)

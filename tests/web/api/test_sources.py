@@ -18,6 +18,7 @@ provider = "github"
 secrets = ["{SECRET}"]
 allow_from = ["127.0.0.1"]
 owners = ["acme"]
+expect_every = "5400s"
 
 [[sources]]
 topic = "/unsafe/shop"
@@ -61,12 +62,15 @@ async def test_a_source_tells_what_it_accepted_and_refused_and_why(tmp_path: Pat
         "accepted": 2,
         "duplicates": 1,
         "refused": 1,
+        "expect_every": "90m",
+        "silent_since": None,
         "testable": True,
         "untestable": None,
     }
     unused = sources["payments"]
     assert (unused["url"], unused["needs_token"]) == ("https://hooks.example.com/pub/payments", True)
     assert [unused[name] for name in ("accepted", "last_accepted", "last_refused", "why")] == [0, None, None, None]
+    assert (unused["expect_every"], unused["silent_since"]) == (None, None)
 
 
 @pytest.mark.parametrize(

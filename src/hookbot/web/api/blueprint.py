@@ -3,6 +3,7 @@
 from quart import Blueprint, Response
 
 from ..services import Services
+from .alerts import add_alerts
 from .budgets import add_budgets
 from .cursors import add_cursors
 from .deletion import add_deletion
@@ -28,7 +29,8 @@ def create_api(services: Services) -> Blueprint:
     api = Api(services.access)
     for add in (
         *(add_session, add_tokens, add_topics, add_messages, add_related, add_live, add_redelivery, add_retry),
-        *(add_deletion, add_cursors, add_subscriptions, add_refusals, add_quotas, add_sources, add_budgets, add_states),
+        *(add_deletion, add_cursors, add_subscriptions, add_refusals, add_quotas, add_sources, add_alerts, add_budgets),
+        add_states,
     ):
         add(api, services)
     add_description(api)

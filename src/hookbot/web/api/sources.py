@@ -8,11 +8,13 @@ import trio
 
 from ...access.sample_deliveries import request_of, sample_topic, sign_sample
 from ...access.sources import Source
+from ...alerts.subjects import AlertShown, Subject
 from ...errors import NotFound, Refused
 from ...log.trusted_clock import TrustedClock
 from ...protocol.message import format_time
 from ...protocol.paths import SOURCES, path_to
 from ...protocol.response import Response
+from ...protocol.since import format_duration
 from ...protocol.topics import TopicFilter, is_unsafe
 from ...signatures.samples import HANDSHAKES, TEST, check_event, event_names
 from ..services import Services
@@ -25,7 +27,7 @@ _EVENT = Parameter("event", "Event that the test tells of, by default one that s
 
 
 class SourceShown(TypedDict):
-    """A source, and what came to it since the hub was started."""
+    """A source, and what came to it since the hub was started. It is silent once it has an alert."""
 
     topic: str
     provider: str
@@ -37,6 +39,8 @@ class SourceShown(TypedDict):
     last_accepted: str | None
     last_refused: str | None
     why: str | None
+    expect_every: str | None
+    silent_since: str | None
     testable: bool
     untestable: str | None
 
@@ -69,9 +73,10 @@ def add_sources(api: Api, services: Services) -> None:
         `why` is the reason for the last refusal, and `untestable` that for which there is no test.
         """
         shown, base = [], public_url(access, asked.plain)
+        firing = await services.alerts.firing() if services.alerts.expecting else {}
         for source in access.sources:
             if asked.scope.sees(source.topic):
-                shown.append(_to_json(source, base, clock))
+                shown.append(_to_json(source, base, clock, firing))
                 # To sign a sample may take a millisecond.
                 await trio.lowlevel.checkpoint()
         return {"sources": shown}
@@ -106,10 +111,11 @@ def add_sources(api: Api, services: Services) -> None:
     api.add("POST", f"{SOURCES}/test", test, "Send a test to a source", parameters=[_TOPIC, _EVENT], answer=Tested)
 
 
-def _to_json(source: Source, base: str, clock: TrustedClock) -> Mapping[str, Any]:
+def _to_json(source: Source, base: str, clock: TrustedClock, firing: Mapping[str, AlertShown]) -> Mapping[str, Any]:
     def time_of(at_s: float | None) -> str | None:
         return None if at_s is None else format_time(clock() - int((clock.monotonic_s - at_s) * 1e6))
 
+    alert = firing.get(Subject("source", source.topic).key)
     activity, untestable = source.activity, _why_untestable(source, clock)
     return {
         "topic": source.topic,
@@ -122,6 +128,8 @@ def _to_json(source: Source, base: str, clock: TrustedClock) -> Mapping[str, Any
         "last_accepted": time_of(activity.last_accepted_s),
         "last_refused": time_of(activity.last_refused_s),
         "why": activity.why or None,
+        "expect_every": format_duration(source.expect_every_s) if source.expect_every_s else None,
+        "silent_since": alert and alert["since"],
         "testable": untestable is None,
         "untestable": untestable,
     }
