@@ -56,6 +56,16 @@ def test_after_ten_seconds_a_message_awaits_none(wall_us: list[int]) -> None:
     assert not Replies().awaited_by(asking())
 
 
+def test_a_hub_may_wait_for_less_than_ten_seconds(wall_us: list[int]) -> None:
+    replies = Replies()
+    replies.subscribed(Hello("hub", None, time_us=NOW_US, reply_timeout_s=2.5))
+
+    wall_us[0] += 2_400_000
+    assert replies.awaited_by(asking())
+    wall_us[0] += 100_000
+    assert not replies.awaited_by(asking())
+
+
 @pytest.mark.parametrize("wrong_us", [-3_600_000_000, 3_600_000_000])
 def test_the_clock_of_the_hub_counts(wall_us: list[int], wrong_us: int) -> None:
     replies = Replies()

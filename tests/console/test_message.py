@@ -237,8 +237,8 @@ def test_a_failed_message_goes_back_to_where_it_came_from(console: Page, hub: Co
 
     expect(pane).to_contain_text("The router github failed at it on /unsafe/github.com/org/acme")
     with hub.listening("/unsafe/sub/github.com/org/acme") as listener:
-        pane.get_by_role("button", name="Send back").click()
-        console.get_by_role("dialog").get_by_role("button", name="Send back").click()
+        pane.get_by_role("button", name="Retry").click()
+        console.get_by_role("dialog").get_by_role("button", name="Retry").click()
 
         again = from_envelope(received(listener))
 

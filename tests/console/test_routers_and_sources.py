@@ -39,12 +39,30 @@ def test_what_failed_in_a_router_is_shown_and_tried_again(console: Page, hub: Co
     expect(figure(card, "failed")).to_have_text("1")
 
     card.get_by_text("Retry what failed").click()
-    card.get_by_role("button", name="again").last.click()
+    card.get_by_role("button", name=re.compile("^Retry [a-z]{8}-")).click()
 
-    expect(card.get_by_role("link", name="see it")).to_be_visible()
+    expect(card.get_by_text("Retried: ")).to_be_visible()
     expect(figure(card, "failed")).to_have_text("2")
-    card.get_by_role("link", name="see it").click()
+    card.get_by_text("Retried: ").get_by_role("link").click()
     expect(console.get_by_role("heading", name="/unsafe/github.com/org/acme")).to_be_visible()
+
+
+def test_all_that_failed_in_a_router_is_retried_once(console: Page, hub: ConsoleHub) -> None:
+    card = visit(console, hub, "routers", "github")
+    for n in range(3):
+        hub.deliver("github", "github.com/org/acme", b"no JSON %d" % n)
+    expect(figure(card, "failed")).to_have_text("3")
+
+    card.get_by_text("Retry what failed").click()
+    for failed, done in ("6", "Retried 3 messages."), ("9", "Retried 3 messages. 3 retried before."):
+        card.get_by_role("button", name="Retry all").click()
+        dialog = console.get_by_role("dialog")
+        expect(dialog).to_contain_text(f"{int(failed) - 3} messages that failed")
+        dialog.get_by_role("button", name="Retry all").click()
+        dialog.get_by_role("button", name="Really").click()
+        expect(console.get_by_role("dialog")).to_contain_text(done)
+        console.get_by_role("dialog").get_by_role("button", name="Close").click()
+        expect(figure(card, "failed")).to_have_text(failed)
 
 
 def test_a_source_shows_what_it_accepted_and_why_it_refused(console: Page, hub: ConsoleHub) -> None:

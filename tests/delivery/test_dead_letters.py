@@ -10,6 +10,7 @@ import trio
 from hookbot.delivery.dead_letters import DeadLetterFile, DeadLetterTopic, GaveUp, NoDeadLetters
 from hookbot.errors import Refused, Unauthorized
 from hookbot.protocol.envelope import from_envelope
+from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Message
 from hookbot.testing import open_test_hub
 from support.full_disk import limited_files
@@ -94,6 +95,8 @@ async def test_a_topic_gets_the_message_with_the_reason_in_a_header_once() -> No
     assert (kept.body, kept.hops) == (MESSAGE.body, ("one", "forward-test"))
     assert [value for name, value in kept.headers if name == "X-A"] == ["1", "2"]
     assert kept.header("Hookbot-Failure") == "because \\u2028 of\\r\\nthat"
+    failure = Failure.claimed_by(kept)
+    assert failure == Failure("forward-test", MESSAGE.id, MESSAGE.topic, "because \\u2028 of\\r\\nthat")
     assert place == f"the dead-letter topic, as {kept.id}"
     assert following.body == b"the next"
 

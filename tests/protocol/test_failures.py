@@ -19,6 +19,24 @@ def test_only_what_is_on_a_topic_of_the_hub_tells_of_a_failure() -> None:
     assert Failure.of(Message("failed/github", headers=FAILURE.headers)) is None
 
 
+def test_a_client_may_claim_one_on_a_topic_that_takes_a_token() -> None:
+    assert Failure.claimed_by(Message("dead", headers=FAILURE.headers)) == FAILURE
+    assert Failure.claimed_by(Message("dead", headers=FAILURE.headers[2:])) is None
+    for topic in ("/unsafe/dead", FAILURE.failed_topic, "/unsafe/hookbot/failed/github"):
+        assert Failure.claimed_by(Message(topic, headers=FAILURE.headers)) is None
+
+
+@pytest.mark.parametrize("topic", ["github/acme", "in/\u20ac"])
+def test_it_is_of_one_message_where_that_was(topic: str) -> None:
+    message = Message(topic, id=FAILURE.id)
+    told = Failure.claimed_by(Message("dead", headers=Failure("f", message.id, topic, "").headers))
+
+    assert told
+    assert told.is_of(message)
+    assert not told.is_of(Message("elsewhere", id=message.id))
+    assert not told.is_of(Message(topic, id="abcdefgh-000000000000002"))
+
+
 @pytest.mark.parametrize(
     ("topic", "router"),
     [("hookbot/failed/a", "a"), ("/unsafe/hookbot/failed/a", "a"), ("failed/a", None), ("x/hookbot/failed/a", None)],

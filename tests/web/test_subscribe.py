@@ -18,6 +18,7 @@ from hookbot.access.senders import Standing
 from hookbot.access.tokens import make_token
 from hookbot.hub.hub import RunningHub
 from hookbot.protocol.message import format_id, parse_time
+from hookbot.protocol.replies import MAX_WAIT_S
 from hookbot.web.limits import NOISE, TOO_NOISY
 from hookbot.web.turns import Turns
 from support import KEY
@@ -293,11 +294,12 @@ async def test_a_stream_is_the_stored_messages_and_then_ends_if_it_does_not_foll
 
 
 @pytest.mark.parametrize("query", ["limit=9", "cursor=a", "group=a"])
-async def test_a_listener_that_replies_is_told_the_time(tmp_path: Path, query: str) -> None:
+async def test_a_listener_that_replies_is_told_the_time_and_how_long_senders_wait(tmp_path: Path, query: str) -> None:
     async with hub(tmp_path) as (running, _):
         before_us = running.broker.clock()
         async with consumer(running, "/sub/a", f"{query}&reply") as one, consumer(running, "/sub/b", query) as other:
             told, hello = await receive(one), await receive(other)
 
     assert before_us <= parse_time(told["time"]) <= running.broker.clock()
-    assert "time" not in hello
+    assert told["reply_timeout_s"] == MAX_WAIT_S
+    assert not hello.keys() & {"time", "reply_timeout_s"}

@@ -1,8 +1,9 @@
 """The client of a hub: `listen` to a topic, `publish` to one. Runs on Trio; `hookbot.blocking` needs no async.
 
 `listen` opens a `Session`, which keeps one subscription active over many connections (`websocket`) and records in
-`Progress` which messages were received and acknowledged. A `Publisher` posts over HTTP. Both parse the URL into an
-`Address` and connect directly or through a proxy (`connect`); `errors` sorts failures into passing and final ones.
+`Progress` which messages were received and acknowledged, and in `Replies` what was replied to them. A `Publisher` posts
+over HTTP. Both parse the URL into an `Address` and connect directly or through a proxy (`connect`); `errors` sorts
+failures into passing and final ones.
 """
 
 from ..backoff import Backoff

@@ -21,17 +21,19 @@ class Replies:
         self._frames: OrderedDict[str, str] = OrderedDict()
         self._unsent: dict[str, None] = {}
         self._hub_is_ahead_us = 0
+        self._wait_s = MAX_WAIT_S
 
     def subscribed(self, hello: Hello) -> None:
         """Queue again what the hub may not have: nothing without a cursor or a group, where it does not tell that."""
         lost = [id for id in self._frames if hello.position is not None and id > hello.position]
         self._unsent = dict.fromkeys(lost)
         self._hub_is_ahead_us = 0 if hello.time_us is None else hello.time_us - wall_clock_us()
+        self._wait_s = hello.reply_timeout_s
 
     def awaited_by(self, message: Message) -> bool:
         """True if the sender of a message asked for a reply, and not so long ago that it certainly has one."""
         age_us = wall_clock_us() + self._hub_is_ahead_us - message.time_us
-        return awaits_reply(message) and age_us < MAX_WAIT_S * 1e6
+        return awaits_reply(message) and age_us < self._wait_s * 1e6
 
     def give(self, message: Message, reply: Reply) -> None:
         """Queue a reply; of several to one message, the hub takes the first that it gets."""

@@ -40,6 +40,10 @@ class Failure:
                 return failure
         return None
 
+    def is_of(self, message: Message) -> bool:
+        """True if the message is the one that failed, with this id on this topic."""
+        return (message.id, _header_text(message.topic)) == (self.id, self.topic)
+
     @property
     def failed_topic(self) -> str:
         """Topic to which the hub publishes it."""

@@ -22,6 +22,7 @@ from .envelope import (
 )
 from .message import Gap, Message, check_id, format_time, parse_time
 from .paths import path_of
+from .replies import MAX_WAIT_S
 from .subscribe import SubscribeRequest
 from .topics import TopicFilter
 
@@ -63,7 +64,7 @@ def framing_for(request: SubscribeRequest) -> Framing:
     return JsonLines()
 
 
-def hello(request: SubscribeRequest, last_id: str, **more: str) -> bytes:
+def hello(request: SubscribeRequest, last_id: str, **more: str | float) -> bytes:
     """First frame of a ``hookbot.v1`` connection, with the fields `more`; the subscription starts after `last_id`."""
     return _object("hello", {"hub": f"hookbot/{__version__}", "topic": request.topic, "last_id": last_id, **more})
 
@@ -210,7 +211,7 @@ class Hello:
     """First frame: messages after `last_id` follow. A cursor or group has acknowledged everything up to `position`.
 
     Its `generation` is another one after it was moved by hand, or deleted and created again. `time_us` is the time of
-    the hub, if the subscription gives replies.
+    the hub, and `reply_timeout_s` how long senders wait there, if the subscription gives replies.
     """
 
     hub: str
@@ -218,6 +219,7 @@ class Hello:
     position: str | None = None
     generation: str | None = None
     time_us: int | None = None
+    reply_timeout_s: float = MAX_WAIT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,8 @@ def parse_frame(data: str | bytes) -> Frame | None:
             case "hello":
                 last_id, position, generation = (_id_or_none(fields, name) for name in _IDS_OF_HELLO)
                 time_us = parse_time(text_of(fields["time"])) if "time" in fields else None
-                return Hello(text_of(fields.get("hub", "")), last_id, position, generation, time_us)
+                wait_s = float(fields.get("reply_timeout_s", MAX_WAIT_S))
+                return Hello(text_of(fields.get("hub", "")), last_id, position, generation, time_us, wait_s)
             case "error":
                 return ErrorFrame(text_of(fields.get("title", "")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -104,7 +104,7 @@ async def _relay(services: Services, admitted: AdmittedSubscription) -> bool:
 async def _serve_stream(services: Services, admitted: AdmittedSubscription, start: Start) -> None:
     request = admitted.request
     last_id = format_id(services.broker.log.epoch, start.position)
-    first = hello(request, last_id, **_time(services, request)) if request.format == "v1" else None
+    first = hello(request, last_id, **_waiting(services, request)) if request.format == "v1" else None
     with services.streams.open(admitted, start, abort_of(websocket)) as stream:
         await _converse(_Client(services, admitted, stream), first, text=framing_for(request).text)
 
@@ -112,14 +112,16 @@ async def _serve_stream(services: Services, admitted: AdmittedSubscription, star
 async def _serve_consumer(services: Services, admitted: AdmittedSubscription) -> None:
     request = admitted.request
     async with services.consumers.open(request) as consumer:
-        first = hello(request, consumer.hello["position"], **consumer.hello, **_time(services, request))
+        first = hello(request, consumer.hello["position"], **consumer.hello, **_waiting(services, request))
         with services.streams.open_from(consumer, admitted, abort_of(websocket)) as stream:
             await _converse(_Client(services, admitted, stream, consumer), first, text=True)
 
 
-def _time(services: Services, request: SubscribeRequest) -> Mapping[str, str]:
-    """The time, for a client that has to know whether the sender of a message still waits for its reply."""
-    return {"time": format_time(services.broker.clock())} if request.reply else {}
+def _waiting(services: Services, request: SubscribeRequest) -> Mapping[str, str | float]:
+    """What a client needs to know whether the sender of a message still waits for its reply."""
+    if not request.reply:
+        return {}
+    return {"time": format_time(services.broker.clock()), "reply_timeout_s": services.access.replies.wait_s}
 
 
 async def _converse(client: "_Client", first: bytes | None, *, text: bool) -> None:

@@ -42,6 +42,22 @@ async def test_a_range_begins_and_ends_with_a_message(tmp_path: Path, method: st
 
 
 @both
+async def test_a_range_begins_and_ends_at_a_time(tmp_path: Path, method: str, path: str) -> None:
+    now_us = [1_700_000_000_000_000]
+    async with open_api(tmp_path, clock=lambda: now_us[0]) as hub:
+        for n in range(5):
+            await publish(hub, "a", n)
+            now_us[0] += 3_600_000_000
+
+        within = await last_line(hub, method, path, from_="2023-11-14T23:13:20Z", until="2h")
+        oldest = await last_line(hub, method, path, from_="all", until="5h")
+        neither = await last_line(hub, method, path, until="yesterday")
+
+    assert (within["done"], oldest["done"]) == (2, 0)
+    assert neither["detail"].startswith("until must be an id, a duration")
+
+
+@both
 async def test_what_cannot_be_compared_stops_it(tmp_path: Path, method: str, path: str) -> None:
     where = f"body == `1` && ({'|'.join(['[@,@][]'] * 30)}) || topic"
     async with open_api(tmp_path) as hub:

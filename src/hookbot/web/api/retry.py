@@ -133,7 +133,7 @@ async def _original(services: Services, asked: Asked, failure: Failure) -> Draft
     Not of the dead letter: who publishes those could otherwise publish to any topic, and with a verdict.
     """
     async with open_message(services, asked, failure.id) as message:
-        if message.topic != failure.topic:
+        if not failure.is_of(message):
             raise NotFound(f"the message {failure.id} was not on {failure.topic[:100]!r}")
         return _once(redelivery_of(message), message.id)
 

@@ -7,6 +7,24 @@ import { count, counted } from "./format.js";
 import { session } from "./shell.js";
 import { pathTo } from "./tokens.js";
 
+/** What publishes messages again: all of them each time, or those that failed, each once; and the words for it. */
+const REDELIVERING = {
+  path: "v1/redeliver",
+  question: "Deliver all of these again?",
+  which: " that the filter shows, oldest first, each to its own topic and marked as delivered again.",
+  action: "Deliver all",
+  doing: "Delivering again",
+  done: "Delivered",
+};
+const RETRYING = {
+  path: "v1/retry",
+  question: "Retry all of these?",
+  which: " that failed, oldest first, each to the topic where it failed. Those retried before do not go back again.",
+  action: "Retry all",
+  doing: "Retrying",
+  done: "Retried",
+};
+
 /** Publish a message once more, after a question; a failed one goes back to the topic on which its router failed. */
 export async function deliverAgain(message) {
   await attempt(async () => {
@@ -14,20 +32,24 @@ export async function deliverAgain(message) {
     const { publishes } = await session;
     const may = publishes.some((pattern) => covers(pattern, topic));
     const yes = await ask({
-      title: message.failed ? "Send it back?" : "Deliver again?",
+      title: message.failed ? "Retry it?" : "Deliver again?",
       content: [
         h("p", null, "The hub publishes it once more to ", topicOf(topic),
           ", with the same headers and body, marked as delivered again. Everybody who listens there gets it."),
         !may && missing("That takes a token for ", h("code", null, foreign(pathTo("pub", topic)))),
       ],
-      action: message.failed ? "Send back" : "Deliver again",
+      action: message.failed ? "Retry" : "Deliver again",
       possible: may,
     });
     if (!yes) return;
+    if (message.failed) return toast(retried(await post(messagePath(message.id, "/retry"))));
     const { id } = await post(messagePath(message.id, "/redeliver"));
     toast(["Delivered again: ", messageLink(id)]);
   });
 }
+
+/** What to say of the answer to a retry. */
+export const retried = ({ id, before }) => [before ? "Was retried before: " : "Retried: ", messageLink(id)];
 
 /** What the tokens of the session lack, and where to add one. */
 export const missing = (...what) => h("p", { class: "note warning" }, what, ". ", addToken());
@@ -80,30 +102,35 @@ function covers(pattern, topic) {
 }
 
 /** Publish once more all stored messages that the filters show: count, ask, and show how far it is. */
-export async function deliverAll(filters) {
+export const deliverAll = (filters) => publishAll(REDELIVERING, filters);
+
+/** As `deliverAll`, what routers have failed at. */
+export const retryAll = (filters) => publishAll(RETRYING, filters);
+
+async function publishAll(how, filters) {
   await attempt(async () => {
-    const { number, complete, until, problem } = await countOf(filters);
+    const { number, complete, until, problem } = await countOf(how, filters);
     const counts = counted(number, "message");
     const yes = await ask({
-      title: "Deliver all of these again?",
+      title: how.question,
       content: [
         problem ?? h("p", null, h("strong", null, complete ? counts : `At least ${counts}`),
-          " that the filter shows, oldest first, each to its own topic and marked as delivered again."),
+          how.which),
         facts(Object.entries(filters).map(([name, value]) => [name, foreign(value)])),
       ],
-      action: "Deliver all",
+      action: how.action,
       danger: true,
       possible: number > 0,
     });
     // What has come meanwhile is not among them.
-    if (yes) await deliverWithProgress({ ...filters, until });
+    if (yes) await deliverWithProgress(how, { ...filters, until });
   });
 }
 
 /** How many messages would be delivered, or the problem that there is no token for one of them. */
-async function countOf(filters) {
+async function countOf({ path }, filters) {
   try {
-    return await post("v1/redeliver", { ...filters, count: "only" });
+    return await post(path, { ...filters, count: "only" });
   } catch (error) {
     if (error.status !== 403) throw error;
     return { number: 0, problem: missing("Not with your tokens: ", error.message) };
@@ -111,15 +138,16 @@ async function countOf(filters) {
 }
 
 /** Deliver, and show how far it is: part by part, each after a question, and again where a connection broke off. */
-async function deliverWithProgress(range) {
+async function deliverWithProgress({ path, doing, done: verb }, range) {
   const abort = new AbortController();
-  const bar = h("progress", { "aria-label": "Delivered" });
+  const bar = h("progress", { "aria-label": verb });
   const state = h("p", { role: "status" }, "Starting");
-  const { dialog, actions } = openDialog("Delivering again", [bar, state]);
+  const { dialog, actions } = openDialog(doing, [bar, state]);
   dialog.addEventListener("close", () => abort.abort());
   // With the same key, what has been delivered is not delivered twice.
   const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
-  const options = { method: "POST", signal: abort.signal, headers: { "Idempotency-Key": key } };
+  const headers = path === RETRYING.path ? {} : { "Idempotency-Key": key };
+  const options = { method: "POST", signal: abort.signal, headers };
 
   function offer(close, label, act) {
     const more = label && h("button", { type: "button", class: "primary", onclick: act }, label);
@@ -132,13 +160,13 @@ async function deliverWithProgress(range) {
     offer("Cancel");
     let done = before;
     try {
-      for await (const line of lines("v1/redeliver", { ...range, from }, options)) {
+      for await (const line of lines(path, { ...range, from }, options)) {
         if (line.type === "error") throw new Error(line.detail);
         done = before + line.done;
         const of = line.type === "done" ? line.done : line.of;
         if (of !== null) [bar.max, bar.value] = [before + of, done];
         fill(state, counted(done, "message"), of === null ? " so far" : ` of ${count(before + of)}`);
-        if (line.type === "done") return end(line.next, done);
+        if (line.type === "done") return end(line.next, done, line.before ?? 0);
       }
       throw new Error("the connection broke off");
     } catch (error) {
@@ -148,8 +176,11 @@ async function deliverWithProgress(range) {
     }
   }
 
-  function end(next, done) {
-    fill(state, `Delivered ${counted(done, "message")}.${next ? " There are more." : ""}`);
+  /** Of those that were done, `earlier` of the last part had been retried before. */
+  function end(next, done, earlier) {
+    const told = [`${verb} ${counted(done - earlier, "message")}.`, earlier && `${count(earlier)} retried before.`,
+      next && "There are more."];
+    fill(state, told.filter(Boolean).join(" "));
     if (next) offer("Close", "Go on", () => run(next, done));
     else offer("Close");
   }

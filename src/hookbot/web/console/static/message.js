@@ -64,7 +64,7 @@ function head(message, bytes, close) {
     h("div", { class: "actions" },
       !message.reply &&
         h("button", { type: "button", class: "primary", title: "r", onclick: () => deliverAgain(message) },
-          message.failed ? "Send back" : "Deliver again"),
+          message.failed ? "Retry" : "Deliver again"),
       h("button", { type: "button", onclick: () => giveToCursor(message) }, "Give to a cursor…"),
       h("button", { type: "button", onclick: () => deleteMessage(message) }, "Delete…"),
       menu("Copy as", {

@@ -2,7 +2,7 @@
 
 import { get, messagePath, post } from "./api.js";
 import { agoOf, badge, failure, messageLink, toast, topicOf } from "./components.js";
-import { deliverAll, missing } from "./deliver.js";
+import { missing, retried, retryAll } from "./deliver.js";
 import { byId, fill, foreign, h } from "./dom.js";
 import { count } from "./format.js";
 import { keepLoadingForOperators, keyedList, refill } from "./refreshing.js";
@@ -63,35 +63,35 @@ async function showFailures(name, place) {
     const reload = () => showFailures(name, place);
     const topics = [`hookbot/failed/${name}`, `/unsafe/hookbot/failed/${name}`];
     const pages = await Promise.all(topics.map((topic) => get("v1/messages", { topic, limit: SHOWN })));
-    const lists = pages.map((page, i) => page.messages.length > 0 && failuresAt(topics[i], page, reload));
-    fill(place, lists.some(Boolean) ? lists : h("p", { class: "hint" }, "Nothing that failed here is stored."));
+    const lists = pages.map((page, i) => page.messages.length > 0 && failuresAt(topics[i], page));
+    const retry = () => retryAll({ router: name }).then(reload);
+    fill(place, lists.some(Boolean)
+      ? [h("div", { class: "actions" }, h("button", { type: "button", onclick: retry }, "Retry all…")), lists]
+      : h("p", { class: "hint" }, "Nothing that failed here is stored."));
   } catch (error) {
     fill(place, failure(error));
   }
 }
 
-function failuresAt(topic, { messages, before }, reload) {
+function failuresAt(topic, { messages, before }) {
   const number = `${count(messages.length)}${before ? "+" : ""}`;
-  const deliver = () => deliverAll({ topic }).then(reload);
   return [
-    h("div", { class: "actions" }, h("p", { class: "grow" }, topicOf(topic), ` · ${number}`),
-      h("button", { type: "button", onclick: deliver }, "Deliver all again…")),
+    h("p", null, topicOf(topic), ` · ${number}`),
     h("ul", { class: "failures" }, messages.map(failureOf)),
   ];
 }
 
 function failureOf({ id, time, failed }) {
   const place = h("div");
-  const label = `Deliver again ${id}`;
-  const button = h("button", { type: "button", "aria-label": label, onclick: redeliver }, "Deliver again");
+  const label = `Retry ${id}`;
+  const button = h("button", { type: "button", "aria-label": label, onclick: retry }, "Retry");
   const original = failed && messageLink(failed.id, "the message");
   const text = h("div", null, messageLink(id, failed ? foreign(failed.error) : id), h("div", { class: "hint" },
     agoOf(time), failed && [" · ", topicOf(failed.topic), " · "], original));
-  async function redeliver() {
+  async function retry() {
     button.disabled = true;
     try {
-      const again = await post(messagePath(id, "/redeliver"));
-      fill(place, badge("delivered", "good"), " ", messageLink(again.id, "see it"));
+      fill(place, retried(await post(messagePath(id, "/retry"))));
     } catch (error) {
       if (error.status === 403) return fill(place, missing("Not with your tokens: ", error.message));
       button.disabled = false;
