@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 import pytest
+import stripe
 from click.testing import CliRunner
 
 from hookbot.cli.destinations import Choice, Destination, destination_options
@@ -48,6 +49,7 @@ def test_a_destination_is_a_target_a_topic_or_a_command() -> None:
         (("--to", "http://t/"), ("true",), "COMMAND needs --exec"),
         (("--exec",), (), "Missing argument 'COMMAND'"),
         (("--to", "http://t/", "--speed", "0"), (), "--speed"),
+        (("--publish", "http://h/pub/a", "--sign", "github", "--secret", "x"), (), "--sign needs --to"),
     ],
 )
 def test_any_other_choice_is_refused(words: tuple[str, ...], command: tuple[str, ...], said: str) -> None:
@@ -73,6 +75,15 @@ def test_messages_are_posted_published_or_passed_to_a_command(
     assert [request.body for request in server.requests] == [b"0", b"1", b"2"]
     assert [message.header("X-A") for message in thread.wait_for(topic, 3)] == ["1"] * 3
     assert (code, out) == (0, b"a | 1\n" * 3)
+
+
+def test_what_is_posted_is_signed_anew_if_asked(thread: ThreadHub, call: Caller, recording: Path) -> None:
+    server = thread.target()
+    assert call("play", recording, "--to", server.url, "--sign", "stripe", "--secret", "whsec_test")[0] == 0
+
+    for request in server.requests:
+        [signature] = request.all("Stripe-Signature")
+        stripe.WebhookSignature.verify_header(request.body.decode(), signature, "whsec_test", tolerance=300)
 
 
 def test_what_has_failed_or_was_skipped_is_told(thread: ThreadHub, call: Caller, recording: Path) -> None:

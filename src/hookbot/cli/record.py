@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def record(subscribe: SubscribeOptions, file: Path, url: str, no_follow: bool) -> None:
     """Append the messages of a topic to FILE as they arrive.
 
-    Each is a line of JSON, its envelope, and on disk before the next is waited for. If FILE has messages, go on after
-    the last one, whatever --since says: one that is recorded again misses nothing that the hub has kept.
+    Each is a line of JSON, its envelope. If FILE has messages, go on after the last one, whatever --since says: nothing
+    is missed that the hub still has.
 
     \b
     Example:

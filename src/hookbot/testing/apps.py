@@ -16,6 +16,8 @@ App = Callable[..., Any]
 
 # A test does not wait for connections that it has left open.
 _GRACE_S = 1.0
+# How long the end of a server of WSGI takes.
+_POLL_S = 0.02
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def _serving_wsgi(app: App) -> Iterator[int]:
 
         def run(ready: Future[int]) -> None:
             ready.set_result(server.server_port)
-            server.serve_forever()
+            server.serve_forever(_POLL_S)
 
         with in_background(run, lambda _: server.shutdown()) as port:
             yield port
