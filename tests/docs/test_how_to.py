@@ -13,10 +13,9 @@ import pytest
 import trio
 from stripe import WebhookSignature
 
-from hookbot.alerts.marks import MARK, UP, Mark
 from hookbot.log.sqlite import open_sqlite_log
-from hookbot.protocol.message import wall_clock_us
 from hookbot.signatures import SignedRequest, load_provider
+from support.alerts import fall_silent
 from support.pages import blocks, lines_printed, lines_shown, page, section
 from support.postgres import PostgresServer
 from support.terminal import Terminal, application
@@ -253,7 +252,9 @@ def test_a_silent_sender_is_mailed_and_posted(terminal: Terminal) -> None:
     (terminal.checkout / "secret").write_text("whsec_secret")
     (terminal.checkout / "slack-url").write_text(f"http://localhost:{terminal.ports[3000]}/services/x")
     (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/stripe", "secret"))
-    trio.run(fall_silent, terminal.home / ".local" / "state" / "hookbot", "/unsafe/stripe/")
+    data_dir = terminal.home / ".local" / "state" / "hookbot"
+    data_dir.mkdir(parents=True)
+    trio.run(fall_silent, open_sqlite_log(data_dir), "/unsafe/stripe/")
     terminal.program("mail", 'echo "mail $*: $(cat)"')
     terminal.serve("--config hub.toml")
     terminal.paste(SETTINGS)
@@ -274,15 +275,6 @@ def test_a_silent_sender_is_mailed_and_posted(terminal: Terminal) -> None:
     assert "mail -s the source /unsafe/stripe/ is silent: nothing was accepted since " in output
     assert "| mail -s the source /unsafe/stripe/ is heard again ops@example.com: " in heard
     assert [request.body for request in received] == [b'{  "text": "the source /unsafe/stripe/ is heard again"}']
-
-
-async def fall_silent(data_dir: Path, topic: str) -> None:
-    """Have a log remember that a source was heard two days ago, as a hub that was up since would have it."""
-    data_dir.mkdir(parents=True)
-    now_us = wall_clock_us()
-    marks = {f"{MARK}source {topic}": Mark(now_us - 2 * 86_400_000_000), MARK + UP: Mark(now_us)}
-    async with open_sqlite_log(data_dir) as log:
-        await log.append([], cursors={name: mark.noted for name, mark in marks.items()})
 
 
 def test_two_organisations_have_sources_of_their_own(hub: Terminal) -> None:

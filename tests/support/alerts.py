@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import trio
 
 from hookbot.access.sources import Source
 from hookbot.alerts.backlogs import BacklogRule
+from hookbot.alerts.marks import MARK, UP, Mark
 from hookbot.alerts.subjects import ALERTS
 from hookbot.alerts.watching import Alerts
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.consumers import Consumers, open_consumers
+from hookbot.log.contract import Log
 from hookbot.log.memory import MemoryLog
 from hookbot.log.trusted_clock import TrustedClock
-from hookbot.protocol.message import Draft, Message, Verified
+from hookbot.protocol.message import Draft, Message, Verified, wall_clock_us
 from hookbot.protocol.topics import TopicFilter
 from hookbot.signatures import load_provider
 from support.clock import Clock, pass_time, trusted
@@ -87,6 +89,14 @@ async def until_watched(broker: Broker) -> None:
     """Return after the first look at a source, from which its silence counts if it was never heard."""
     while not await broker.log.cursors("alert source "):
         await trio.sleep(0.01)
+
+
+async def fall_silent(opening: AbstractAsyncContextManager[Log], topic: str) -> None:
+    """Have a log know that a source was last heard two days ago, as if a hub had been up since."""
+    now_us = wall_clock_us()
+    marks = {f"source {topic}": Mark(now_us - 2 * 86_400_000_000), UP: Mark(now_us)}
+    async with opening as log:
+        await log.append([], cursors={MARK + key: mark.noted for key, mark in marks.items()})
 
 
 def new_log(wall: Clock) -> MemoryLog:

@@ -9,12 +9,11 @@ import pytest
 import trio
 
 from hookbot.access.tokens import make_token
-from hookbot.alerts.marks import MARK, UP, Mark
 from hookbot.hub.opening import open_log
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.protocol.message import wall_clock_us
 from support import KEY, SECRET
-from support.alerts import until_watched
+from support.alerts import fall_silent, until_watched
 from support.api import bearer, open_api
 from support.clock import Clock
 from support.hubs import WholeHub, configured, envelope
@@ -132,10 +131,8 @@ async def test_a_restarted_hub_goes_on_where_it_was(tmp_path: Path) -> None:
 @pytest.fixture
 async def store(tmp_path: Path, postgres: PostgresServer) -> PostgresAddress:
     """A store of several hubs, in which a source has been silent for two days: the server has a clock of its own."""
-    store, now_us = PostgresAddress.parse(f"{postgres.url}?schema={new_schema()}"), wall_clock_us()
-    marks = {f"{MARK}source /unsafe/shop/": Mark(now_us - 2 * 86_400_000_000), MARK + UP: Mark(now_us)}
-    async with open_log(configured(tmp_path, store=store), wall_clock_us) as log:
-        await log.append([], cursors={name: mark.noted for name, mark in marks.items()})
+    store = PostgresAddress.parse(f"{postgres.url}?schema={new_schema()}")
+    await fall_silent(open_log(configured(tmp_path, store=store), wall_clock_us), "/unsafe/shop/")
     return store
 
 

@@ -1,8 +1,8 @@
-/** The frame of every page that is signed in: the hub's name, how the connection is, the help, and the session. */
+/** The frame of every page that is signed in: the hub's name, the connection, the alerts, the help, and the session. */
 
-import { get, rememberPlace } from "./api.js";
+import { get, poll, rememberPlace } from "./api.js";
 import { byId, fill } from "./dom.js";
-import { clock } from "./format.js";
+import { clock, count } from "./format.js";
 import { onKey } from "./keyboard.js";
 
 /** What the one who is signed in may do: the answer of `GET v1/session`. */
@@ -27,6 +27,13 @@ session.then(
   },
   () => {},
 );
+
+const alertCount = byId("alert-count");
+poll(10, async () => {
+  const { alerts } = await get("v1/alerts");
+  fill(alertCount, alerts.length > 0 && `${count(alerts.length)} ${alerts.length === 1 ? "alert" : "alerts"}`);
+  alertCount.hidden = alerts.length === 0;
+});
 
 document.addEventListener("click", ({ target }) => target.closest("a.add-token") && rememberPlace());
 

@@ -11,16 +11,26 @@ const FIGURES = ["accepted", "refused", "duplicates"];
 /** What a test tells of if nothing is chosen: that it is one. */
 const TEST = "test";
 
+const showAlerts = keyedList(byId("alert-list"), ({ kind, name, since }) => `${kind} ${name} ${since}`, makeAlert);
 const show = keyedList(byId("sources"), (source) => `${source.topic} ${source.provider}`, makeCard);
 let events = {};
 keepLoading(2, load);
 
 async function load() {
-  const { sources } = await get("v1/sources");
+  const [{ sources }, { alerts }] = await Promise.all([get("v1/sources"), get("v1/alerts")]);
+  showAlerts(alerts);
+  byId("alerts").hidden = alerts.length === 0;
   // Of a provider that has come with a reload, the events are not known yet.
   if (sources.some(({ provider }) => !events[provider])) ({ events } = await get("v1/sources/events"));
   show(sources);
   byId("none").hidden = sources.length > 0;
+}
+
+function makeAlert({ kind, since, sentence }) {
+  const age = h("span");
+  const text = h("div", null, foreign(sentence), h("div", { class: "hint" }, age));
+  const element = h("li", null, text, badge(kind === "source" ? "silent" : "behind", "bad"));
+  return { element, update: () => refill(age, "since ", agoOf(since)) };
 }
 
 function makeCard({ topic, provider, url, needs_token: needsToken, untestable }) {
@@ -36,7 +46,7 @@ function makeCard({ topic, provider, url, needs_token: needsToken, untestable })
   const update = (source) => {
     refill(state, stateOf(source));
     refill(figures, FIGURES.map((name) => h("div", null, h("dt", null, name), h("dd", null, count(source[name])))));
-    refill(times, source.last_accepted ? ["last accepted ", agoOf(source.last_accepted)] : "accepted none yet");
+    refill(times, timesOf(source));
     refill(why, source.last_refused && whyOf(source));
   };
   return { element, update };
@@ -47,7 +57,16 @@ const refusedLast = ({ last_accepted, last_refused }) =>
 
 function stateOf(source) {
   if (refusedLast(source)) return badge("refuses", "bad");
-  return source.last_accepted ? badge("accepts", "good") : badge("silent");
+  if (source.silent_since) return badge("silent", "bad");
+  return source.last_accepted ? badge("accepts", "good") : badge("none yet");
+}
+
+function timesOf({ last_accepted: last, expect_every: every, silent_since: silent }) {
+  return [
+    last ? ["last accepted ", agoOf(last)] : "accepted none yet",
+    every && ` · expected every ${every}`,
+    silent && [" · silent since ", agoOf(silent)],
+  ];
 }
 
 function whyOf(source) {
