@@ -12,6 +12,7 @@ from hookbot.broker.cursors import CursorConsumer
 from hookbot.broker.group import Member
 from hookbot.errors import Ended, InvalidTopic, NotFound, Refused, Unavailable
 from hookbot.protocol.since import AfterId, FromOldest
+from hookbot.protocol.topics import TopicFilter
 from support.consumers import ConsumerHub, WorkingLog, ack, ack_each, listening, open_hub, take
 
 
@@ -216,3 +217,16 @@ async def test_a_request_that_could_not_be_opened_is_refused_before_its_handshak
         with pytest.raises(Refused, match="key=topic"):
             hub.consumers.check_request(listening(group="g"))
         hub.consumers.check_request(listening(group="g", by_topic=True))
+
+
+@pytest.mark.parametrize("kind", ["cursor", "group"])
+async def test_a_reader_is_what_a_cursor_or_a_group_wants_and_how_far_it_is(
+    hub: ConsumerHub, kind: ConsumerKind
+) -> None:
+    assert await hub.consumers.reader(kind, "/sub/t", "c") is None
+    async with hub.open("t", **{kind: "c"}):
+        connected = await hub.consumers.reader(kind, "/t", "c")
+    await hub.publish("other", "t")
+    reader = await hub.consumers.reader(kind, "/sub/t", "c")
+
+    assert connected == reader == (TopicFilter(("t",)), 0)

@@ -35,6 +35,15 @@ for = "10m"
 """
 
 
+ROUTER = """
+[routers.pager]
+router = "filter"
+reads = ["hookbot/alerts/"]
+topic = "paged"
+body = "join(' ', [body.state, body.name])"
+"""
+
+
 async def listed(hub: WholeHub, path: str = "/") -> list[dict[str, Any]]:
     answer = await hub.http.get(PATH, headers=bearer(path))
     found: list[dict[str, Any]] = answer.raise_for_status().json()["alerts"]
@@ -55,6 +64,7 @@ async def test_what_is_firing_is_listed_until_it_is_resolved_and_both_are_messag
         async with hub.listen("/sub/orders/?cursor=mirror", "v1"):
             pass
         assert await listed(hub) == []
+        clock.skip(seconds=1)
         for _ in range(2):
             await hub.post("/pub/orders/x", token=make_token(KEY, "/pub/orders/"))
         clock.skip(days=1.1)
@@ -73,6 +83,19 @@ async def test_what_is_firing_is_listed_until_it_is_resolved_and_both_are_messag
     ]
     assert [body["state"] for body in bodies] == ["firing", "firing", "resolved"]
     assert bodies[:2] == both
+
+
+async def test_a_router_may_read_alerts(tmp_path: Path) -> None:
+    clock, text = Clock(), WATCHED + ROUTER
+    async with (
+        open_api(tmp_path, text=text, clock=clock, routers=("pager",)) as hub,
+        hub.listen("/sub/paged", "v1") as listener,
+    ):
+        await until_watched(hub.running.broker)
+        clock.skip(days=1.1)
+        message = envelope("v1", await listener.take() or b"")
+
+    assert message["body"] == "firing /unsafe/shop/"
 
 
 async def test_a_token_sees_only_alerts_about_its_topics(tmp_path: Path) -> None:
