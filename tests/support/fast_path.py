@@ -213,9 +213,8 @@ async def open_fast_path(
                 Metrics(),
                 Alerts(broker, consumers, list, ()),
                 list,
-                replies := Replies(broker, lambda: control.replies, streams.reading),
+                Replies(broker, lambda: control.replies, streams.reading),
             )
-            nursery.start_soon(replies.run)
             epoll = EpollLoop(broker.line, broker.gather, broker.flush)
             fanout = Fanout(services, epoll, connection_limits)
             if app_made is None:

@@ -79,7 +79,7 @@ def test_a_malformed_filter_is_refused(query: dict[str, Any], message: str) -> N
     [
         (ALL, "acme/", {"acme/"}),
         (ALL, "/unsafe/github.com/", {"/unsafe/github.com/"}),
-        (ACME, "", {"acme/", "hookbot/failed/", "/unsafe/hookbot/failed/"}),
+        (ACME, "", {"acme/", "hookbot/replies/acme/", "hookbot/failed/", "/unsafe/hookbot/failed/"}),
         (ACME, "acme/app", {"acme/app"}),
         (Scope(TopicFilter(("acme/a/", "b")), False, ACME.find, (), ()), "acme/", {"acme/a/"}),
         (ACME, "hookbot/failed/deploy", {"hookbot/failed/deploy"}),
