@@ -105,15 +105,21 @@ async def test_a_terminal_that_is_gone_ends_the_keys(screen: Screen) -> None:
 async def test_a_terminal_that_another_job_has_is_left_alone(
     terminal: Terminal, screen: Screen, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
 ) -> None:
+    asked = trio.Event()
+
+    def other_job(descriptor: int) -> int:
+        asked.set()
+        return -1
+
     put, keys = trio.open_memory_channel[str](10)
     nursery.start_soon(terminal.read_keys, put.send_nowait)
     await terminal.draw(["one"])
     await screen.until("one")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "tcgetpgrp", lambda descriptor: -1)
-        # That of the other job.
+        patch.setattr(os, "tcgetpgrp", other_job)
+        # A key of the other job, which is not read.
         screen.press(b"a")
-        await wait_all_tasks_blocked()
+        await asked.wait()
         await terminal.draw(["two"])
         terminal.leave()
         assert screen.is_raw

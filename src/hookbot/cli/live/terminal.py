@@ -62,7 +62,7 @@ class Terminal:
             with trio.move_on_after(_ESCAPE_S if keys.is_unfinished else inf):
                 await trio.lowlevel.wait_readable(self._descriptor)
                 if not self._is_ours():
-                    self._taken = trio.Event()
+                    self._have_taken_again()
                     continue
                 data = self._read()
             if data == b"":
@@ -91,7 +91,7 @@ class Terminal:
         """Give the terminal back as it was, if it was taken and no other job has it now."""
         import termios
 
-        self._taken = trio.Event()
+        self._have_taken_again()
         if self._before is not None and self._is_ours():
             with suppress(OSError):
                 if select.select((), (self._descriptor,), (), _STUCK_S)[1]:
@@ -118,7 +118,7 @@ class Terminal:
                     os.kill(os.getpid(), number)
                 elif number == signal.SIGCONT:
                     # A shell may have changed it meanwhile.
-                    self._taken = trio.Event()
+                    self._have_taken_again()
                 self.redraw()
                 changed()
 
@@ -129,6 +129,11 @@ class Terminal:
         # Without job control, nobody else has it.
         except OSError:
             return True
+
+    def _have_taken_again(self) -> None:
+        # Not another event in place of one that the keys wait for.
+        if self._taken.is_set():
+            self._taken = trio.Event()
 
     def _take(self) -> bool:
         """Take the terminal; False if it is gone."""
