@@ -5,6 +5,7 @@ from trio.testing import MockClock
 
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
+from hookbot.protocol.message import Once
 from hookbot.protocol.topics import TopicFilter
 from support.alerts import EVERY_S, SHOP, source, watching
 from support.clock import Clock, trusted
@@ -86,6 +87,18 @@ async def test_what_another_has_published_on_its_topic_does_not_end_its_silence(
         for _ in range(250):
             await hub.deliver(f"{SHOP}deeper/x", **fields)  # type: ignore[arg-type]
         assert await hub.after(6 * MINUTE) == [FIRING]
+
+
+async def test_a_delivery_that_comes_again_does_not_end_a_silence(
+    autojump_clock: MockClock, log: MemoryLog, wall: Clock
+) -> None:
+    once = (Once("delivery", SHOP, "id", exclusive=False),)
+    async with watching(log, wall, source()) as hub:
+        first = await hub.deliver(once=once)
+        await hub.after(2 * EVERY_S)
+        again = await hub.deliver(once=once)
+        assert again.duplicate_of == first.id
+        assert await hub.after(MINUTE) == [FIRING]
 
 
 async def test_a_delivery_among_many_of_others_is_found(autojump_clock: MockClock, log: MemoryLog, wall: Clock) -> None:

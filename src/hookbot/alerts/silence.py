@@ -84,10 +84,10 @@ class SilenceWatch:
         return 0
 
     def _is_its_own(self, message: Message) -> bool:
-        """True if the source has sent it: not a router or an operator, and not a source beneath it."""
+        """True if the source has sent it: no router, operator or source beneath it, nor somebody who sends it again."""
         verified = message.verified
         return (
             verified is not None
             and verified.source in (self.source.topic, None)
-            and not (message.hops or message.routed_from or message.replay_of)
+            and not (message.hops or message.routed_from or message.replay_of or message.duplicate_of)
         )
