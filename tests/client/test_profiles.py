@@ -27,8 +27,8 @@ def test_the_last_one_is_used_unless_another_is_named(tmp_path: Path) -> None:
 
     assert profiles.find(None) == WORK
     assert profiles.find("home") == HOME
-    with pytest.raises(ConfigError, match=r"no profile 'wrok'; did you mean 'work'"):
-        profiles.find("wrok")
+    with pytest.raises(ConfigError, match=r"no profile 'wkor'; did you mean 'work'"):
+        profiles.find("wkor")
 
 
 def test_without_any_there_is_none_but_for_one_that_is_named(tmp_path: Path) -> None:

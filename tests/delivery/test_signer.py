@@ -19,7 +19,7 @@ def test_whatever_can_be_signed_has_a_signer(sample: Sample) -> None:
     ("name", "secret", "said"),
     [
         ("paypal", "s3cret", "a request of paypal cannot be signed here: only the sender has the key"),
-        ("gitub", "s3cret", "unknown provider 'gitub'; did you mean 'github'"),
+        ("githup", "s3cret", "unknown provider 'githup'; did you mean 'github'"),
         ("discord", "00" * 31, "discord is signed with a private key for Ed25519"),
         ("standard-webhooks", "whsec_!", "must be base64, and this one is not"),
     ],

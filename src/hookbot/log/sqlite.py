@@ -196,7 +196,7 @@ class SqliteLog(Engine):
         return await self._connections.read(partial(load_copies, shared=self._shared, low=low, high=high))
 
     async def _first_use(self, once: Once) -> FirstUse | None:
-        find = partial(keys.first_uses, onces=(once,), earlier=self._has_earlier_keys)
+        find = partial(keys.first_uses, asked=(once,), earlier=self._has_earlier_keys)
         return (await self._connections.read(find)).get(digest(once))
 
     def _prime(self, reader: sqlite3.Connection, after: int) -> None:
@@ -210,9 +210,9 @@ class SqliteLog(Engine):
             self._heads = TopicHeads(self.head)
 
     def _append(self, writer: sqlite3.Connection, units: Sequence[Unit]) -> _Appended:
-        onces = [once for unit in units for draft in unit.drafts for once in draft.once]
+        asked = [once for unit in units for draft in unit.drafts for once in draft.once]
         with queries.transaction(writer, self.sync_times):
-            known = keys.first_uses(writer, onces, earlier=self._has_earlier_keys)
+            known = keys.first_uses(writer, asked, earlier=self._has_earlier_keys)
             batch = self._new_batch(known, queries.load_positions(writer, moved_in(units)))
             results = [batch.add_unit(unit) for unit in units]
             partitions = self._partitions.grown(batch.rows)

@@ -14,9 +14,9 @@ from .sqlite_rows import in_runs, insert_rows
 _COLUMNS = "key, position, time_us, unsafe, fingerprint"
 
 
-def first_uses(connection: sqlite3.Connection, onces: Iterable[Once], *, earlier: bool) -> dict[bytes, FirstUse]:
+def first_uses(connection: sqlite3.Connection, asked: Iterable[Once], *, earlier: bool) -> dict[bytes, FirstUse]:
     """First uses stored for keys, by digest; with `earlier`, also by earlier versions."""
-    keys = {digest(once): once for once in onces}
+    keys = {digest(once): once for once in asked}
     found = _load_uses(connection, keys)
     if earlier:
         found = earlier_uses(keys, _load_uses(connection, map(earlier_digest, keys.values()))) | found
