@@ -213,7 +213,7 @@ async def open_fast_path(
                 Metrics(),
                 Alerts(broker, consumers, list, ()),
                 list,
-                Replies(broker, lambda: control.replies, streams.reading),
+                Replies(broker, lambda: control.replies),
             )
             epoll = EpollLoop(broker.line, broker.gather, broker.flush)
             fanout = Fanout(services, epoll, connection_limits)

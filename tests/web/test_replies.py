@@ -19,7 +19,7 @@ from hookbot.log.memory import MemoryLog
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.protocol.message import Draft, Once
 from hookbot.protocol.replies import MAX_REPLY_BODY, Answer, Reply
-from hookbot.web.replies import MAX_WAITING, Replies
+from hookbot.web.replies import MAX_WAITING, Question, Replies
 from support import KEY, SECRET
 from support.clients import WebSocket, connect
 from support.clock import Clock
@@ -326,6 +326,23 @@ async def test_only_the_first_answer_counts(hub: WholeHub) -> None:
 
     assert responses[0].text in ("first", "second")
     assert len(await answers(hub)) == 1
+
+
+async def test_an_answer_that_is_there_before_its_sender_waits_is_found(hub: WholeHub) -> None:
+    message = await hub.running.broker.publish(Draft("cmd", query="reply"))
+    await hub.running.broker.publish(Answer(message.id, "cmd", Reply(200, (), b"done")).draft)
+    question = Question(message.id, "cmd", duplicate=False, known=True, default=Reply(202))
+
+    assert (await replies_of(hub).wait(question)).body == b"done"
+
+
+async def test_a_message_that_was_deleted_is_not_answered_though_its_sender_waits(tmp_path: Path) -> None:
+    async with open_replying(tmp_path, reply_timeout_s=0.5) as hub, listener(hub) as websocket, asking(ask(hub)):
+        id = (await taken(websocket))["id"]
+        await hub.running.broker.delete([message.position for message in await hub.stored()])
+
+        assert await refused(websocket, Reply().to_frame(id)) == f"no message {id} was sent here"
+        assert await hub.stored() == []
 
 
 # What a listener may say

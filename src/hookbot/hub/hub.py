@@ -276,7 +276,7 @@ def _services(
     metrics = hub_metrics(broker, access, routers.snapshot)
     add_limits(metrics, bodies, held, unauthenticated)
     parts = broker, access, bodies, unauthenticated, consumers, streams, readiness, metrics, alerts
-    replies = Replies(broker, lambda: access.replies, streams.reading)
+    replies = Replies(broker, lambda: access.replies)
     add_replies(metrics, replies)
     return Services(*parts, routers.snapshot, replies, config.console)
 

@@ -22,7 +22,6 @@ from ..protocol.message import Duplicate, Message, parse_id
 from ..protocol.replies import REPLIES, Answer, Reply, awaits_reply, first_answer
 from ..protocol.response import Response, stored_response
 from ..protocol.topics import EVERYTHING, UNSAFE, TopicFilter, patterns_of
-from .page_turns import PageTurns
 
 # Each costs a task and a connection, some tens of kilobytes.
 MAX_WAITING = 1000
@@ -57,8 +56,6 @@ class _Wait:
 
     def __init__(self) -> None:
         self.senders = 0
-        self.topic = ""
-        """Topic of the message; empty if only those wait who repeat it."""
         self.reply: Reply | None = None
         self.over = trio.Event()
 
@@ -66,7 +63,7 @@ class _Wait:
 class Replies:
     """The replies of a hub: who waits for one, and who gives some."""
 
-    def __init__(self, broker: Broker, rules: Callable[[], ReplyRules], reading: PageTurns) -> None:
+    def __init__(self, broker: Broker, rules: Callable[[], ReplyRules]) -> None:
         self.waits: Counter[str] = Counter(answered=0, nobody=0, late=0, full=0, failed=0, left=0)
         """Number of senders that have waited, by what has ended it."""
         self.given: Counter[str] = Counter(first=0, repeated=0, refused=0)
@@ -77,7 +74,8 @@ class Replies:
         """Number of senders that wait now."""
         self._broker = broker
         self._rules = rules
-        self._reading = reading
+        # Not behind those who catch up: a sender waits for seconds at most.
+        self._reading = trio.Lock()
         self._waiting: dict[str, _Wait] = {}
         self._listening: Counter[str] = Counter()
         self._closing = False
@@ -161,9 +159,10 @@ class Replies:
         """What has ended the wait, and the reply."""
         if self.waiting >= (MAX_WAITING if question.known else MAX_WAITING * UNKNOWN_SHARE):
             return "full", None
-        # From now on, no answer is missed.
+        # From now on, no answer is missed. There may be one already, not only for a repeat: a commit that the database
+        # has finished, and whose end is known only once the connection to it is there again.
         with self._wait(question) as wait:
-            if question.duplicate and (answered := await self._broker.log.find(first_answer(question.id))):
+            if answered := await self._broker.log.find(first_answer(question.id)):
                 return "answered", await self._load(answered)
             if not self._is_anybody_there(question.topic):
                 return "nobody", None
@@ -176,8 +175,6 @@ class Replies:
         wait = self._waiting.setdefault(question.id, _Wait())
         self.waiting += 1
         wait.senders += 1
-        if not question.duplicate:
-            wait.topic = question.topic
         if self._closing:
             wait.over.set()
         try:
@@ -212,9 +209,7 @@ class Replies:
 
     async def _topic_of(self, id: str, by: AdmittedSubscription) -> str:
         """Topic of a message to which a listener may reply. Raises `Refused` for any other, and `Unavailable`."""
-        wait = self._waiting.get(id)
-        if wait and wait.topic and by.request.wanted.matches(wait.topic):
-            return wait.topic
+        # Always from the log: of a message that was deleted meanwhile, nothing is stored any more.
         message = await self._read(id, by.request.wanted)
         if message is None or message.time_us < by.grant.since_us:
             raise Refused(f"no message {id} was sent here")
