@@ -1,5 +1,7 @@
 """Failures, as headers of the messages that tell of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from hookbot.protocol.failures import Failure, failed_in, without_failure
@@ -26,6 +28,15 @@ def test_a_client_may_claim_one_on_a_topic_that_takes_a_token() -> None:
         assert Failure.claimed_by(Message(topic, headers=FAILURE.headers)) is None
 
 
+@pytest.mark.parametrize("topic", ["in/\u20ac", "in/\\u20ac", "in/50%25\u20ac", "in/ ", "in/\u202e", "in/\xe9"])
+def test_any_topic_is_told_as_it_is(topic: str) -> None:
+    failure = Failure("github", FAILURE.id, topic, "no")
+
+    assert Failure.of(Message(failure.failed_topic, headers=failure.headers)) == failure
+    assert Failure.claimed_by(Message("dead", headers=failure.headers)) == failure
+    assert without_failure(failure.headers) == ()
+
+
 @pytest.mark.parametrize("topic", ["github/acme", "in/\u20ac"])
 def test_it_is_of_one_message_where_that_was(topic: str) -> None:
     message = Message(topic, id=FAILURE.id)
@@ -33,6 +44,7 @@ def test_it_is_of_one_message_where_that_was(topic: str) -> None:
 
     assert told
     assert told.is_of(message)
+    assert replace(told, topic=topic.encode("latin-1", "backslashreplace").decode()).is_of(message), "an older one"
     assert not told.is_of(Message("elsewhere", id=message.id))
     assert not told.is_of(Message(topic, id="abcdefgh-000000000000002"))
 
@@ -53,4 +65,5 @@ def test_a_header_can_be_sent_by_any_client() -> None:
     assert Failure("a", "", "in/\u20ac ", "a\u20acb").headers[2:] == (
         ("Hookbot-Failed-Topic", "in/\\u20ac"),
         ("Hookbot-Failed-Error", "a\\u20acb"),
+        ("Hookbot-Failed-Topic*", "UTF-8''in%2F%E2%82%AC%20"),
     )

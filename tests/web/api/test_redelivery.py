@@ -57,16 +57,17 @@ async def test_a_message_is_published_again_as_it_was(tmp_path: Path, caplog: py
     ]
 
 
-async def test_a_failed_message_goes_back_to_where_it_failed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("topic", ["acme/a", "acme/\u20ac", "acme/\\u20ac"])
+async def test_a_failed_message_goes_back_to_where_it_failed(tmp_path: Path, topic: str) -> None:
     async with open_api(tmp_path) as hub:
-        failure = Failure("deploy", "x", "acme/a", "ValueError: no")
+        failure = Failure("deploy", "x", topic, "ValueError: no")
         failed = await publish(hub, failure.failed_topic, 1, headers=(*HEADERS, *failure.headers))
 
         answer = await redeliver(hub, failed.id)
         [again] = await replays(hub)
 
     assert answer.json() == {"id": again.id}
-    assert (again.topic, again.headers, again.replay_of) == ("acme/a", HEADERS, failed.id)
+    assert (again.topic, again.headers, again.replay_of) == (topic, HEADERS, failed.id)
 
 
 @pytest.mark.parametrize("topic", ["", "a//b", "hookbot/failed/deploy", "/unsafe/hookbot/x"])
