@@ -67,7 +67,7 @@ def test_an_interval_is_more_than_nothing(text: str | int) -> None:
 
 
 def test_a_sender_waits_for_a_reply_for_a_bounded_time() -> None:
-    assert REPLY_WAIT.convert("3s", None, None) == 3
+    assert REPLY_WAIT.convert("2.5s", None, None) == 2.5
     for text, reason in (("0", "more than 0"), ("11s", "at most 10s, not 11s")):
         with pytest.raises(click.BadParameter, match=reason):
             REPLY_WAIT.convert(text, None, None)
