@@ -1,5 +1,6 @@
 """Replies of a listener, against a hub that follows a script."""
 
+import math
 from typing import Any
 
 import pytest
@@ -136,6 +137,25 @@ async def test_a_reply_goes_to_the_hub_before_the_acknowledgement() -> None:
     assert parse_reply(reply) == (mid(1), Reply(418, (("X-A", "1"),), b"\xff"))
     assert ack == {"type": "ack", "id": mid(1)}
     assert hub.peers[0].query["reply"] == "1"
+
+
+async def test_no_reply_waits_for_more_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.client.session.ACK_PAUSE_S", math.inf)
+    received: list[str] = []
+    done = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        await peer.messages(1, 2, query="reply")
+        received.extend([(await peer.receive())["id"] for _ in range(2)])
+        done.set()
+        await peer.stay()
+
+    async with scripted_hub(script) as hub, listen(hub.url, reply=True) as messages:
+        for _ in range(2):
+            messages.reply(await next_message(messages), Reply())
+        await done.wait()
+    assert received == [mid(1), mid(2)]
 
 
 async def test_a_hub_that_crashed_before_it_had_the_reply_gets_it_and_the_listener_nothing_twice() -> None:

@@ -6,8 +6,8 @@ from ..protocol.frames import Hello
 from ..protocol.message import Message, wall_clock_us
 from ..protocol.replies import MAX_WAIT_S, Reply, awaits_reply
 
-# Of at most 128 KiB each.
-MAX_KEPT = 100
+# As many senders wait at one hub. A reply has at most 128 KiB, and mostly some hundred bytes.
+MAX_KEPT = 1000
 
 
 class Replies:

@@ -158,7 +158,7 @@ class Session:
         self._closing = True
         if self._connection is not None:
             with suppress(HookbotError):
-                while text := self._next_frame():
+                while text := self._next_reply() or self._progress.take_ack():
                     await self._connection.send(text)
                 await self._connection.close()
 
@@ -209,14 +209,17 @@ class Session:
 
     async def _send(self, connection: HubConnection) -> None:
         while True:
-            while text := self._next_frame():
-                await connection.send(text)
+            while reply := self._next_reply():
+                await connection.send(reply)
+            if ack := self._progress.take_ack():
+                await connection.send(ack)
                 await trio.sleep(self._ack_pause_s)
-            await self._sending.park()
+            else:
+                await self._sending.park()
 
-    def _next_frame(self) -> str | None:
-        """The next frame to send, or None. Replies come first: what is acknowledged does not come again."""
-        return (self._replies and self._replies.take()) or self._progress.take_ack()
+    def _next_reply(self) -> str | None:
+        """The next reply to send, or None. Replies come before acknowledgements: what is done does not come again."""
+        return self._replies.take() if self._replies else None
 
     def _check_raw_will_do(self) -> None:
         for name, feature in _NEEDS_V1.items():
