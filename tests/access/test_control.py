@@ -438,58 +438,7 @@ def test_a_request_for_one_action_is_not_admitted_to_the_other(access: AccessCon
         access.admit_subscription(Request("POST", b"/pub/x", ()), websocket=False)
 
 
-# --- clients behind proxies
-
-
-def test_a_client_is_known_by_the_address_that_a_trusted_proxy_saw() -> None:
-    access = make_access(proxies=TrustedProxies.parse("10.0.0.0/8"))
-    headers = (("X-Forwarded-For", "203.0.113.9, 198.51.100.7"),)
-
-    assert access.resolve_client(Request("GET", b"/", headers, client="10.0.0.1")).client == "198.51.100.7"
-    assert access.resolve_client(Request("GET", b"/", headers, client="192.0.2.1")).client == "192.0.2.1"
-
-
-@pytest.mark.parametrize(
-    ("proxies", "peer", "forwarded", "doubt"),
-    [
-        ("1", "10.0.0.1", "", "the trusted proxy at 10.0.0.1 sends no X-Forwarded-For"),
-        ("10.0.0.0/8", "10.0.0.1", "", "the trusted proxy at 10.0.0.1 sends no X-Forwarded-For"),
-        ("0", "127.0.0.1", "203.0.113.9", "a proxy at 127.0.0.1 sends X-Forwarded-For, which is ignored"),
-        ("10.0.0.0/8", "::1", "203.0.113.9", "a proxy at ::1 sends X-Forwarded-For, which is ignored"),
-        ("0", "", "203.0.113.9", "a proxy at a Unix socket sends X-Forwarded-For, which is ignored"),
-        ("1", "", "", "the trusted proxy at a Unix socket sends no X-Forwarded-For"),
-        ("1", "10.0.0.1", "203.0.113.9", None),
-        ("10.0.0.0/8", "192.0.2.1", "", None),
-        ("0", "192.0.2.1", "203.0.113.9", None),
-        ("0", "127.0.0.1", "", None),
-    ],
-)
-def test_a_proxy_that_is_not_as_configured_is_told_once(
-    caplog: pytest.LogCaptureFixture, proxies: str, peer: str, forwarded: str, doubt: str | None
-) -> None:
-    access = make_access(proxies=TrustedProxies.parse(proxies))
-    headers = (("X-Forwarded-For", forwarded),) if forwarded else ()
-    for _ in range(3):
-        access.resolve_client(Request("POST", b"/pub/x", headers, client=peer))
-    assert [record.getMessage().startswith(doubt or "") for record in caplog.records] == [True] * bool(doubt)
-
-
-def test_a_proxy_is_told_again_after_a_reload_that_did_not_help(caplog: pytest.LogCaptureFixture) -> None:
-    access = make_access(proxies=TrustedProxies.parse("1"))
-    access.resolve_client(Request("POST", b"/pub/x", (), client="10.0.0.1"))
-    access.adopt(make_access(proxies=TrustedProxies.parse("10.0.0.0/8")))
-    access.resolve_client(Request("POST", b"/pub/x", (), client="10.0.0.1"))
-    assert len(caplog.records) == 2
-
-
 # --- rates
-
-
-def test_a_reload_changes_whose_connections_are_a_proxys() -> None:
-    access = make_access()
-    assert not access.is_proxy("10.0.0.1")
-    access.adopt(make_access(proxies=TrustedProxies.parse("10.0.0.0/8")))
-    assert access.is_proxy("10.0.0.1")
 
 
 def test_a_client_that_publishes_too_often_is_refused_and_others_are_not() -> None:
@@ -845,7 +794,7 @@ def test_a_reload_replaces_every_rule_but_the_size_of_bodies() -> None:
     with pytest.raises(NotFound):
         ask(access, "POST /unsafe/pub/other")
     forwarded = Request("GET", b"/", (("X-Forwarded-For", "203.0.113.9"),), client="192.0.2.1")
-    assert access.resolve_client(forwarded).client == "203.0.113.9"
+    assert access.clients.resolve(forwarded).client == "203.0.113.9"
     assert publish(access, "POST /pub/x", basic(make_token("new key", "/"))).max_body_bytes == 1000
 
 

@@ -21,11 +21,11 @@ from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRe
 from ..protocol.topics import TopicFilter, check_owner, decode_path, is_unsafe, unsafe_filter
 from ..signatures import SignedRequest
 from ..signatures.permission import permission
-from . import relayed
 from .active_subscriptions import ActiveSubscriptions
 from .admitted import AdmittedPublish, AdmittedSubscription, without_token
 from .authorizer import Action, Authorizer
 from .client_address import TrustedProxies, client_network
+from .clients import Clients
 from .fetching import Fetches
 from .near_misses import NearMisses
 from .permits import Key, Permit, Permits, key_of
@@ -88,11 +88,9 @@ class AccessControl:
         self.tokens = TokenChecks(authorizer, self._clock, limiter, frozenset(origin.lower() for origin in origins))
         self.verifier = Verifier(self._clock, limiter, fetches or Fetches())
         self._publishes = RateLimiter(publishes, "publishes") if publishes else None
-        self.proxies = proxies or TrustedProxies()
-        """Proxies whose word for the address of a client is taken; others after a reload."""
+        self.clients = Clients(proxies or TrustedProxies(), self.tokens, self._clock)
         self.unsafe = unsafe_filter(unsafe_prefixes)
         """Unsafe topics that there are."""
-        self._doubted = False
 
     def adopt(self, other: "AccessControl") -> None:
         """Take over the rules of `other`, except for the size of bodies.
@@ -101,10 +99,10 @@ class AccessControl:
         start to count anew, but for quotas that are as before.
         """
         self.sources, self.public_url = other.sources.after(self.sources), other.public_url
-        self.proxies, self.unsafe, self._doubted = other.proxies, other.unsafe, False
-        self.replies = other.replies
+        self.unsafe, self.replies = other.unsafe, other.replies
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.tokens.adopt(other.tokens)
+        self.clients.adopt(other.clients)
         self.active.adopt(other.active)
         self.near_misses.adopt(other.near_misses)
         self._permits = Permits[Permit](self.sources.targets)
@@ -114,33 +112,6 @@ class AccessControl:
     def now_s(self) -> float:
         """Current time, in seconds since 1970: by the hub's clock, which does not follow a jump of the machine's."""
         return self._clock() / 1e6
-
-    def is_proxy(self, peer: str) -> bool:
-        """True if connections from this address are those of a trusted proxy."""
-        return self.proxies.trusts(peer)
-
-    def resolve_client(self, request: Request) -> Request:
-        """Set the request's client to the address that proxies or hubs report, if trusted, and return it. Call it once.
-
-        Raises `Refused` if the query has too many parameters.
-        """
-        request.check_parameters()
-        forwarded_for = request.header("x-forwarded-for")
-        # Mostly there is neither.
-        if self.proxies or forwarded_for:
-            is_checked = self._doubted or request.method != "POST"
-            if not is_checked and (doubt := self.proxies.doubt(request.client, forwarded_for)):
-                self._doubted = True
-                logger.warning("%s", doubt)
-            request.client = self.proxies.client(request.client, forwarded_for)
-        if relayed.HEADER in request.fields:
-            client = relayed.read_client(request, self.tokens.authorizer.keys, now_s=self.now_s)
-            request.client = request.client if client is None else client
-        return request
-
-    def relayed_field(self, request: Request) -> tuple[str, str]:
-        """Header field with which another hub of the family is told the client of a relayed request."""
-        return relayed.HEADER, relayed.sign(request, self.tokens.authorizer.keys[0], now_s=self.now_s)
 
     def admit_publish(self, request: Request) -> AdmittedPublish:
         """Admit a publish before its body is read. Raises `Refused`."""
@@ -284,7 +255,7 @@ class AccessControl:
         with suppress(Refused):
             if self.tokens.find_grant(request, decode_path(request.raw_path), action):
                 return Standing.TOKEN
-        client = self.proxies.client(request.client, request.header("x-forwarded-for"))
+        client = self.clients.proxies.client(request.client, request.header("x-forwarded-for"))
         return self.verifier.standing(client_network(client))
 
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:

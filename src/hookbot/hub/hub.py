@@ -254,7 +254,7 @@ def _unauthenticated(config: Config, access: AccessControl) -> UnauthenticatedCo
     return UnauthenticatedConnections(
         per_address,
         max_files=max_files,
-        is_proxy=access.is_proxy,
+        is_proxy=access.clients.is_proxy,
         standing_of=access.standing,
         note=access.refusals.note,
     )

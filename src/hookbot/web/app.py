@@ -54,7 +54,7 @@ def _add_checks(app: HookbotApp, services: Services) -> None:
 
     @app.before_request
     async def read_request() -> None:
-        plain = access.resolve_client(plain_request(request))
+        plain = access.clients.resolve(plain_request(request))
         # Before any route: werkzeug decodes leniently, and ``%ff`` would become a replacement character.
         decode_path(plain.raw_path)
         # For a method that is in `ALL_METHODS`, the catch-all route says what to use in its place.
@@ -63,7 +63,7 @@ def _add_checks(app: HookbotApp, services: Services) -> None:
 
     @app.before_websocket
     async def read_handshake() -> None:
-        access.resolve_client(plain_request(websocket))
+        access.clients.resolve(plain_request(websocket))
 
     @app.after_request
     async def finish(response: quart.Response) -> quart.Response:

@@ -88,7 +88,7 @@ async def relay_request(services: Services, held: HeldElsewhere) -> Response:
 
 def _passed_fields(services: Services, plain: Request) -> Headers:
     fields = [(name, value) for name in _PASSED if (value := plain.sent(name)) is not None]
-    return (*fields, *session_fields(plain), services.access.relayed_field(plain))
+    return (*fields, *session_fields(plain), services.access.clients.relayed_field(plain))
 
 
 class _Link(Holder):

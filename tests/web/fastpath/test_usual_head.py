@@ -97,7 +97,9 @@ def usual(data: bytes) -> UsualHead:
     head = Head(data)
     admitted = ACCESS.admit_publish(head.request)
     assert UsualHead.suits(data, head, admitted)
-    return UsualHead(data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request, ACCESS.proxies)
+    return UsualHead(
+        data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request, ACCESS.clients.proxies
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,7 +199,9 @@ def test_of_two_tokens_none_is_taken_for_the_only_one() -> None:
     assert slowly(head_of(USUAL, path=OTHER))
     admitted = ACCESS.admit_publish(Head(head_of(USUAL)).request)
 
-    one = UsualHead(data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request, ACCESS.proxies)
+    one = UsualHead(
+        data, Exchange(head), BODIES.open(None, Standing.TOKEN, ""), admitted.request, ACCESS.clients.proxies
+    )
 
     assert quickly(one, data.replace(basic(PATH).encode(), basic(OTHER).encode())) is None
 
@@ -221,8 +225,10 @@ def test_only_a_head_that_is_short_and_has_a_token_is_compared_with_others(data:
 def test_every_header_that_anything_asks_for_decides_or_is_of_another_kind_of_request() -> None:
     of_websockets = {"sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol", "last-event-id"}
     of_stored_messages = {"content-type", "content-encoding"}
-    # Beneath /hookbot/, which the fast path hands over; the last one is "body" in fields that are no headers.
-    of_the_console = {"cookie", "sec-fetch-site", "x-forwarded-proto", "body"}
+    # Beneath /hookbot/, which the fast path hands over.
+    of_the_console = {"cookie", "sec-fetch-site", "x-forwarded-proto"}
+    # Fields of JSON, which are no headers.
+    of_frames = {"body", "time", "type"}
     of_the_log = {"traceparent"}
     asked: set[str] = set()
     for package in ("protocol", "access", "web"):
@@ -230,6 +236,6 @@ def test_every_header_that_anything_asks_for_decides_or_is_of_another_kind_of_re
             asked |= {one or other for one, other in ASKS.findall(path.read_text())}
 
     assert {"authorization", "accept", "origin"} <= asked
-    known = of_websockets | of_stored_messages | of_the_console | of_the_log | {LENGTH, TOKEN}
+    known = of_websockets | of_stored_messages | of_the_console | of_frames | of_the_log | {LENGTH, TOKEN}
     assert asked - known <= DECISIVE
     assert not DECISIVE & SECRET_HEADERS

@@ -87,7 +87,7 @@ class FastPathConnection(HttpConnection):
             return
         self._exchange = Exchange(head)
         access = self._context.services.access
-        access.resolve_client(request)
+        access.clients.resolve(request)
         if websocket:
             self._subscribe(head, data)
             return
@@ -99,7 +99,7 @@ class FastPathConnection(HttpConnection):
         is_like = self._usual and self._usual.read(data, access)
         # Of one that is only like another, the access log would not know enough.
         if not is_like and not self._exchange.began_s and UsualHead.suits(data, head, admitted):
-            self._usual = UsualHead(data, self._exchange, body, admitted.request, access.proxies)
+            self._usual = UsualHead(data, self._exchange, body, admitted.request, access.clients.proxies)
         # A client that has begun to send its body needs no invitation (RFC 9110, section 10.1.1).
         if head.expects_continue and head.has_body and not self._buffer:
             self.transmit(CONTINUE)

@@ -113,7 +113,7 @@ class UsualHead:
         method, usual_path, _, protocols = self._key
         path, length = values[PATH].encode(), values[LENGTH]
         # By others, the client may be another one. And what a query asks for is not a part of a permit.
-        if access.proxies is not self._proxies or (path != usual_path and (b"?" in path or is_for_app(path))):
+        if access.clients.proxies is not self._proxies or (path != usual_path and (b"?" in path or is_for_app(path))):
             return None
         if not is_length(length):
             return None
