@@ -25,7 +25,7 @@ ORDER = (
     {"log", "signatures"},
     {"protocol"},
     {"standard_files"},
-    {"errors", "version", "backoff", "terminal", "threads", "callbacks"},
+    {"errors", "version", "backoff", "terminal", "threads", "callbacks", "file_locks"},
 )
 """A package imports what stands in a later row, and its own modules; nothing in its own row or an earlier one."""
 

@@ -65,15 +65,6 @@ def test_a_file_that_others_append_to_is_waited_for_or_not(tmp_path: Path) -> No
     assert path.read_bytes() == b"1\n"
 
 
-def test_a_file_that_cannot_be_locked_is_appended_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "lines"
-    monkeypatch.setitem(__import__("sys").modules, "fcntl", None)
-
-    append(path, b"1\n")
-
-    assert path.read_bytes() == b"1\n"
-
-
 def test_a_pipe_takes_lines(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)

@@ -1,5 +1,6 @@
 """The listening half on a system without epoll, `fcntl`, `resource` and POSIX signals, as Windows and macOS are."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,13 @@ pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parents[1]
 
 
-async def hookbot(*words: object) -> str:
+async def hookbot(*words: object, **environment: str) -> str:
     """Standard output of a command that ends well."""
     command = [sys.executable, "-m", "support.elsewhere", *map(str, words)]
     with trio.fail_after(GUARD_S):
-        done = await trio.run_process(command, cwd=TESTS, capture_stdout=True, capture_stderr=True, check=False)
+        done = await trio.run_process(
+            command, cwd=TESTS, env=os.environ | environment, capture_stdout=True, capture_stderr=True, check=False
+        )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
 
@@ -31,6 +34,15 @@ async def test_what_is_published_there_is_heard_there() -> None:
         heard = await hookbot("listen", "--raw", "--since", "all", "--limit", 1, hub.url_for("/sub/greetings"))
 
         assert heard == (TESTS / "vectors" / "README.md").read_text()
+
+
+async def test_a_topic_of_a_profile_is_heard_there(tmp_path: Path) -> None:
+    async with open_test_hub() as hub:
+        await hub.publish("greetings", b"hello")
+        home = {"XDG_CONFIG_HOME": str(tmp_path)}
+        await hookbot("login", hub.url_for("/sub/greetings"), **home)
+
+        assert await hookbot("listen", "--raw", "--since", "all", "--limit", 1, "greetings", **home) == "hello"
 
 
 async def test_messages_are_forwarded_there() -> None:

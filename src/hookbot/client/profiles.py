@@ -1,18 +1,18 @@
 """Profiles: the hubs that a user is logged in to, each with a token, in a file that nobody else can read."""
 
-import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import mkstemp
 from typing import Any, Self
 from urllib.parse import quote
 
 from ..errors import ConfigError, did_you_mean, system_reason
+from ..file_locks import lock
 from .address import Address
 
 FILE = "profiles.json"
@@ -98,15 +98,17 @@ class Profiles:
         """Replace the file in one step. Raises `OSError`."""
         saved = {name: {"url": one.url, "token": one.token} for name, one in sorted(self.by_name.items())}
         # Only its owner can read a temporary file.
-        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{FILE}.", encoding="utf-8", delete=False) as draft:
-            try:
-                json.dump({"default": self.default, "profiles": saved}, draft, indent=2)
-                draft.flush()
-                os.fsync(draft.fileno())
-                Path(draft.name).replace(path)
-            except BaseException:
-                Path(draft.name).unlink()
-                raise
+        descriptor, draft = mkstemp(dir=path.parent, prefix=f".{FILE}.")
+        try:
+            # Windows renames no file that is open.
+            with open(descriptor, "w", encoding="utf-8") as file:
+                json.dump({"default": self.default, "profiles": saved}, file, indent=2)
+                file.flush()
+                os.fsync(descriptor)
+            Path(draft).replace(path)
+        except BaseException:
+            Path(draft).unlink()
+            raise
 
 
 def profiles_file() -> Path:
@@ -134,19 +136,30 @@ def change_profiles(path: Path, change: Callable[[Profiles], Profiles]) -> Profi
     path = path.resolve()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
+        with _turn(path.parent):
             changed = change(Profiles.read(path))
             changed.write(path)
-        finally:
-            os.close(directory)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {system_reason(error)}") from None
     return changed
 
 
+@contextmanager
+def _turn(directory: Path) -> Iterator[None]:
+    """Block in which one process at a time is, where a directory can be locked."""
+    with ExitStack() as stack:
+        # Windows opens no directories.
+        with suppress(PermissionError):
+            descriptor = os.open(directory, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            lock(descriptor)
+        yield
+
+
 def _check_owner(path: Path, status: Any) -> None:
+    # On Windows, the home of a user is closed to others, and modes say nothing.
+    if not hasattr(os, "geteuid"):
+        return
     if status.st_mode & _OTHERS:
         raise ConfigError(f"others can read {path}, which holds tokens: run `chmod 600 {path}`, and replace the tokens")
     if status.st_uid not in (0, os.geteuid()):

@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
+from ..file_locks import lock
+
 
 class LineFile:
     """A file that is open for appending lines. Made by `open_line_file`."""
@@ -52,17 +54,5 @@ def open_line_file(path: Path, *, wait: bool = True) -> Iterator[LineFile]:
     # Readable only by this user: bodies and headers may hold secrets.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with open(descriptor, "ab", buffering=0) as file:
-        _lock(descriptor, wait=wait)
+        lock(descriptor, wait=wait)
         yield LineFile(path, file)
-
-
-def _lock(descriptor: int, *, wait: bool) -> None:
-    try:
-        import fcntl  # noqa: PLC0415
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        raise
-    # Windows has no such locks, and some network file systems support none.
-    except (ImportError, OSError):
-        pass
