@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 from click.shell_completion import BashComplete
 
+from hookbot.access.tokens import make_token
 from hookbot.cli.main import cli
 from hookbot.hub.hub import open_hub
 from hookbot.signatures import SignedRequest, load_provider, provider_names
@@ -175,6 +176,19 @@ def test_of_several_sources_one_is_chosen(hub: ThreadHub, call: Caller) -> None:
     assert (code, "several sources of github: give the topic of one, /unsafe/a or /unsafe/b" in err) == (2, True)
 
     assert call("trigger", "github", "push", "--url", hub.url, "/unsafe/b", HOOKBOT_KEY=KEY)[0] == 0
+
+
+def test_without_a_server_it_is_the_hub_of_the_profile(
+    hub: ThreadHub, call: Caller, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    token = make_token(KEY, "/")
+    assert call("login", hub.url.replace("//", f"//{token}@"), "--of", "/")[0] == 0
+
+    assert call("trigger", "stripe", "invoice.paid")[0] == 0
+    assert call("trigger", "github", "push")[0] == 2
+    assert call("trigger", "github", "push", "/unsafe/b")[0] == 0
+    assert call("trigger", "stripe", "invoice.paid", "--profile", "other")[0] == 2
 
 
 def test_a_hub_without_such_a_source_says_so(hub: ThreadHub, call: Caller) -> None:

@@ -125,6 +125,17 @@ async def test_what_a_sender_needs_is_told(hub: TestHub, start: Start, provider:
     assert said in process.err.decode()
 
 
+async def test_a_sender_gets_the_answer_of_the_server(start: Start, tmp_path: Path) -> None:
+    async with open_whole_hub(tmp_path, reply_prefixes=("/unsafe/tunnel/",)) as whole, target(418) as server:
+        log_in(whole.running.url, key=KEY)
+        process, url = await open_tunnel(start, server.url, "--reply")
+
+        assert (await post(url, b"1")).status_code == 418
+
+    assert url.endswith("?reply")
+    assert "the hub allows that if started with --reply /unsafe/tunnel/" in process.err.decode()
+
+
 async def test_nothing_is_explained_to_who_wants_quiet(hub: TestHub, start: Start) -> None:
     log_in(hub.url)
     process = await start("tunnel", "--quiet", "3000")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from .hub_api import Ask, ask_at
 from .parameters import Given, Parsed, cafile, data_dir, headers, read_headers, read_input
 from .sign_options import KEY_HELP, complete_provider, provider_option
 from .sources import send_test
+from .topics import profile
 
 if TYPE_CHECKING:
     from ..delivery.target import Target
@@ -64,9 +66,14 @@ class _Sender:
     headers: tuple[str, ...]
     signed_url: str | None
 
+    @property
+    def is_described(self) -> bool:
+        """True if any option describes it."""
+        return any(getattr(self, one.name) for one in fields(self))
+
     def check(self, *, by_hub: bool) -> None:
         """Raise `UsageError` if something is missing or does not go together."""
-        if by_hub and any(getattr(self, one.name) for one in fields(self)):
+        if by_hub and self.is_described:
             raise click.UsageError(
                 "A hub signs samples as they are: --url goes with no option that changes or signs one."
             )
@@ -111,6 +118,7 @@ class _Sender:
 @headers
 @click.option("--signed-url", metavar="URL", help="URL to sign, if a proxy makes another one of it.")
 @click.option("--url", "-u", "hub", metavar="HUB", help="URL of a hub, with a token, that sends it to its own source.")
+@profile
 @data_dir
 @cafile
 @click.pass_obj
@@ -128,8 +136,9 @@ def trigger(
     """Post a sample event of a provider, signed, as its sender would.
 
     Without EVENT, list the events of PROVIDER; without PROVIDER, those of all. URL is that of any server, such as
-    localhost:3000/webhook, or of a topic. The answer is printed. With --url, a hub sends the event to its own source,
-    of which it has the secret; if it has several of PROVIDER, URL is the topic of one. The id is printed.
+    localhost:3000/webhook, or of a topic. The answer is printed. With --url, or without URL, a hub sends the event to
+    its own source, of which it has the secret; if it has several of PROVIDER, URL is the topic of one. The id is
+    printed.
 
     \b
     Examples:
@@ -140,10 +149,12 @@ def trigger(
         click.echo("\n".join(_listed(provider)))
         return None
     described = _Sender(**sender)
-    described.check(by_hub=hub is not None)
+    # No target begins with a slash, but topics of sources do.
+    by_hub = hub is not None or (not described.is_described and (target is None or target.startswith("/")))
+    described.check(by_hub=by_hub)
     rule = _provider(provider, event, dict(described.options))
-    if hub is not None:
-        ask = ask_at(given, hub, data_dir, cafile)
+    if by_hub:
+        ask = ask_at(given, hub or os.environ.get("HOOKBOT_URL"), data_dir, cafile)
         send_test(ask, target or _topic(ask, provider), event)
         return None
     if target is None:

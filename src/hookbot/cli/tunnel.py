@@ -15,6 +15,7 @@ import click
 from ..errors import Refused
 from ..hub.secret_store import find_secret
 from ..protocol.paths import path_to
+from ..protocol.replies import REPLY
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree, is_unsafe
 from ..protocol.urls import is_loopback, split_url
 from ..terminal import one_line
@@ -85,7 +86,7 @@ def tunnel(
 
     server, profile = Target.parse(target), find_profile(data_dir=data_dir)
     topic, hub = trio.run(_find, profile, server, data_dir, options["cafile"])
-    url = _sender_url(profile, hub, topic)
+    url = _sender_url(profile, hub, topic) + (f"?{REPLY}" if options["replies"] else "")
     click.secho(url, bold=True)
     if not options["quiet"]:
         for line in _explained(url, topic, server, sender):
@@ -149,6 +150,9 @@ def _explained(url: str, topic: str, target: Target, sender: Provider | None) ->
         yield f"only programs on this machine reach {host}: log in to a hub on the internet for others"
     if not is_unsafe(topic):
         yield "has a token as its user name, which the sender has to send as HTTP Basic credentials"
+    if split_url(url).query:
+        place = topic[: topic.rindex("/") + 1]
+        yield f"has the sender wait for the answer of {target}: the hub allows that if started with --reply {place}"
     if sender:
         yield from _about(sender, topic)
 
