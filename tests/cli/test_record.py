@@ -136,6 +136,14 @@ def test_what_is_given_up_makes_it_fail_and_can_be_played_later(
     assert [request.body for request in working.requests] == [b"1"]
 
 
+def test_what_is_given_up_cannot_go_to_the_file_that_is_played(call: Caller, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(line(b"1"))
+    code, _, err = call("play", path, "--exec", "--max-attempts", "1", "--dead-letter", path, "--", "false")
+    assert (code, "--dead-letter names FILE itself." in err) == (2, True)
+    assert path.read_bytes() == line(b"1")
+
+
 def test_a_terminal_gets_a_bar(
     thread: ThreadHub, call: Caller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

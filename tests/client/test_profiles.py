@@ -37,6 +37,14 @@ def test_without_any_there_is_none_but_for_one_that_is_named(tmp_path: Path) -> 
         Profiles().find("work")
 
 
+def test_another_one_is_chosen_as_the_default() -> None:
+    both = Profiles().using(HOME).using(WORK)
+
+    assert both.choosing("home").find(None) == HOME
+    with pytest.raises(ConfigError, match="there is no profile 'other'"):
+        both.choosing("other")
+
+
 def test_when_the_default_goes_the_only_one_left_takes_its_place() -> None:
     three = Profiles().using(HOME).using(Profile("other", "https://other", "x")).using(WORK)
 

@@ -112,9 +112,7 @@ def profiles(use: str | None, as_json: bool) -> None:
     from ..client.profiles import Profiles, change_profiles, profiles_file
 
     file = profiles_file()
-    kept = Profiles.read(file)
-    if use and (chosen := kept.find(use)):
-        kept = change_profiles(file, lambda profiles: profiles.using(chosen))
+    kept = change_profiles(file, lambda profiles: profiles.choosing(use)) if use else Profiles.read(file)
     rows = [_row(one, is_default=one.name == kept.default) for one in kept.by_name.values()]
     if as_json:
         click.echo(to_json(rows))

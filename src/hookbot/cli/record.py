@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import os
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
+from os.path import samestat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -75,6 +77,10 @@ def play(
     from ..delivery.worker import hop_name
 
     destination = choice.make(command)
+    # It would never come to its end.
+    with suppress(OSError):
+        if retry.dead_letter and samestat(Path(retry.dead_letter).stat(), os.fstat(file.fileno())):
+            raise click.UsageError("--dead-letter names FILE itself.")
     log_to_stderr(quiet=True)
     hop = hop_name("play", str(Path(file.name).resolve()), destination.name)
     run(partial(_play, messages, retry, file, destination, hop))

@@ -88,6 +88,10 @@ class Profiles:
             raise ConfigError(f"a profile has a name of letters, digits, . _ : and -, not {profile.name[:100]!r}")
         return replace(self, by_name={**self.by_name, profile.name: profile}, default=profile.name)
 
+    def choosing(self, name: str) -> Self:
+        """The profiles with that of this name as the default. Raises `ConfigError` as `find`."""
+        return replace(self, default=name) if self.find(name) else self
+
     def without(self, profile: Profile) -> Self:
         """The profiles but for this one; the last that is left is the default."""
         left = {name: one for name, one in self.by_name.items() if name != profile.name}

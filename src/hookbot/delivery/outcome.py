@@ -5,9 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..protocol.message import Headers, Message
+from ..protocol.replies import MAX_REPLY_BODY
 
-MAX_KEPT_BODY = 64 << 10
-"""Bytes kept of the body of a response."""
+MAX_KEPT_BODY = MAX_REPLY_BODY
+"""Bytes kept of the body of a response: as many as can be handed back."""
 UNSENDABLE = "unsendable"
 """Result of a message that cannot be made into a request, however often it is tried."""
 
