@@ -262,9 +262,9 @@ def test_a_silent_sender_is_mailed_and_posted(terminal: Terminal) -> None:
         "echo '{}' | hookbot sign stripe --secret file:secret --curl --url $HOOKBOT_URL_BASE/unsafe/pub/stripe/x | sh\n"
     )
 
-    output = terminal.start(mail, " s\n")
+    output = terminal.start(mail, "  exit 0  ") + terminal.read_until("\n")
     terminal.aside(SETTINGS + event)
-    heard = terminal.read_until(" s\n")
+    heard = terminal.read_until("  exit 0  ")
     terminal.stop()
     with application(terminal.ports[3000]) as received:
         terminal.paste(
