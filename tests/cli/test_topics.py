@@ -214,6 +214,17 @@ def test_topics_are_completed_as_the_hub_knows_them(thread: ThreadHub, words: tu
     assert completions(*words, "https://") == []
 
 
+def test_a_topic_that_a_shell_would_execute_is_not_completed(thread: ThreadHub) -> None:
+    log_in(thread.url)
+    for name in ("$(id)", "`id`", "a;id", "a|id", "a&b", "a>b", "a b", "a'b", 'a"b', "a*", "{a,b}", "a\\b", "!a", "#a"):
+        thread.publish(f"shell/{name}", b"")
+    thread.publish("-x/y", b"")
+    thread.publish("shell/Größe-1.0_a:b@c+d=e,f%", b"")
+
+    assert completions("listen", "shell/") == ["shell/Größe-1.0_a:b@c+d=e,f%"]
+    assert "-x/y" not in completions("listen", "")
+
+
 def test_only_the_first_word_is_completed_as_a_topic(thread: ThreadHub) -> None:
     log_in(thread.url)
     thread.publish("completed/a", b"")

@@ -15,7 +15,6 @@ from click.shell_completion import CompletionItem
 from ..errors import ConfigError, HookbotError, Lost, Refused
 from ..hub.data_dir import default_data_dir
 from ..protocol.paths import SESSION, TOPICS, RouteAction, path_to, topic_meant
-from ..terminal import one_line
 from .credentials import key_for
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ _COMPLETION_S = 1.0
 _PROFILE = f"{__package__}.profile"
 # What begins like a URL whose scheme was forgotten, with a token or with the path of a topic.
 _SCHEMELESS = re.compile(r"[^/?]*@|[^/?]+[.:][^/?]+/(unsafe/)?(pub|sub)/")
+# What a shell takes for a word and no option, as it is: it inserts a completion without quotes.
+_PLAIN_WORD = re.compile(r"[\w/][\w/.,:@%+=-]*")
 
 
 def _keep(context: click.Context, _: click.Parameter, name: str | None) -> None:
@@ -177,9 +178,9 @@ def _topics(profile: Profile, incomplete: str) -> list[str]:
         return {"topics": []}
 
     listed = (row.get("topic") for row in rows(trio.run(fetch), "topics"))
-    # The shell shows them: a hub must not control the terminal.
+    # Who publishes, without a token at some topics, must not write the command line.
     return sorted(
         topic
         for topic in listed
-        if isinstance(topic, str) and topic.startswith(incomplete) and topic == one_line(topic)
+        if isinstance(topic, str) and topic.startswith(incomplete) and _PLAIN_WORD.fullmatch(topic)
     )
