@@ -21,6 +21,7 @@ from hookbot.protocol.message import Draft, Once
 from hookbot.protocol.replies import MAX_REPLY_BODY, Answer, Reply
 from hookbot.web.replies import MAX_WAITING, Question, Replies
 from support import KEY, SECRET
+from support.api import narrowed
 from support.clients import WebSocket, connect
 from support.clock import Clock
 from support.hubs import WholeHub, configured, open_whole_hub
@@ -378,6 +379,22 @@ async def test_a_listener_replies_only_to_what_it_was_sent_and_is_waited_for(hub
 
     assert await answers(hub) == []
     assert replies_of(hub).given["refused"] == 4
+
+
+async def test_who_may_see_new_messages_alone_replies_to_no_older_one(tmp_path: Path) -> None:
+    clock = Clock()
+    async with open_replying(tmp_path, clock=clock) as hub:
+        id = (await ask(hub)).headers["hookbot-message-id"]
+        clock.now_us += int(NEVER_S * 1e6) + 1
+
+        async with hub.listen("/sub/cmd?reply", "v1", narrowed("/sub/cmd", live="1")) as websocket:
+            assert isinstance(websocket, WebSocket)
+            assert await refused(websocket, Reply().to_frame(id)) == f"no message {id} was sent here"
+
+            async with asking(ask(hub)) as responses:
+                await websocket.send(Reply(200, (), b"new").to_frame((await taken(websocket))["id"]))
+
+    assert responses[0].text == "new"
 
 
 async def test_nobody_waits_for_a_reply_to_a_copy(hub: WholeHub) -> None:

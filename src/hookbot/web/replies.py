@@ -211,12 +211,16 @@ class Replies:
         """Topic of a message to which a listener may reply. Raises `Refused` for any other, and `Unavailable`."""
         # Always from the log: of a message that was deleted meanwhile, nothing is stored any more.
         message = await self._read(id, by.request.wanted)
-        if message is None or message.time_us < by.grant.since_us:
+        now_us, since_us = self._broker.clock(), by.grant.since_us
+        if by.grant.live_only:
+            # Of what is new, also before the listener has connected again, the sender may still wait.
+            since_us = max(since_us, now_us - int(self._rules().wait_s * 1e6))
+        if message is None or message.time_us < since_us:
             raise Refused(f"no message {id} was sent here")
         if not awaits_reply(message):
             raise Refused(f"the sender of the message {id} waits for no reply")
         # From then on, another one would not be recognised.
-        if message.time_us < self._broker.retention.keys_before_us(self._broker.clock()):
+        if message.time_us < self._broker.retention.keys_before_us(now_us):
             raise Refused(f"the message {id} is too old for a reply")
         return message.topic
 
