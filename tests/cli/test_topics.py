@@ -255,7 +255,9 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(capfd: pytest.CaptureFixtu
     [
         (b"[]", []),
         (b'{"topics": [7]}', []),
+        (b'{"sees": 7}', []),
         (b'{"topics": [{"topic": "ok"}, {"topic": "o\\nk"}, {"topic": "o\\u001b[31m"}, {"topic": 7}, {}]}', ["ok"]),
+        (b'{"sees": ["o\\u001b[2J/"], "publishes": ["o\\u001b[2J/"]}', []),
     ],
 )
 def test_a_server_that_is_no_hub_completes_and_opens_nothing(
@@ -269,8 +271,12 @@ def test_a_server_that_is_no_hub_completes_and_opens_nothing(
         [listener] = await thread._nursery.start(partial(trio.serve_tcp, respond, 0, host="127.0.0.1"))
         return int(listener.socket.getsockname()[1])
 
-    log_in(f"http://127.0.0.1:{thread.call(serve)}")
+    profile = log_in(f"http://127.0.0.1:{thread.call(serve)}")
 
     assert completions("listen", "o") == topics
-    if answer == b"[]":
-        assert call("tunnel", "3000")[::2] == (4, "hookbot: the response is not that of a hub: it is no session\n")
+    if answer in (b"[]", b'{"sees": 7}'):
+        told = (4, "hookbot: the response is not that of a hub: it is no session\n")
+        assert call("tunnel", "3000")[::2] == call("login", profile.url_at("/"))[::2] == told
+    if b"\\u001b" in answer:
+        code, out, err = call("tunnel", "3000", "--provider", "slack")
+        assert (code != 0, b"\x1b" in out, "\x1b" in err, "challenge" in err) == (True, False, False, b"sees" in answer)

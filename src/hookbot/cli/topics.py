@@ -104,7 +104,8 @@ async def session_of(profile: Profile, ca_file: Path | None) -> Mapping[str, Any
     from ..client.http import ask
 
     session = await ask(profile.at(SESSION), ca_file=ca_file)
-    if not isinstance(session, dict):
+    lists = ("sees", "publishes", "unsafe")
+    if not isinstance(session, dict) or not all(isinstance(session.get(name, []), list) for name in lists):
         raise Lost("the response is not that of a hub: it is no session")
     return session
 

@@ -90,7 +90,7 @@ def tunnel(
     click.secho(url, bold=True)
     if not options["quiet"]:
         for line in _explained(url, topic, server, sender):
-            click.echo(f"  {line}", err=True)
+            click.echo(f"  {one_line(line)}", err=True)
     path = path_to("subscribe", topic)
     given = {"since": "all", "cursor": CURSOR, "group": None, "unsafe": is_unsafe(topic), "token_file": None}
     given |= {"live": is_drawable() if live is None else live, "title": f"tunnel  {url} → {server}"}
