@@ -60,6 +60,13 @@ def test_a_header_that_is_a_secret_by_itself_is_left_out(name: str) -> None:
     assert AdmittedPublish(PublishRequest(of, "x")).draft(b"").headers == (("Host", "hub"), (f"{name}-2", "kept"))
 
 
+def test_only_the_hub_says_by_which_method_it_came() -> None:
+    claims = ("Hookbot-Method", "GET"), ("hookbot-method", "DELETE")
+    for method, said in (("POST", ()), ("GET", (("Hookbot-Method", "GET"),))):
+        of = request(*claims, ("X-A", "1"), method=method)
+        assert AdmittedPublish(PublishRequest(of, "x")).draft(b"").headers == (("Host", "hub"), ("X-A", "1"), *said)
+
+
 @pytest.mark.parametrize(
     ("query", "kept"),
     [

@@ -82,6 +82,7 @@ async def test_what_it_may_know_is_in_its_environment(capfd: pytest.CaptureFixtu
         b"HOOKBOT_HEADER_X_GITHUB_EVENT": b"push",
         b"HOOKBOT_HOPS": b"b,exec-test",
         b"HOOKBOT_ID": ID.encode(),
+        b"HOOKBOT_METHOD": b"POST",
         b"HOOKBOT_QUERY": b"x=%20",
         b"HOOKBOT_TIME": b"1970-01-01T00:00:01.000000Z",
         b"HOOKBOT_TOPIC": "a/ü".encode(),

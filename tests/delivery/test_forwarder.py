@@ -78,6 +78,19 @@ async def test_headers_arrive_in_their_order_and_case_repeated_ones_too() -> Non
     assert added == [("Hookbot-Hops", "forward-test"), ("Hookbot-Message-Id", ID), ("Content-Length", "2")]
 
 
+async def test_what_came_by_get_is_sent_by_get_without_a_body() -> None:
+    headers = [("X-A", "1"), ("Hookbot-Method", "GET")]
+    async with target() as server:
+        for body in (b"", b"{}"):
+            await post(f"{server.url}?own=1", make(body, headers, query="reply&signature=a%2Fb"))
+    one, other = server.requests
+    assert (one.method, one.body) == (b"GET", b"")
+    assert one.target.endswith(b"?own=1&reply&signature=a%2Fb")
+    assert [one.all(name) for name in ("X-A", "Hookbot-Method", "Content-Length")] == [["1"], [], []]
+    # What an older hub has stored may claim it.
+    assert (other.method, other.body) == (b"POST", b"{}")
+
+
 async def test_what_belongs_to_the_first_connection_stays_there() -> None:
     headers = [
         ("Host", "hub.example"), ("Content-Length", "99"), ("Transfer-Encoding", "chunked"),

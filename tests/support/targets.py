@@ -16,6 +16,7 @@ class Request:
     """A request that arrived at a target."""
 
     def __init__(self, request: h11.Request, body: bytes) -> None:
+        self.method = request.method
         self.target = request.target
         self.headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw_items()

@@ -176,6 +176,7 @@ FIELDS = [
     "Idempotency-Key: key",
     "Idempotency-Key: " + "k" * 300,
     "Hookbot-Hops: a, b",
+    "Hookbot-Method: GET",
     "Hookbot-Hops: " + ",".join("abcdefghijklmnopqrstu"),
     "Origin: https://pages.example",
     "Origin: https://elsewhere.example",
@@ -296,6 +297,16 @@ def test_publishes_of_which_some_ask_for_a_reply_are_answered_equally(hubs: tupl
     statuses = compare_connections(hubs, b"".join(requests))
 
     assert statuses == [400 if "/b?" in target else 200 for target in targets.split(" ")]
+
+
+@pytest.mark.parametrize("field", ["X-A: 1", "Sec-Fetch-Mode: cors", "Origin: http://hub", "Hookbot-Method: PUT"])
+@pytest.mark.parametrize("target", ["/pub/a?reply", "/pub/a?b=c&reply=1", "/unsafe/pub/a?reply", "/pub/a"])
+def test_a_get_is_answered_equally(hubs: tuple[Hub, Hub], target: str, field: str) -> None:
+    token = f"Authorization: Bearer {make_token(KEY, target.partition('?')[0])}"
+    status, _, _ = compare(hubs, f"GET {target} HTTP/1.1\r\nHost: hub\r\n{token}\r\n{field}\r\n\r\n".encode())
+
+    asks = target.startswith("/pub/a?")
+    assert status == (405 if not asks else 403 if "Sec-" in field else 200)
 
 
 @pytest.mark.parametrize("accept", [[], ["Accept: application/json"]])

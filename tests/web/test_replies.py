@@ -19,6 +19,7 @@ from hookbot.log.memory import MemoryLog
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.protocol.message import Draft, Once
 from hookbot.protocol.replies import MAX_REPLY_BODY, Answer, Reply
+from hookbot.signatures import SignedRequest, load_provider
 from hookbot.web.replies import MAX_WAITING, Question, Replies
 from support import KEY, SECRET
 from support.api import narrowed
@@ -239,6 +240,90 @@ async def test_a_publish_that_does_not_ask_is_answered_at_once(hub: WholeHub) ->
         response = await ask(hub, "/pub/cmd?reply=later")
 
     assert (response.status_code, response.text) == (200, "OK\n")
+
+
+# By GET
+
+
+async def get(hub: WholeHub, path: str = "/pub/cmd?reply", **headers: str) -> httpx.Response:
+    token = {"Authorization": f"Bearer {make_token(KEY, path.partition('?')[0])}"}
+    return await hub.http.get(path, headers=token | {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@pytest.mark.parametrize("path", ["/pub/cmd?reply&a=b", "/unsafe/pub/cmd?a=b&reply=1"])
+async def test_a_sender_may_ask_by_get(hub: WholeHub, path: str) -> None:
+    topic = path.partition("?")[0].replace("pub", "sub")
+    async with listener(hub, f"{topic}?reply") as websocket, asking(get(hub, path, X_A="1")) as responses:
+        message = await taken(websocket)
+        await websocket.send(Reply(200, (("Content-Type", "text/html"),), b"<p>hi").to_frame(message["id"]))
+
+    [response] = responses
+    assert (response.status_code, response.text) == (200, "<p>hi")
+    assert response.headers["content-security-policy"] == "sandbox"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["cache-control"] == "no-store"
+    assert (message["body"], message["query"]) == ("", path.partition("?")[2])
+    assert message["headers"][-1] == ["Hookbot-Method", "GET"]
+    stored = (await hub.stored())[0]
+    assert (stored.method, stored.header("X-A")) == ("GET", "1")
+
+
+@pytest.mark.parametrize("path", ["/pub/cmd", "/pub/cmd?reply=later", "/pub/other?reply", "/unsafe/pub/signed"])
+async def test_a_get_that_does_not_ask_or_asks_elsewhere_is_none(hub: WholeHub, path: str) -> None:
+    response = await get(hub, path)
+
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert await hub.stored() == []
+
+
+async def test_a_get_takes_a_token_a_signature_and_no_browser(hub: WholeHub) -> None:
+    anybody = await hub.http.get("/pub/cmd?reply")
+    forged = await hub.http.get("/unsafe/pub/signed?reply")
+    browser = await get(hub, Sec_Fetch_Dest="script")
+    other = await get(hub, "/unsafe/pub/cmd?reply", Service_Worker="script")
+
+    assert [response.status_code for response in (anybody, forged, browser, other)] == [401, 401, 403, 403]
+    assert browser.text == other.text == "a browser is no sender: only a server may publish by GET\n"
+    assert await hub.stored() == []
+
+
+async def test_a_head_publishes_nothing(hub: WholeHub) -> None:
+    response = await hub.http.head("/unsafe/pub/cmd?reply")
+
+    assert response.status_code == 405
+    assert await hub.stored() == []
+
+
+async def test_a_get_has_no_body(hub: WholeHub) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    url = "/unsafe/pub/cmd?reply"
+    for content in (b"x", parts()):
+        response = await hub.http.request("GET", url, content=content)
+        assert response.status_code == 413
+    assert await hub.stored() == []
+
+
+async def test_a_get_is_signed_like_any_request(hub: WholeHub) -> None:
+    path = "/unsafe/pub/signed?reply"
+    signed = load_provider("stripe").sign(SignedRequest(b"", (), "GET"), SECRET, now=hub.clock_us() / 1e6)
+
+    responses = [await hub.http.get(path, headers=list(signed.headers)) for _ in range(2)]
+
+    assert [response.status_code for response in responses] == [202, 202]
+    assert responses[1].headers["hookbot-duplicate"] == "true"
+    [message] = await hub.stored()
+    assert (message.method, message.verified and message.verified.provider) == ("GET", "stripe")
+
+
+async def test_a_sender_cannot_say_that_it_came_by_get(hub: WholeHub) -> None:
+    for _ in range(2):
+        await ask(hub, "/pub/cmd", b"", [("Hookbot-Method", "GET")])
+
+    assert [(message.method, message.header("Hookbot-Method")) for message in await hub.stored()] == [
+        ("POST", None)
+    ] * 2
 
 
 # Repeats

@@ -6,9 +6,9 @@ from hashlib import sha256
 from urllib.parse import unquote_plus
 
 from ..errors import Forbidden
-from ..protocol.fields import Fields
-from ..protocol.message import Draft, Headers, Once, format_time
+from ..protocol.message import METHOD_HEADER, Draft, Headers, Once, format_time
 from ..protocol.publish import PublishRequest
+from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.since import AfterId
 from ..protocol.subscribe import SubscribeRequest
@@ -30,6 +30,9 @@ SECRET_HEADERS = frozenset(
     }
 )
 """Headers that hold a reusable secret. They are never stored: a subscriber could pose as the sender with them."""
+
+NEVER_STORED = SECRET_HEADERS | {METHOD_HEADER.lower()}
+"""Headers that are left out of what is stored: secrets, and the one that the hub itself sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ class AdmittedPublish:
         # Mostly nothing of it is secret.
         query = self.query if stripped is signed else without_token(stripped.query)
         # Only the provider identifies repeats: no sender signs an Idempotency-Key header, so a replay could vary it.
-        headers = _without_secrets(stripped.headers, publish.http.fields)
+        headers = _stored(stripped.headers, publish.http)
         draft = Draft(publish.topic, body, headers, query, verification.verified, publish.hops, verification.once)
         return Genuine(draft, verification.signed, verification.verified.signed_at, verification.confirm_url)
 
@@ -155,15 +158,15 @@ class AdmittedPublish:
         key = publish.idempotency_key
         # The fingerprint distinguishes a retry, which is a duplicate, from a reuse of the key for another body.
         once = (Once("idempotency", publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
-        headers = _without_secrets(publish.http.headers, publish.http.fields)
+        headers = _stored(publish.http.headers, publish.http)
         return Draft(publish.topic, body, headers, self.query, hops=publish.hops, once=once)
 
 
-def _without_secrets(headers: Headers, fields: Fields) -> Headers:
-    """The headers without secrets. None of them has another name than those of the `fields`."""
-    if SECRET_HEADERS.isdisjoint(fields):
-        return headers
-    return tuple([pair for pair in headers if pair[0].lower() not in SECRET_HEADERS])
+def _stored(headers: Headers, request: Request) -> Headers:
+    """The headers as they are stored. None of them has another name than those of the request."""
+    if not NEVER_STORED.isdisjoint(request.fields):
+        headers = tuple([pair for pair in headers if pair[0].lower() not in NEVER_STORED])
+    return headers if request.method == "POST" else (*headers, (METHOD_HEADER, request.method))
 
 
 def without_token(query: str) -> str:

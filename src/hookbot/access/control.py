@@ -131,7 +131,7 @@ class AccessControl:
         self.count_publish(request)
         publish = PublishRequest.read(request, permit.topic)
         if permit.asks_reply:
-            self.replies.check(permit.topic)
+            self.replies.check(request, permit.topic)
         # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
         if publish.declared_bytes > permit.max_body_bytes:
             raise BodyTooLarge.than(permit.max_body_bytes)
@@ -185,7 +185,7 @@ class AccessControl:
         expires_s = inf if unsafe else self.tokens.authorize(request, route.path, "publish").expires_s
         quotas = self.quotas.of(route.topic)
         limits = [source.max_body_bytes if source else None, *(quota.max_body_bytes for quota in quotas)]
-        max_body_bytes = min(filter(None, [self.max_body_bytes, *limits]))
+        max_body_bytes = 0 if request.method == "GET" else min(filter(None, [self.max_body_bytes, *limits]))
         query = without_token(request.query)
         asks = asks_reply(request.query)
         permit = Permit(route.topic, source, max_body_bytes, query, expires_s, not unsafe, quotas, asks)
@@ -251,7 +251,8 @@ class AccessControl:
 
     def standing(self, request: Request) -> Standing:
         """Standing of the sender of a request that is not admitted yet, to serve the known first. Counts nothing."""
-        action: Action = "publish" if request.method == "POST" else "subscribe"
+        publishes = request.method == "POST" or self.replies.is_asked_by_get(request)
+        action: Action = "publish" if publishes else "subscribe"
         with suppress(Refused):
             if self.tokens.find_grant(request, decode_path(request.raw_path), action):
                 return Standing.TOKEN
@@ -260,7 +261,8 @@ class AccessControl:
 
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
         """Route of the request. Raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""
-        route = find_route(request.method, request.raw_path)
+        by_get = action == "publish" and self.replies.is_asked_by_get(request)
+        route = find_route("POST" if by_get else request.method, request.raw_path)
         if route.action == "publish":
             self._note_topic(route.topic, request.client)
         self._check_existence(route)

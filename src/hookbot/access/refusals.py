@@ -13,6 +13,7 @@ from trio.lowlevel import ParkingLot
 
 from ..errors import Unauthorized
 from ..log.trusted_clock import TrustedClock
+from ..protocol.replies import asks_reply
 from ..protocol.request import Request
 from .client_address import client_network
 from .rate_limits import Bucket, Rate
@@ -138,6 +139,7 @@ class Refusals:
         path, topic = read_path(request.raw_path)
         source = None if topic is None else self._find_source(topic)
         delivery = source.provider.delivery_of(source.signed(request)) if source else None
+        is_publish = request.method == "POST" or asks_reply(request.query)
         return Refusal(
             *(self._number, self._number, now_us, now_us, status),
             # The status stands beside it.
@@ -149,7 +151,7 @@ class Refusals:
             source.provider.name if source else "",
             (delivery or "")[:MAX_DELIVERY],
             network,
-            source.activity if source and request.method == "POST" and not path.startswith(_SUBSCRIPTIONS) else None,
+            source.activity if source and is_publish and not path.startswith(_SUBSCRIPTIONS) else None,
         )
 
     def _add(self, key: int, refusal: Refusal) -> None:

@@ -43,8 +43,8 @@ def exec_(
 
     Exit status 0 means done; after any other, except those of --give-up-on, the message is retried. The body is the
     command's standard input, and also in the file HOOKBOT_BODY_FILE. The environment has HOOKBOT_ID, HOOKBOT_TOPIC,
-    HOOKBOT_TIME, HOOKBOT_QUERY, HOOKBOT_VERIFIED, HOOKBOT_ATTEMPT, HOOKBOT_HOPS and each header, such as
-    HOOKBOT_HEADER_X_GITHUB_EVENT. After --timeout, the command's process group gets SIGTERM and, ten seconds later,
+    HOOKBOT_TIME, HOOKBOT_METHOD, HOOKBOT_QUERY, HOOKBOT_VERIFIED, HOOKBOT_ATTEMPT, HOOKBOT_HOPS and each header, such
+    as HOOKBOT_HEADER_X_GITHUB_EVENT. After --timeout, the command's process group gets SIGTERM and, ten seconds later,
     SIGKILL.
 
     \b

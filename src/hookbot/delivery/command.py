@@ -131,6 +131,7 @@ class CommandRunner:
             "ID": message.id,
             "TOPIC": message.topic,
             "TIME": format_time(message.time_us),
+            "METHOD": message.method,
             "QUERY": message.query,
             "VERIFIED": message.verified.provider if message.verified else "",
             "VERIFIED_SOURCE": (message.verified and message.verified.source) or "",

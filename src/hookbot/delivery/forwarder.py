@@ -1,4 +1,7 @@
-"""Forwarders: messages posted to an HTTP server with the bytes, headers and query that the sender sent."""
+"""Forwarders: messages posted to an HTTP server with the bytes, headers and query that the sender sent.
+
+Those that came by GET are sent by GET.
+"""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -16,7 +19,7 @@ from ..client.errors import retry_after
 from ..client.http import BEGINNING_BYTES, DRAIN_S, RequestBody, body_of
 from ..errors import ConfigError, HookbotError, Lost, system_reason
 from ..protocol.headers import encoded, end_to_end
-from ..protocol.message import Headers, Message
+from ..protocol.message import METHOD_HEADER, Headers, Message
 from ..protocol.pasted import check_unmarked, no_password
 from ..protocol.response import error_from, title_of
 from ..version import __version__
@@ -101,19 +104,20 @@ class Forwarder:
     def _request(self, message: Message) -> httpx.Request:
         """Request of one attempt. Raises `Failed` if it cannot be sent, or not be signed."""
         origin, target = self._target.address.origin, self._target.request_target(message)
-        headers, body = self._headers(message), message.body
+        method, headers, body = message.method, self._headers(message), message.body
         try:
             if signer := self._options.signer:
                 seen = self._seen_origin(headers)
-                signed = signer.sign(seen + target.decode(), headers, body, id=message.id)
+                signed = signer.sign(seen + target.decode(), headers, body, id=message.id, method=method)
                 target, headers, body = signed.url.removeprefix(seen).encode(), signed.headers, signed.body
-            fields = encoded((*headers, ("Content-Length", str(len(body)))))
+            length = () if method == "GET" else (("Content-Length", str(len(body))),)
+            fields = encoded((*headers, *length))
         except HookbotError as error:
             raise Failed(Outcome(f"cannot be posted: {error}", UNSENDABLE)) from None
         if self._relay:
             target = origin.encode() + target
         extensions = {"target": target, "deadline": trio.current_time() + self._options.timeout_s}
-        return httpx.Request("POST", origin, headers=fields, stream=RequestBody(body), extensions=extensions)
+        return httpx.Request(method, origin, headers=fields, stream=RequestBody(body), extensions=extensions)
 
     def _seen_origin(self, headers: Headers) -> str:
         """Beginning of the URL that the target sees: with the host that the headers name."""
@@ -134,7 +138,7 @@ class Forwarder:
         fields.append(("Hookbot-Hops", ",".join((*message.hops, options.hop))))
         if message.id:
             fields.append(("Hookbot-Message-Id", message.id))
-        replaced = {name.lower() for name, _ in fields}
+        replaced = {METHOD_HEADER.lower(), *(name.lower() for name, _ in fields)}
         host = (message.header("Host") if options.keep_host else None) or address.netloc
         own = [] if "host" in replaced else [("Host", host)]
         kept = [(name, value) for name, value in end_to_end(message.headers) if name.lower() not in replaced]

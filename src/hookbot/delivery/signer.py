@@ -29,9 +29,9 @@ class Signer:
         signer.sign(made.url, made.headers, made.body, id="test")
         return signer
 
-    def sign(self, url: str, headers: Headers, body: bytes, *, id: str) -> SignedRequest:
-        """A POST signed now, in place of any older signature; with `id` if it has none and one is signed.
+    def sign(self, url: str, headers: Headers, body: bytes, *, id: str, method: str = "POST") -> SignedRequest:
+        """A request signed now, in place of any older signature; with `id` if it has none and one is signed.
 
         Raises `BadSignature`, `BodyTooLarge` or `ConfigError` if it lacks something that is signed.
         """
-        return self.provider.sign_anew(SignedRequest(body, headers, "POST", url), self.secret, now=self.clock(), id=id)
+        return self.provider.sign_anew(SignedRequest(body, headers, method, url), self.secret, now=self.clock(), id=id)

@@ -23,6 +23,9 @@ KeyKind = Literal["idempotency", "replay", "single use", "delivery", "reply", "r
 """Kinds of deduplication keys: chosen by a publisher, taken from a verified request by the rule of its source, or of a
 message that has a reply, or has failed."""
 
+METHOD_HEADER = "Hookbot-Method"
+"""Header of a message by GET. Only a hub sets it: a sender's own is not stored."""
+
 GITHUB_METADATA = "extra-metadata=github"
 """Query of a publish whose raw frames carry the ancestor's object."""
 
@@ -156,6 +159,11 @@ class Message:
     def position(self) -> int:
         """Position in its log, counting from 1. For the hub only: to clients an id is opaque."""
         return self._position or int(self.id[-15:])
+
+    @property
+    def method(self) -> str:
+        """Method of its publish: GET or, as of nearly all, POST."""
+        return "GET" if self.header(METHOD_HEADER) == "GET" and not self.body else "POST"
 
     def header(self, name: str) -> str | None:
         """Value of the first header with this name, which is case-insensitive; None if there is none."""

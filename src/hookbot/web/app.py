@@ -97,7 +97,7 @@ async def _serve(services: Services) -> quart.Response:
     asks = request.method in ("GET", "HEAD", "OPTIONS")
     if asks and (response := access.respond_to_challenge(plain_request(request))):
         return _response(response)
-    if request.method == "GET":
+    if request.method == "GET" and not access.replies.is_asked_by_get(plain_request(request)):
         return await _stream(services)
     if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in access.tokens.origins:
         return quart.Response(b"", HTTPStatus.NO_CONTENT)

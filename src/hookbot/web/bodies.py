@@ -62,7 +62,8 @@ class BodyBudget:
 
     def open(self, max_body_bytes: int | None, standing: Standing, network: str) -> "IncomingBody":
         """A new body of at most `max_body_bytes`, capped by the budget's. Use it as a context manager, or close it."""
-        return IncomingBody(self, min(max_body_bytes or self.max_body_bytes, self.max_body_bytes), standing, network)
+        size = self.max_body_bytes if max_body_bytes is None else min(max_body_bytes, self.max_body_bytes)
+        return IncomingBody(self, size, standing, network)
 
     def hold(self, size: int, standing: Standing, network: str) -> None:
         """Count received bytes. Raises `TooManyRequests` beyond a network's share, `Unavailable` beyond a ceiling."""

@@ -6,7 +6,7 @@ and admit in the same way.
 
 from typing import NamedTuple
 
-from ...access.admitted import SECRET_HEADERS, AdmittedPublish
+from ...access.admitted import NEVER_STORED, AdmittedPublish
 from ...access.client_address import TrustedProxies
 from ...access.control import AccessControl
 from ...access.permits import Permit, key_of
@@ -135,7 +135,7 @@ class UsualHead:
         self._different |= different
         self._stored, self._slots, before = [], [], ""
         for number, (line, kind, header) in enumerate(zip(usual, kinds, [("", ""), *request.headers], strict=False)):
-            place = None if kind == PATH or kind in SECRET_HEADERS else len(self._stored)
+            place = None if kind == PATH or kind in NEVER_STORED else len(self._stored)
             if place is not None:
                 self._stored.append(header)
             if number in self._different:
