@@ -1,8 +1,12 @@
 """Silence: when a source is silent, and when it is heard again; also after restarts, downtime and clock jumps."""
 
+from typing import Any
+
 import pytest
 from trio.testing import MockClock
 
+from hookbot.errors import Unavailable
+from hookbot.log.contract import Behind
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Once
@@ -122,6 +126,22 @@ async def test_a_restart_tells_nothing_again(autojump_clock: MockClock, log: Mem
         assert await hub.after(MINUTE) == [FIRING, RESOLVED]
     async with watching(log, wall, source()) as hub:
         assert await hub.after(10 * MINUTE) == [FIRING, RESOLVED]
+
+
+async def test_a_first_look_that_fails_tells_nothing(
+    autojump_clock: MockClock, log: MemoryLog, wall: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind, failures = log.behind, iter([Unavailable("the database is away")])
+
+    async def failing_first(*args: Any, **options: Any) -> Behind:
+        for failure in failures:
+            raise failure
+        return await behind(*args, **options)
+
+    monkeypatch.setattr(log, "behind", failing_first)
+    async with watching(log, wall, source()) as hub:
+        assert await hub.after(10 * MINUTE) == []
+        assert await hub.after(2 * EVERY_S) == [FIRING]
 
 
 async def test_a_silence_is_told_however_often_the_hub_is_restarted(

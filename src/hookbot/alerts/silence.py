@@ -30,7 +30,7 @@ class SilenceWatch:
         self._since_us = mark.since_us if mark else 0
         self._away_us = 0 if mark and mark.told else away_us
         self._looked: int | None = None
-        """Position up to which the log was looked through; None before the first look."""
+        """Position up to which the log was looked through; None until a first look has succeeded."""
 
     @property
     def mark(self) -> Mark:
@@ -54,10 +54,10 @@ class SilenceWatch:
 
     async def _listen(self) -> None:
         """Find out when it last spoke."""
-        log, first = self._broker.log, self._looked is None
-        if self._looked is None:
-            self._looked = await log.position_before(self._since_us) if self._since_us else 0
-        spoken_us = await self._last_spoken_us(self._looked)
+        after, first = self._looked or 0, self._looked is None
+        if first and self._since_us:
+            after = await self._broker.log.position_before(self._since_us)
+        spoken_us = await self._last_spoken_us(after)
         if spoken_us:
             clock = self._broker.clock
             self.source.activity.recall(clock.monotonic_s - (clock() - spoken_us) / 1e6)
