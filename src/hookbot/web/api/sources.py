@@ -6,12 +6,13 @@ from urllib.parse import quote
 
 import trio
 
+from ...access.control import AccessControl
 from ...access.sample_deliveries import request_of, sample_topic, sign_sample
 from ...access.sources import Source
 from ...alerts.subjects import AlertShown, Subject
 from ...errors import NotFound, Refused
 from ...log.trusted_clock import TrustedClock
-from ...protocol.message import format_time
+from ...protocol.message import Draft, format_time
 from ...protocol.paths import SOURCES, path_to
 from ...protocol.response import Response
 from ...protocol.since import format_duration
@@ -97,12 +98,7 @@ def add_sources(api: Api, services: Services) -> None:
             raise NotFound(f"no source has the topic {topic[:100]!r}")
         asked.scope.check_manages(TopicFilter((topic,)))
         event = check_event(source.provider.name, asked.get("event") or TEST)
-        signed = sign_sample(source, topic, event=event, now_s=access.now_s)
-        admitted = access.admit_sample(request_of(signed, asked.plain.client))
-        draft = await access.verifier.verify(admitted, signed.body)
-        if isinstance(draft, Response):
-            raise Refused(f"the hub answers {event!r} of {source.provider.name}, and stores nothing: it is a handshake")
-        published = await services.broker.publish(draft)
+        published = await services.broker.publish(await _sample(access, source, topic, event, asked.plain.client))
         asked.audit("a test was sent to a source", topic=topic, event=event, message_id=published.id)
         return {"id": published.id}
 
@@ -133,6 +129,15 @@ def _to_json(source: Source, base: str, clock: TrustedClock, firing: Mapping[str
         "testable": untestable is None,
         "untestable": untestable,
     }
+
+
+async def _sample(access: AccessControl, source: Source, topic: str, event: str, client: str) -> Draft:
+    """Draft of a sample, verified like a delivery. Raises `Refused` if it is a handshake, or cannot be signed."""
+    signed = sign_sample(source, topic, event=event, now_s=access.now_s)
+    draft = await access.verifier.verify(access.admit_sample(request_of(signed, client)), signed.body)
+    if isinstance(draft, Response):
+        raise Refused(f"the hub answers {event!r} of {source.provider.name}, and stores nothing: it is a handshake")
+    return draft
 
 
 def _testable_events(provider: str) -> list[str]:
