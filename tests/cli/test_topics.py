@@ -166,6 +166,8 @@ def test_commands_listen_and_publish_by_topic(thread: ThreadHub, call: Caller, t
     assert b"ran" in call(*echo)[1]
     again = ("replay", "--since", "all", "--profile", "hub", "--publish", f"{topic}-again", topic)
     assert "2 replayed" in call(*again)[2]
+    assert call("record", "--no-follow", "--since", "all", tmp_path / "file", topic, HOOKBOT_PROFILE="hub")[0] == 0
+    assert "2 played" in call("play", tmp_path / "file", "--publish", topic, "--profile", "hub")[2]
     assert call("doctor", "--wait", "0", "--profile", "hub", topic, "--pub-url", topic)[0] == 0
     assert call("listen", topic, "--profile", "none")[0] == 2
 

@@ -19,6 +19,7 @@ from .log_lines import log_to_stderr
 from .progress import messages as number_of
 from .retry_options import EXIT_CODES, HOPELESS_STATUSES, STATUSES, RetryOptions, retry_options
 from .subscribe_options import MessageOptions, SubscribeOptions, message_options, run, subscription_options
+from .topics import profile
 
 if TYPE_CHECKING:
     from ..delivery.shutdown import Stop
@@ -59,6 +60,7 @@ async def _record(subscribe: SubscribeOptions, file: Path, url: str, follow: boo
 @click.argument("command", nargs=-1, metavar="[COMMAND [ARGS]...]")
 @destination_options
 @retry_options("30s", STATUSES, EXIT_CODES, give_up_on=HOPELESS_STATUSES)
+@profile
 @message_options
 def play(
     messages: MessageOptions, retry: RetryOptions, choice: Choice, file: BinaryIO, command: tuple[str, ...]
