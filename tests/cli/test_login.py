@@ -193,3 +193,11 @@ def test_who_logs_out_of_the_default_of_several_is_told_to_choose(call: Caller) 
     two()
     change_profiles(profiles_file(), lambda all_: all_.using(Profile("third", "https://third", kept().token)))
     assert call("logout")[1].endswith(b"choose one with hookbot profiles --use NAME\n")
+
+
+def test_a_token_that_is_damaged_is_told_and_not_shown(call: Caller) -> None:
+    change_profiles(profiles_file(), lambda profiles: profiles.using(Profile("work", "https://h", "no_token")))
+
+    code, _, err = call("profiles")
+
+    assert (code, err) == (2, "hookbot: the token of the profile 'work' is damaged: log in again\n")

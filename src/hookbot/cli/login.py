@@ -17,7 +17,7 @@ from ..terminal import one_line
 from .credentials import clean_token, find_token
 from .display import table, to_json, utc
 from .parameters import PATH, cafile, json_rows, token_file
-from .topics import session_of
+from .topics import session_of, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -182,9 +182,8 @@ def _topics(patterns: Any) -> str:
 
 def _row(profile: Profile, *, is_default: bool) -> dict[str, Any]:
     from ..access.authorizer import LAST_S
-    from ..access.narrowed_tokens import NarrowedToken
 
-    token = NarrowedToken.parse(profile.token)
+    token = token_of(profile)
     ends = [int(caveat.partition("=")[2]) for caveat in token.caveats if caveat.startswith("expires=")]
     expires = format_time(min([*ends, LAST_S]) * 1_000_000) if ends else None
     return {

@@ -107,14 +107,7 @@ def retry_options(timeout: str, *codes: range, give_up_on: str = "none") -> Deco
             _CONCURRENCY,
             click.option("--timeout", type=INTERVAL, default=timeout, show_default=True, help="Limit for one attempt."),
             _MAX_ATTEMPTS,
-            click.option(
-                "--give-up-on",
-                type=Parsed("codes", partial(_results, codes)),
-                default=give_up_on,
-                show_default=True,
-                metavar="CODES",
-                help=f"{_named(codes)} after which a message is not tried again, or none.",
-            ),
+            _give_up_on(codes, give_up_on),
             _DEAD_LETTER,
         )
         @wraps(command)
@@ -167,6 +160,17 @@ async def handle(
             live.attach(worker)
         await worker.run(messages, stop)
     return worker.totals
+
+
+def _give_up_on(codes: tuple[range, ...], default: str) -> Decorator:
+    return click.option(
+        "--give-up-on",
+        type=Parsed("codes", partial(_results, codes)),
+        default=default,
+        show_default=True,
+        metavar="CODES",
+        help=f"{_named(codes)} after which a message is not tried again, or none.",
+    )
 
 
 def _results(codes: tuple[range, ...], text: str) -> frozenset[str]:

@@ -18,6 +18,7 @@ from ..protocol.paths import SESSION, TOPICS, RouteAction, path_to, topic_meant
 from .credentials import key_for
 
 if TYPE_CHECKING:
+    from ..access.narrowed_tokens import NarrowedToken
     from ..client.profiles import Profile
 
 # A shell waits for it.
@@ -120,15 +121,24 @@ def complete_topic(context: click.Context, parameter: click.Parameter, incomplet
     return []
 
 
-def token_for(profile: Profile, path: str) -> str:
-    """Token of a profile for one path only or, if that is too long for a token, as it is. Raises `Refused`."""
+def token_of(profile: Profile) -> NarrowedToken:
+    """Token of a profile. Raises `ConfigError` if it is none."""
     from ..access.narrowed_tokens import NarrowedToken
-    from ..access.tokens import opening_paths
 
     try:
-        token = NarrowedToken.parse(profile.token)
+        return NarrowedToken.parse(profile.token)
     except ValueError:
         raise ConfigError(f"the token of the profile {profile.name!r} is damaged: log in again") from None
+
+
+def token_for(profile: Profile, path: str) -> str:
+    """Token of a profile for one path only or, if that is too long for a token, as it is.
+
+    Raises `Refused` if it does not open the path, and as `token_of`.
+    """
+    from ..access.tokens import opening_paths
+
+    token = token_of(profile)
     if token.narrowest not in opening_paths(path):
         raise Refused(
             f"the token of the profile {profile.name!r} opens {token.narrowest[:100]!r}, and not {path[:100]!r}: "
