@@ -72,6 +72,19 @@ def test_an_empty_list_says_so() -> None:
     assert scene.draw()[1] == " Nothing matches the filter."
 
 
+@pytest.mark.parametrize("keys", [(), ("?",)])
+def test_a_title_that_is_too_long_for_its_line_is_shown_in_whole_before_anything_comes_and_in_the_help(
+    keys: tuple[str, ...],
+) -> None:
+    url = f"http://hub.example.com/unsafe/pub/tunnel/{'x' * 26}"
+    scene = Scene(title=f"tunnel  {url} → http://localhost:3000/")
+    scene.press(*keys)
+    top, *lines = (line.strip() for line in scene.draw(width=len(url) + 1))
+    assert url not in top
+    assert url in lines
+    assert "→ http://localhost:3000/" in lines
+
+
 @pytest.mark.parametrize(
     ("ending", "shown"),
     [

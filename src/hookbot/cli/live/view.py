@@ -66,7 +66,9 @@ class View:
         if screen.page == "list":
             lines = self._list(width, rows)
         else:
-            content = _help(screen, width) if screen.page == "help" else self._delivery(width)
+            content = (
+                [*self._whole_title(width), *_help(screen, width)] if screen.page == "help" else self._delivery(width)
+            )
             screen.scroll = max(0, min(screen.scroll, len(content) - rows))
             lines = content[screen.scroll : screen.scroll + rows]
         return [*(line.copy() for line in lines), *(Text() for _ in range(rows - len(lines)))]
@@ -85,13 +87,19 @@ class View:
         left.truncate(max(0, width - cell_len(right)), overflow="ellipsis", pad=True)
         return Text.assemble(left, (state, "black on yellow"), right[len(state) :], style=_BAR)
 
+    def _whole_title(self, width: int) -> list[Text]:
+        """The title over several lines: of a tunnel, it has the URL that somebody is to copy."""
+        return list(Text(f" {one_line(self._screen.title)}").wrap(self._console, width, overflow="fold"))
+
     def _list(self, width: int, rows: int) -> list[Text]:
         screen = self._screen
         shown, selected = screen.shown(), screen.selected()
         at = shown.index(selected) if selected in shown else 0
         screen.top = max(0, min(max(min(screen.top, at), at - rows + 1), len(shown) - rows))
         if not shown:
-            return [Text(f" {'Nothing matches the filter.' if screen.filter else 'Nothing has come yet.'}", "dim")]
+            if screen.filter:
+                return [Text(" Nothing matches the filter.", "dim")]
+            return [Text(" Nothing has come yet.", "dim"), Text(), *self._whole_title(width)][:rows]
         now = screen.deliveries.now()
         return [
             _row(each, width, now, delivers=screen.delivers, selected=each is selected)
@@ -119,8 +127,8 @@ class View:
         screen = self._screen
         keys = {
             "list": (("q", "quit"), *_OFTEN, ("enter", "inspect"), ("R", "retry all"), ("/", "filter")),
-            "delivery": (("q", "back"), *_OFTEN, ("← →", "next")),
-            "help": (("q", "back"),),
+            "delivery": (("q", "back"), *_OFTEN, ("↑ ↓", "scroll"), ("← →", "next")),
+            "help": (("q", "back"), ("↑ ↓", "scroll")),
         }[screen.page]
         if screen.is_typing:
             keys = (("enter", "keep"), ("esc", "no filter"))
