@@ -151,14 +151,16 @@ def trigger(
     described = _Sender(**sender)
     # No target begins with a slash, but topics of sources do.
     by_hub = hub is not None or (not described.is_described and (target is None or target.startswith("/")))
-    described.check(by_hub=by_hub)
+    if by_hub:
+        described.check(by_hub=True)
     rule = _provider(provider, event, dict(described.options))
     if by_hub:
         ask = ask_at(given, hub or os.environ.get("HOOKBOT_URL"), data_dir, cafile)
         send_test(ask, target or _topic(ask, provider), event)
         return None
     if target is None:
-        raise click.UsageError("Needs URL.")
+        raise click.UsageError("Needs URL to post to, or --url for a hub that sends the event to its own source.")
+    described.check(by_hub=False)
     return _post(described, rule, event, target, cafile)
 
 
