@@ -131,7 +131,7 @@ def _asked(hub: str) -> str:
     """Token that somebody types, or the first line of standard input."""
     if sys.stdin.isatty():
         return str(click.prompt(f"Token for {hub}", hide_input=True, err=True))
-    return sys.stdin.readline()
+    return clean_token(sys.stdin.readline(), "standard input")
 
 
 def _that_tell(token: str, root: str) -> Sequence[NarrowedToken]:
