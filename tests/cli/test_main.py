@@ -75,7 +75,7 @@ def failing_with(error: BaseException) -> click.Command:
 def test_help_shows_every_command_that_is_not_short_for_another(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    shown = [line.split()[0] for line in out.partition("Commands:")[2].splitlines() if line.startswith("  ")]
+    shown = [line.split()[0] for line in out.partition("\nListen:")[2].splitlines() if line.startswith("  ")]
     assert {name for name in shown if name in COMMANDS} == set(COMMANDS) - {"t"}
 
 

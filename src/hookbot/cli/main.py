@@ -30,56 +30,73 @@ INTERRUPTED = 130
 # An OSError is that of a file which is named in it.
 EXIT_CODES = {ConfigError: USAGE, OSError: USAGE, Refused: REFUSED, Unavailable: UNREACHABLE}
 
-COMMANDS = {
-    "serve": ("serve:serve", "Run a hub until SIGTERM or Ctrl-C."),
-    "listen": ("listen:listen", "Print the messages of a topic as they arrive."),
-    "latest": ("listen:latest", "Print the newest message of a topic."),
-    "publish": ("publish:publish", "Publish FILE or standard input as a message."),
-    "forward": ("forward:forward", "Post each message to TARGET, unchanged."),
-    "tunnel": ("tunnel:tunnel", "Receive webhooks from the internet at a server of this machine."),
-    "exec": ("exec:exec_", "Run COMMAND for each message, without a shell."),
-    "cursors": ("cursors:cursors", "List, move and delete the cursors and groups of a hub."),
-    "who": ("who:who", "List the subscribers that are connected to a hub, or end one."),
-    "budgets": ("budgets:budgets", "List how much a hub keeps of which topics, and how full that is."),
-    "quotas": ("quotas:quotas", "List the quotas of a hub, and what is used of them."),
-    "refused": ("refused:refused", "List the requests that a hub refused lately, newest first."),
-    "sources": ("sources:sources", "List and test the sources of a hub."),
-    "alerts": ("alerts:alerts", "List what is wrong with the sources and listeners that a hub watches."),
-    "messages": ("messages:messages", "List the stored messages of a hub, newest first."),
-    "message": ("messages:message", "Show the stored message ID of a hub, with its headers."),
-    "retry": ("retry:retry", "Publish what has failed again, to where it failed."),
-    "redeliver": ("redeliver:redeliver", "Publish stored messages of a hub again."),
-    "delete": ("delete:delete", "Delete stored messages of a hub, with their copies."),
-    "hubs": ("hubs:hubs", "List the hubs that share a database."),
-    "log": ("log:log", "Copy the log of a hub to another place, and show how it is encrypted."),
-    "backup": ("backup:backup", "Copy the log of a hub to FILE, while the hub runs."),
-    "restore": ("backup:restore", "Make the log of a hub from the backup FILE."),
-    "login": ("login:login", "Log in to a hub, so that commands need no URL."),
-    "logout": ("login:logout", "Forget a profile and its token."),
-    "profiles": ("login:profiles", "List the hubs that you are logged in to."),
-    "doctor": ("doctor:doctor", "Check each step on the way to a subscription."),
-    "replay": ("replay:replay", "Deliver stored messages again."),
-    "record": ("record:record", "Append the messages of a topic to FILE as they arrive."),
-    "play": ("record:play", "Deliver the messages in FILE."),
-    "make-tokens": ("tokens:make_tokens", "Print each URI with the token that opens it."),
-    "narrow": ("tokens:narrow", "Make a weaker token from TOKEN."),
-    "check-config": ("check_config:check_config", "Check a configuration file and report every mistake."),
-    "update-ranges": ("ranges:update_ranges", "Fetch the IP networks that senders publish as theirs."),
-    "providers": ("signatures:providers", "List the providers whose signatures can be checked."),
-    "verify": ("signatures:verify", "Check the signature of a request."),
-    "trigger": ("trigger:trigger", "Post a sample event of a provider, signed, as its sender would."),
-    "sign": ("signatures:sign", "Sign a request as its provider would."),
-    "routers": ("routers:routers", "List the installed routers, or those of a hub."),
-    "new-router": ("routers:new_router", "Write a package for the router NAME into DIRECTORY."),
-    "route": ("route:route", "Run a router as a process of its own, outside the hub."),
-    "route-github": ("route:route_github", "Run the GitHub router outside the hub."),
-    "t": ("tokens:make_tokens", "Print each URI with the token that opens it."),
+SECTIONS = {
+    "Listen": {
+        "listen": ("listen:listen", "Print the messages of a topic as they arrive."),
+        "latest": ("listen:latest", "Print the newest message of a topic."),
+        "forward": ("forward:forward", "Post each message to TARGET, unchanged."),
+        "exec": ("exec:exec_", "Run COMMAND for each message, without a shell."),
+        "record": ("record:record", "Append the messages of a topic to FILE as they arrive."),
+        "doctor": ("doctor:doctor", "Check each step on the way to a subscription."),
+    },
+    "Develop": {
+        "tunnel": ("tunnel:tunnel", "Receive webhooks from the internet at a server of this machine."),
+        "trigger": ("trigger:trigger", "Post a sample event of a provider, signed, as its sender would."),
+        "login": ("login:login", "Log in to a hub, so that commands need no URL."),
+        "profiles": ("login:profiles", "List the hubs that you are logged in to."),
+        "logout": ("login:logout", "Forget a profile and its token."),
+    },
+    "Publish": {
+        "publish": ("publish:publish", "Publish FILE or standard input as a message."),
+        "replay": ("replay:replay", "Deliver stored messages again."),
+        "play": ("record:play", "Deliver the messages in FILE."),
+    },
+    "Run a hub": {
+        "serve": ("serve:serve", "Run a hub until SIGTERM or Ctrl-C."),
+        "check-config": ("check_config:check_config", "Check a configuration file and report every mistake."),
+        "make-tokens": ("tokens:make_tokens", "Print each URI with the token that opens it."),
+        "narrow": ("tokens:narrow", "Make a weaker token from TOKEN."),
+        "update-ranges": ("ranges:update_ranges", "Fetch the IP networks that senders publish as theirs."),
+        "backup": ("backup:backup", "Copy the log of a hub to FILE, while the hub runs."),
+        "restore": ("backup:restore", "Make the log of a hub from the backup FILE."),
+        "log": ("log:log", "Copy the log of a hub to another place, and show how it is encrypted."),
+        "hubs": ("hubs:hubs", "List the hubs that share a database."),
+    },
+    "Ask a hub": {
+        "messages": ("messages:messages", "List the stored messages of a hub, newest first."),
+        "message": ("messages:message", "Show the stored message ID of a hub, with its headers."),
+        "retry": ("retry:retry", "Publish what has failed again, to where it failed."),
+        "redeliver": ("redeliver:redeliver", "Publish stored messages of a hub again."),
+        "delete": ("delete:delete", "Delete stored messages of a hub, with their copies."),
+        "cursors": ("cursors:cursors", "List, move and delete the cursors and groups of a hub."),
+        "who": ("who:who", "List the subscribers that are connected to a hub, or end one."),
+        "sources": ("sources:sources", "List and test the sources of a hub."),
+        "alerts": ("alerts:alerts", "List what is wrong with the sources and listeners that a hub watches."),
+        "refused": ("refused:refused", "List the requests that a hub refused lately, newest first."),
+        "budgets": ("budgets:budgets", "List how much a hub keeps of which topics, and how full that is."),
+        "quotas": ("quotas:quotas", "List the quotas of a hub, and what is used of them."),
+    },
+    "Senders and routers": {
+        "providers": ("signatures:providers", "List the providers whose signatures can be checked."),
+        "sign": ("signatures:sign", "Sign a request as its provider would."),
+        "verify": ("signatures:verify", "Check the signature of a request."),
+        "routers": ("routers:routers", "List the installed routers, or those of a hub."),
+        "new-router": ("routers:new_router", "Write a package for the router NAME into DIRECTORY."),
+        "route": ("route:route", "Run a router as a process of its own, outside the hub."),
+        "route-github": ("route:route_github", "Run the GitHub router outside the hub."),
+    },
 }
-"""Commands by name: the place in this package, as ``module:attribute``, and the first sentence of the help.
+"""Commands by section of the help and name: the place in this package, as ``module:attribute``, and the first sentence.
 
 Each is imported only when it is called or its options are completed: a listener needs no server code, and a list of all
 of them no code of theirs.
 """
+
+COMMANDS = {
+    **{name: command for commands in SECTIONS.values() for name, command in commands.items()},
+    "t": SECTIONS["Run a hub"]["make-tokens"],
+}
+"""All commands by name, also the one that is short for another."""
 
 
 # Not what an error tells to write.
@@ -112,9 +129,11 @@ class Commands(click.Group):
             raise click.UsageError(f"{error.message} {close.capitalize()}".rstrip(), error.ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each command with its sentence, unabridged."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+        """Write the sections, each command with its sentence, unabridged."""
+        width = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:{width}}", sentence) for name, (_, sentence) in commands.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands that begin with `incomplete`, each with its sentence, or else options."""
