@@ -153,7 +153,7 @@ def test_a_terminal_gets_a_bar(
     with on_terminal(monkeypatch, "stderr") as shown:
         assert call(*HISTORY, *options, "--to", server.url, sub)[0] == 0
 
-    assert b"Replaying" in shown
+    assert b"Delivering" in shown
     assert b"100%" in shown
     assert b"3 replayed, in" in shown
 
@@ -164,7 +164,7 @@ def test_a_command_that_prints_to_the_terminal_gets_no_bar(
     thread.publish(topic, b"1")
     with on_terminal(monkeypatch, "stderr") as shown:
         assert call(*HISTORY, sub, "--exec", "--", "true")[0] == 0
-    assert b"Replaying" not in shown
+    assert b"Delivering" not in shown
 
 
 @pytest.mark.parametrize(

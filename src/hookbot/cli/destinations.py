@@ -179,7 +179,7 @@ def _progress(share: Callable[[Message], float], *, shown: bool) -> Iterator[Cal
     if not shown:
         yield lambda ack: ack
         return
-    with click.progressbar(length=_STEPS, label="Replaying", file=sys.stderr) as bar:
+    with click.progressbar(length=_STEPS, label="Delivering", file=sys.stderr) as bar:
 
         def moving(ack: _Ack) -> _Ack:
             def moved(message: Message) -> None:
@@ -204,5 +204,5 @@ _SPEED = click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),
     metavar="N",
-    help="Replay at N times the original speed. Default: as fast as possible.",
+    help="Deliver at N times the original speed. Default: as fast as possible.",
 )
