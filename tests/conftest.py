@@ -23,8 +23,6 @@ settings.register_profile("quick", max_examples=20)
 # Whoever pastes the tutorial has some of these: they are meant for that hub, and for no test.
 for variable in [name for name in os.environ if name.startswith("HOOKBOT_")]:
     del os.environ[variable]
-# Nor are the profiles of whoever is logged in.
-os.environ["XDG_CONFIG_HOME"] = os.devnull
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +38,11 @@ def loggers_as_they_were() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory in which a command keeps what is the user's, in place of that of whoever runs the tests."""
+    """The directory in which a command keeps what is the user's, in place of that of whoever runs the tests.
+
+    There are no profiles of a user who is logged in, either.
+    """
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     return Path(os.environ["XDG_STATE_HOME"], "hookbot")
 

@@ -1,6 +1,6 @@
 """``python -m hookbot``."""
 
-import runpy
+import importlib
 import sys
 
 import pytest
@@ -10,9 +10,11 @@ import hookbot
 
 def test_the_module_runs_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["hookbot", "--version"])
+    monkeypatch.delitem(sys.modules, "hookbot.__main__", raising=False)
 
+    # As `runpy` would, which cannot run what pytest has loaded: a plugin, like all of this package.
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("hookbot", run_name="__main__")
+        importlib.import_module("hookbot.__main__")
 
     assert ended.value.code == 0
     assert hookbot.__version__ in capsys.readouterr().out

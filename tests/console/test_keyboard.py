@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.browser import needs_chromium
+from support.browser import needs_chromium, wait_until_scrolled
 from support.console_hub import ConsoleHub
 
 pytestmark = [pytest.mark.slow, needs_chromium]
@@ -87,7 +87,7 @@ def test_arrows_go_on_scrolling(live: Page, hub: ConsoleHub) -> None:
     live.keyboard.press("ArrowDown")
     live.keyboard.press("ArrowDown")
 
-    live.wait_for_function("scrollY > 0")
+    wait_until_scrolled(live, 0)
     expect(live.locator("#rows :focus")).to_have_count(0)
 
 

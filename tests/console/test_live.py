@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from support.browser import Complaints, needs_chromium
+from support.browser import Complaints, needs_chromium, wait_until_scrolled
 from support.console_hub import ConsoleHub
 
 pytestmark = [pytest.mark.slow, needs_chromium]
@@ -136,7 +136,7 @@ def test_the_list_waits_while_it_is_scrolled(console: Page, hub: ConsoleHub) -> 
     expect(topics(console).first).to_have_text("orders/59")
     console.mouse.move(5, 5)
     console.mouse.wheel(0, 600)
-    console.wait_for_function("scrollY > 100")
+    wait_until_scrolled(console, 100)
 
     hub.publish("orders/new")
 

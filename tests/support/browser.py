@@ -123,3 +123,10 @@ def sign_in(page: Page, url: str, token: str, path: str = "") -> None:
     page.get_by_role("button", name="Sign in").click()
     # Only then do fields and keys do something.
     expect(page.locator("#rows tr, #nothing h2").first).to_be_attached()
+
+
+def wait_until_scrolled(page: Page, pixels: int) -> None:
+    """Wait until a page is scrolled down by more than so many pixels."""
+    # Not by `wait_for_function`: what that evaluates a second time is forbidden by the policy of the page.
+    while page.evaluate("scrollY") <= pixels:
+        pass
