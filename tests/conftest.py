@@ -1,6 +1,6 @@
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,9 @@ import trustme
 from cryptography.x509 import load_pem_x509_certificate
 from hypothesis import HealthCheck, settings
 
+from hookbot.log.contract import Log
+from hookbot.log.memory import MemoryLog
+from hookbot.log.sqlite import open_sqlite_log
 from support.duty_hubs import Family
 from support.postgres import PostgresServer, running_postgres
 
@@ -51,6 +54,16 @@ def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ways(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Options of a hub with the fast path, and of one without it."""
     return {"door": request.param == "fast path"}
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def each_log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Log]:
+    """Each kind of log that needs no server."""
+    if request.param == "memory":
+        yield MemoryLog()
+    else:
+        async with open_sqlite_log(tmp_path) as log:
+            yield log
 
 
 @pytest.fixture(scope="session")

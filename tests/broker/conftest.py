@@ -1,23 +1,16 @@
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from hookbot.broker.limits import BrokerLimits
 from hookbot.log.contract import Log
-from hookbot.log.memory import MemoryLog
-from hookbot.log.sqlite import open_sqlite_log
 from support.consumers import ConsumerHub, WorkingLog, open_hub
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Log]:
+@pytest.fixture
+def log(each_log: Log) -> Log:
     """Each kind of log."""
-    if request.param == "memory":
-        yield MemoryLog()
-    else:
-        async with open_sqlite_log(tmp_path) as log:
-            yield log
+    return each_log
 
 
 @pytest.fixture
