@@ -227,6 +227,32 @@ def test_slash_commands_are_answered(terminal: Terminal) -> None:
     assert [request.body for request in received] == [b"command=%2Fdo&text=it"]
 
 
+def test_pages_of_a_shop_are_answered(terminal: Terminal) -> None:
+    title = "Answer a page of a shop"
+    [source] = blocks(section(PAGE, title), "toml")
+    [forward] = recipe(title)
+    (terminal.checkout / "secret").write_text("the client secret")
+    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/shopify", "secret"))
+    terminal.serve("--config hub.toml")
+    terminal.paste(SETTINGS)
+
+    def view(page: str) -> str:
+        asked = SignedRequest(b"", (), "GET", f"/unsafe/pub/shop?reply&page={page}")
+        signed = load_provider("shopify-proxy").sign(asked, "the client secret", now=time.time())
+        return f'curl -s "$HOOKBOT_URL_BASE{signed.url}"; echo\n'
+
+    alone = terminal.paste(view("1"))
+    with application(terminal.ports[3000]) as received:
+        terminal.start(forward, "listening to ")
+        terminal.aside(SETTINGS + view("2"))
+        output = terminal.read_until("handed back to the sender")
+        terminal.stop()
+
+    assert "<p>Back in a minute.</p>" in alone
+    assert "/unsafe/shop  204  " in output
+    assert [request.body.partition(b"&timestamp=")[0] for request in received] == [b"/proxy?reply&page=2"]
+
+
 def test_work_is_shared(hub: Terminal) -> None:
     [share] = recipe("Share work among machines")
 

@@ -1,5 +1,6 @@
 """Senders that wait for an answer, whose applications are behind a hub: with the SDKs that sign and verify."""
 
+import hmac
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 from time import time
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import httpx
@@ -52,6 +53,11 @@ topic = "/unsafe/twilio"
 provider = "twilio"
 secrets = ["{SECRET}"]
 url = "{PUBLIC_URL}"
+
+[[sources]]
+topic = "/unsafe/shop"
+provider = "shopify-proxy"
+secrets = ["{SECRET}"]
 """
 
 Headers = dict[str, str]
@@ -88,6 +94,22 @@ def twilio_sms() -> tuple[Headers, bytes]:
     return {"Content-Type": FORM, "X-Twilio-Signature": signature}, urlencode(fields).encode()
 
 
+def shop_page(link: str) -> str:
+    """What a visitor of a shop asks for, signed as Shopify's app proxies do."""
+    query = (
+        f"{link}&shop=acme.myshopify.com&logged_in_customer_id=&path_prefix=%2Fapps%2Freviews&timestamp={time():.0f}"
+    )
+    return f"{query}&signature={shopify_signature(query)}"
+
+
+def shopify_signature(query: str) -> str:
+    """As the example in Ruby calculates it, of "Authenticate app proxies" in Shopify's documentation."""
+    parameters = parse_qs(query, keep_blank_values=True)
+    parameters.pop("signature", None)
+    text = "".join(sorted(f"{name}={','.join(values)}" for name, values in parameters.items()))
+    return hmac.new(SECRET.encode(), text.encode(), "sha256").hexdigest()
+
+
 @dataclass
 class Application:
     """An application of a developer, as an HTTP server: verifies with the SDK of the sender, and answers."""
@@ -97,8 +119,9 @@ class Application:
     bodies: list[bytes] = field(default_factory=list)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0))
         headers = {name[5:].replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
+        headers |= {"METHOD": environ["REQUEST_METHOD"], "QUERY": environ["QUERY_STRING"]}
         self.bodies.append(body)
         content_type, answer = self.answers(headers, body)
         start_response("200 OK", [("Content-Type", content_type), ("Set-Cookie", "session=1")])
@@ -123,6 +146,13 @@ def twilio_application(headers: Headers, body: bytes) -> tuple[str, str]:
     response = MessagingResponse()
     response.message(f"{fields['Body']} I am.")
     return "text/xml", str(response)
+
+
+def shop_application(headers: Headers, body: bytes) -> tuple[str, str]:
+    parameters = parse_qs(headers["QUERY"])
+    assert parameters["signature"] == [shopify_signature(headers["QUERY"])]
+    assert (headers["METHOD"], body) == ("GET", b"")
+    return "text/html", f"<h1>Reviews of {parameters['product'][0]}</h1>"
 
 
 class _Quiet(WSGIRequestHandler):
@@ -208,6 +238,26 @@ async def test_an_application_behind_a_hub_answers_its_sender_in_time(tmp_path: 
     assert "Set-Cookie" not in first.headers
     assert first.headers["Hookbot-Message-Id"] == second.headers["Hookbot-Message-Id"]
     assert application.bodies == [delivery[1]]
+
+
+async def test_an_application_behind_a_hub_answers_a_page_of_a_shop(tmp_path: Path) -> None:
+    with serving(Application(shop_application)) as application:
+        async with scene(tmp_path) as hub, httpx.AsyncClient(timeout=PATIENCE_S) as shopify:
+            listener = await hub.listen("forward", "shop", application.url)
+            base = f"http://127.0.0.1:{hub.hub.port}/unsafe/pub/shop?"
+            page = shop_page("product=a%20b%26c&tag=1&tag=2&reply")
+
+            first, second = [await shopify.get(base + page) for _ in range(2)]
+            forged = await shopify.get(base + page.replace("product=a", "product=b"))
+            browser = await shopify.get(base + page, headers={"Sec-Fetch-Dest": "script"})
+            await listener.until("handed back to the sender")
+
+    assert (first.status_code, first.text) == (second.status_code, second.text) == (200, "<h1>Reviews of a b&c</h1>")
+    assert first.headers["Content-Type"] == "text/html"
+    assert first.headers["Content-Security-Policy"] == "sandbox"
+    assert second.headers["Hookbot-Duplicate"] == "true"
+    assert (forged.status_code, browser.status_code) == (401, 403)
+    assert application.bodies == [b""]
 
 
 async def test_the_hub_answers_the_ping_of_discord_and_the_application_the_commands(tmp_path: Path) -> None:

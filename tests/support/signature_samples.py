@@ -96,6 +96,7 @@ SAMPLES = (
     *map(body_sample, ("github", "bitbucket", "gitea", "forgejo", "gogs", "shopify", "sentry", "docusign", "intercom")),
     *map(body_sample, ("pagerduty", "typeform", "servicestack", "dropbox", "meta", "x", "stripe", "slack", "zoom")),
     *map(body_sample, ("paddle", "twitch", "square", "hubspot", "twilio", "hmac")),
+    body_sample("shopify-proxy", request=SignedRequest(b"", (), "GET", URL), body_is_signed=False),
     body_sample("gitea", label="form", request=SignedRequest(b"payload=%7B%22a%22%3A+1%7D", FORM)),
     body_sample("twilio", label="form", request=FORM_REQUEST),
     body_sample(

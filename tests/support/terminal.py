@@ -47,6 +47,11 @@ def application(port: int) -> Iterator[list[Posted]]:
             self.send_response(204)
             self.end_headers()
 
+        def do_GET(self) -> None:
+            received.append(Posted(self.headers, self.path.encode()))
+            self.send_response(204)
+            self.end_headers()
+
         def log_message(self, *_: object) -> None:
             pass
 

@@ -14,6 +14,7 @@ from .provider import Choice, Provider
 from .scheme import Scheme
 from .senders import BODY_ONLY, FORGES, TIMED, WITH_URL
 from .shared_secrets import Basic, EventGrid, Header, MicrosoftGraph, SharedSecret
+from .shopify_proxy import ShopifyProxy
 
 _GITLAB = "https://docs.gitlab.com/user/project/integrations/webhooks/"
 
@@ -75,6 +76,10 @@ _OTHERS: tuple[Provider, ...] = (
         name="aws-sns", documentation="https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html"
     ),
     PayPal(name="paypal", documentation="https://developer.paypal.com/api/rest/webhooks/rest/"),
+    ShopifyProxy(
+        name="shopify-proxy",
+        documentation="https://shopify.dev/docs/apps/build/online-store/app-proxies/authenticate-app-proxies",
+    ),
     MicrosoftGraph(
         name="microsoft-graph",
         documentation="https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks",

@@ -83,7 +83,7 @@ class Provider(ABC):
     @property
     @abstractmethod
     def covers(self) -> tuple[str, ...]:
-        """Parts that the signature covers, of: method, url, body, fields or checksum (of the body), timestamp, id."""
+        """Parts that the signature covers: method, url, query, body, its fields or checksum, timestamp, id."""
 
     @property
     def options(self) -> tuple[str, ...]:
