@@ -159,9 +159,9 @@ async def test_another_size_has_everything_drawn_again(
 
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_some_terminals_cannot_be_drawn_on(monkeypatch: pytest.MonkeyPatch, term: str) -> None:
-    with pseudo_terminal(monkeypatch):
+    with pseudo_terminal(monkeypatch), monkeypatch.context() as patch:
         assert is_drawable()
-        monkeypatch.setenv("TERM", term)
+        patch.setenv("TERM", term)
         assert not is_drawable()
         with pytest.raises(click.UsageError, match="needs a terminal"), open_terminal():
             pass
@@ -169,8 +169,12 @@ def test_some_terminals_cannot_be_drawn_on(monkeypatch: pytest.MonkeyPatch, term
 
 @pytest.mark.parametrize("name", ["stdin", "stdout"])
 def test_what_is_no_terminal_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    with pseudo_terminal(monkeypatch), open(os.devnull, "r+b", buffering=0) as file:
-        monkeypatch.setattr(sys, name, file)
+    with (
+        pseudo_terminal(monkeypatch),
+        monkeypatch.context() as patch,
+        open(os.devnull, "r+b", buffering=0) as file,
+    ):
+        patch.setattr(sys, name, file)
         with pytest.raises(click.UsageError, match="needs a terminal"), open_terminal():
             pass
 
