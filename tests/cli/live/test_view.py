@@ -72,8 +72,8 @@ def test_an_empty_list_says_so() -> None:
     assert scene.draw()[1] == " Nothing matches the filter."
 
 
-@pytest.mark.parametrize("keys", [(), ("?",)])
-def test_a_title_that_is_too_long_for_its_line_is_shown_in_whole_before_anything_comes_and_in_the_help(
+@pytest.mark.parametrize("keys", [(), ("?", "end")])
+def test_a_title_that_is_too_long_for_its_line_is_shown_in_whole_before_anything_comes_and_beneath_the_help(
     keys: tuple[str, ...],
 ) -> None:
     url = f"http://hub.example.com/unsafe/pub/tunnel/{'x' * 26}"

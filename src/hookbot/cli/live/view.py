@@ -67,7 +67,7 @@ class View:
             lines = self._list(width, rows)
         else:
             content = (
-                [*self._whole_title(width), *_help(screen, width)] if screen.page == "help" else self._delivery(width)
+                [*_help(screen, width), *self._whole_title(width)] if screen.page == "help" else self._delivery(width)
             )
             screen.scroll = max(0, min(screen.scroll, len(content) - rows))
             lines = content[screen.scroll : screen.scroll + rows]
