@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from hookbot.cli.progress import Progress, messages
+from hookbot.cli.progress import Progress, Selected, messages
 from hookbot.errors import Lost, Unavailable
 
 
@@ -50,3 +50,17 @@ def test_whatever_ends_before_it_is_done_is_an_error(lines: list[Any], why: str)
 
     with pytest.raises(Unavailable, match=rf"^1 message, and then it ended: {why} \(again\)$"):
         progress.check_done(messages(progress.last["done"]), "again")
+
+
+@pytest.mark.parametrize("answer", [None, [], 5, {}, {"number": "many", "complete": True, "until": "x"}])
+def test_an_answer_that_counts_nothing_is_not_that_of_a_hub(answer: Any) -> None:
+    with pytest.raises(Lost, match="not that of a hub"):
+        Selected.by(lambda *_, **__: answer, "/hookbot/v1/retry", {})  # type: ignore[arg-type]
+
+
+def test_how_many_are_selected_is_told() -> None:
+    assert [str(Selected(number, number < 5, "")) for number in (1, 3, 5000)] == [
+        "1 message",
+        "3 messages",
+        "at least 5,000 messages",
+    ]

@@ -152,6 +152,12 @@ def test_a_malformed_header_is_left_out() -> None:
     assert safe_headers([("X-A", "1\n"), ("X-B", "2")]) == (("X-B", "2"),)
 
 
+def test_a_repeated_header_is_left_out() -> None:
+    headers = [("Content-Type", "text/plain"), ("X-A", "1"), ("content-type", "text/html")]
+
+    assert safe_headers(headers) == (("Content-Type", "text/plain"), ("X-A", "1"))
+
+
 @pytest.mark.parametrize(("topic", "of_answers"), ANSWERED)
 def test_answers_have_topics_of_their_own(topic: str, of_answers: str) -> None:
     assert answers_topic(topic) == of_answers

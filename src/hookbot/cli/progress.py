@@ -1,7 +1,8 @@
 """Progress of what a hub does with many messages, and how their number is told."""
 
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import click
 
@@ -12,6 +13,26 @@ from .hub_api import Ask
 def messages(number: int) -> str:
     """Text of a number of messages."""
     return "1 message" if number == 1 else f"{number:,} messages"
+
+
+class Selected(NamedTuple):
+    """What a request for many messages would do: their number, the least of it unless complete, and where they end."""
+
+    number: int
+    complete: bool
+    until: str
+
+    @classmethod
+    def by(cls, ask: Ask, path: str, selection: Mapping[str, str]) -> "Selected":
+        """What a POST selects. Raises as `Ask`, and `Lost` if the answer is not that of a hub."""
+        counted = ask("POST", path, count="only", **selection)
+        try:
+            return cls(int(counted["number"]), bool(counted["complete"]), str(counted["until"]))
+        except (TypeError, KeyError, ValueError):
+            raise Lost("the response is not that of a hub: it has no number of messages") from None
+
+    def __str__(self) -> str:
+        return f"{'' if self.complete else 'at least '}{messages(self.number)}"
 
 
 class Progress:

@@ -9,7 +9,7 @@ from ..protocol.paths import MESSAGES, REDELIVER
 from ..standard_files import printing_of
 from .filter_options import selection_options
 from .hub_api import Ask, of_a_hub
-from .progress import Progress, messages
+from .progress import Progress, Selected, messages
 
 
 @click.command()
@@ -49,12 +49,11 @@ def redeliver(
         return
     if not selection:
         raise click.UsageError("Needs ID, or options that select messages.")
-    counted = ask("POST", REDELIVER, count="only", **selection)
+    selected = Selected.by(ask, REDELIVER, selection)
     if not yes:
-        least = "" if counted["complete"] else "at least "
-        click.confirm(f"Publish {least}{messages(counted['number'])} again?", abort=True, err=True)
+        click.confirm(f"Publish {selected} again?", abort=True, err=True)
     # Also if it is repeated, what it has published itself is not among them.
-    _publish_all(ask, {**selection, "until": counted["until"]}, key or uuid.uuid4().hex)
+    _publish_all(ask, {**selection, "until": selected.until}, key or uuid.uuid4().hex)
 
 
 def _publish_all(ask: Ask, query: Mapping[str, str], key: str) -> None:

@@ -9,7 +9,7 @@ from ..protocol.paths import MESSAGES, RETRY
 from ..standard_files import printing_of
 from .filter_options import failure_options
 from .hub_api import Ask, of_a_hub
-from .progress import Progress, messages
+from .progress import Progress, Selected, messages
 
 
 @click.command()
@@ -40,14 +40,13 @@ def retry(ask: Ask, id: str | None, selection: Mapping[str, str], yes: bool) -> 
         with printing_of("the message is retried"):
             click.echo(published)
         return
-    counted = ask("POST", RETRY, count="only", **selection)
-    if not counted["number"] and counted["complete"]:
+    selected = Selected.by(ask, RETRY, selection)
+    if not selected.number and selected.complete:
         click.echo("nothing has failed there")
         return
     if not yes:
-        least = "" if counted["complete"] else "at least "
-        click.confirm(f"Retry {least}{messages(counted['number'])}?", abort=True, err=True)
-    _retry_all(ask, {**selection, "until": counted["until"]})
+        click.confirm(f"Retry {selected}?", abort=True, err=True)
+    _retry_all(ask, {**selection, "until": selected.until})
 
 
 def _retry_all(ask: Ask, query: Mapping[str, str]) -> None:

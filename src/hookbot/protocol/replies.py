@@ -171,8 +171,15 @@ def asks_reply(query: str) -> bool:
 
 
 def safe_headers(headers: Iterable[tuple[str, str]]) -> Headers:
-    """Those headers of an answer that a sender gets; all others, and malformed ones, are left out."""
-    return tuple((name, value) for name, value in headers if is_safe(name) and _is_valid(name, value))
+    """Those headers of an answer that a sender gets; all others, malformed ones, and repeated ones are left out.
+
+    Of two content types, say, some senders would take the first, and others the last.
+    """
+    safe: dict[str, tuple[str, str]] = {}
+    for name, value in headers:
+        if is_safe(name) and _is_valid(name, value):
+            safe.setdefault(name.lower(), (name, value))
+    return tuple(safe.values())
 
 
 def is_safe(name: str) -> bool:
