@@ -171,15 +171,18 @@ def asks_reply(query: str) -> bool:
 
 
 def safe_headers(headers: Iterable[tuple[str, str]]) -> Headers:
-    """Those headers of an answer that a sender gets; all others, malformed ones, and repeated ones are left out.
+    """Those headers of an answer that a sender gets; all others, and malformed ones, are left out.
 
-    Of two content types, say, some senders would take the first, and others the last.
+    Of two content types, say, some senders would take the first, and others the last: only the first is left. Those of
+    applications may be repeated.
     """
-    safe: dict[str, tuple[str, str]] = {}
+    safe: list[tuple[str, str]] = []
+    once = set(_SAFE)
     for name, value in headers:
-        if is_safe(name) and _is_valid(name, value):
-            safe.setdefault(name.lower(), (name, value))
-    return tuple(safe.values())
+        if is_safe(name) and _is_valid(name, value) and (name.lower() in once or name.lower() not in _SAFE):
+            safe.append((name, value))
+            once.discard(name.lower())
+    return tuple(safe)
 
 
 def is_safe(name: str) -> bool:
