@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from hookbot.delivery.line_file import open_line_file
+from hookbot.delivery.recording import parse_line
 from hookbot.protocol.envelope import encode_line, to_envelope
-from hookbot.protocol.frames import parse_line
 from hookbot.protocol.message import Message
 from hookbot.testing import open_test_hub
 from support.commands import Caller, on_terminal, starting

@@ -12,10 +12,19 @@ import pytest
 import trio
 
 from hookbot.client import Gap
-from hookbot.delivery.recording import GATHER_BYTES, MAX_LINE_BYTES, Playback, Recorder, Recording, open_recorder
+from hookbot.delivery.recording import (
+    GATHER_BYTES,
+    MAX_LINE_BYTES,
+    Playback,
+    Recorder,
+    Recording,
+    open_recorder,
+    parse_line,
+)
 from hookbot.delivery.shutdown import Stop
 from hookbot.errors import HookbotError, Refused, Unauthorized
 from hookbot.protocol.envelope import encode_line, to_envelope
+from hookbot.protocol.frames import HookbotV1, JsonLines
 from hookbot.protocol.message import Message, format_id
 from support.full_disk import limited_files
 
@@ -245,3 +254,25 @@ async def test_a_pipe_that_is_silent_holds_up_nobody() -> None:
         assert waiting.cancelled_caught
         # The abandoned thread reads until the end of the pipe.
         pipe.close()
+
+
+# -- lines
+
+
+@pytest.mark.parametrize("framing", [JsonLines(), HookbotV1()])
+def test_a_line_is_read_as_it_was_written(framing: JsonLines | HookbotV1) -> None:
+    assert parse_line(framing.message(make(1))) == make(1)
+    assert parse_line(framing.gap(GAP) or b"") == GAP
+    assert parse_line(framing.heartbeat(GAP.before)) is None
+
+
+def test_what_else_stands_in_an_envelope_is_ignored() -> None:
+    assert parse_line(JsonLines().message(make(1)).replace(b"{", b'{"failure":"500",', 1)) == make(1)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff\n", b"[" * 100_000, b"1\n", b"[]", b'"x"', b"{}", b'{"type":"gap"}']
+)
+def test_a_line_that_is_neither_an_envelope_nor_a_frame_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"it is not JSON|not an envelope|not a frame"):
+        parse_line(data)

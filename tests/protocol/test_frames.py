@@ -27,7 +27,6 @@ from hookbot.protocol.frames import (
     framing_for,
     hello,
     parse_frame,
-    parse_line,
     parse_raw,
 )
 from hookbot.protocol.message import Gap, Message, Verified, format_id
@@ -368,23 +367,3 @@ def test_a_frame_that_is_not_json_is_an_error_in_plain_words(frame: str) -> None
 def test_an_acknowledgement_is_of_all_up_to_an_id_or_of_each() -> None:
     assert format_ack(up_to=ID) == f'{{"type":"ack","id":"{ID}"}}'
     assert format_ack(each=[ID, "b"]) == f'{{"type":"ack","ids":["{ID}","b"]}}'
-
-
-@pytest.mark.parametrize("framing", [JsonLines(), HookbotV1()])
-def test_a_line_is_read_as_it_was_written(framing: JsonLines | HookbotV1) -> None:
-    gap = Gap("retention", None, ID)
-    assert parse_line(framing.message(MESSAGE)) == MESSAGE
-    assert parse_line(framing.gap(gap)) == gap
-    assert parse_line(framing.heartbeat(ID)) is None
-
-
-def test_what_else_stands_in_an_envelope_is_ignored() -> None:
-    assert parse_line(JsonLines().message(MESSAGE).replace(b"{", b'{"failure":"500",', 1)) == MESSAGE
-
-
-@pytest.mark.parametrize(
-    "line", [b"", b"{", b"\xff\n", b"[" * 100_000, b"1\n", b"[]", b'"x"', b"{}", b'{"type":"gap"}']
-)
-def test_a_line_that_is_neither_an_envelope_nor_a_frame_is_refused(line: bytes) -> None:
-    with pytest.raises(ValueError, match=r"it is not JSON|not an envelope|not a frame"):
-        parse_line(line)

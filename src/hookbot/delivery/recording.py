@@ -1,5 +1,6 @@
 """Recordings: files of JSON lines with the envelopes of messages, which are written as they come, and read again."""
 
+import json
 import logging
 import os
 import stat
@@ -12,8 +13,8 @@ import trio
 
 from ..client import Gap
 from ..errors import HookbotError, Refused, system_reason
-from ..protocol.envelope import encode_line, to_envelope
-from ..protocol.frames import parse_line
+from ..protocol.envelope import encode_line, from_envelope, to_envelope
+from ..protocol.frames import parse_frame
 from ..protocol.message import Message
 from .line_file import LineFile, open_line_file
 from .shutdown import Stop
@@ -190,3 +191,19 @@ def _end_of(file: BinaryIO) -> tuple[bytes, bytes]:
         length *= 2
     lines, newline, rest = end.rpartition(b"\n")
     return lines.rpartition(b"\n")[2] + newline, rest
+
+
+def parse_line(line: bytes) -> Message | Gap | None:
+    """The message or gap in a line of JSON that came from a hub or a listener; None for anything else with a type.
+
+    Raises `ValueError` if it is not JSON, or neither an envelope nor a frame.
+    """
+    try:
+        text = line.decode()
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if isinstance(fields, dict) and "type" in fields:
+        frame = parse_frame(text)
+        return frame if isinstance(frame, Message | Gap) else None
+    return from_envelope(fields)

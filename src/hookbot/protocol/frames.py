@@ -272,22 +272,6 @@ def parse_frame(data: str | bytes) -> Frame | None:
     return None
 
 
-def parse_line(line: bytes) -> Message | Gap | None:
-    """The message or gap in a line of JSON that came from a hub or a listener; None for anything else with a type.
-
-    Raises `ValueError` if it is not JSON, or neither an envelope nor a frame.
-    """
-    try:
-        text = line.decode()
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    if isinstance(fields, dict) and "type" in fields:
-        frame = parse_frame(text)
-        return frame if isinstance(frame, Message | Gap) else None
-    return from_envelope(fields)
-
-
 def parse_raw(data: str | bytes, wanted: TopicFilter, *, time_us: int) -> Message:
     """The message in a raw frame, without id and headers; `time_us` is the time at which it arrived."""
     body = data.encode() if isinstance(data, str) else data

@@ -18,7 +18,7 @@ from ..errors import HeadersTooLarge, Refused
 from .fields import MAX_LENGTH_DIGITS, Fields, join_fields, read_plain
 from .message import Duplicate, Headers, Message, format_id
 from .request import Request
-from .response import Response, stored_response
+from .response import UNFRAMED, Response, stored_response
 
 # About as much as nginx accepts by default (four buffers of 8 KiB).
 MAX_HEAD_BYTES = 32 << 10
@@ -42,8 +42,6 @@ _LONG_SIZE = re.compile(rb"[0-9A-Fa-f]{%d}" % (MAX_SIZE_DIGITS + 1))
 
 # All ids have the same length.
 _ANY_ID = format_id("anylog--", 0)
-UNFRAMED = (204, 304)
-"""Statuses whose responses have no body, nor the length of one (RFC 9110, section 8.6)."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 Write = Callable[[bytes], None]
@@ -277,8 +275,7 @@ def encode_response(response: Response, *, version: str, close: bool) -> bytes:
     options = "close" if close else "keep-alive" if version == "1.0" else ""
     # A listener may answer with a status that no standard has.
     lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, '')}"]
-    lines += [f"{name}: {value}" for name, value in response.headers]
-    lines += [f"Date: {_date(int(time()))}"]
+    lines += [*(f"{name}: {value}" for name, value in response.headers), f"Date: {_date(int(time()))}"]
     lines += [f"Content-Length: {len(response.body)}"] if response.status not in UNFRAMED else []
     lines += [f"Connection: {options}"] if options else []
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.body

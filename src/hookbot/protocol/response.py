@@ -50,6 +50,8 @@ _TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
 PLAIN: Headers = (("Content-Type", "text/plain; charset=utf-8"),)
 JSON: Headers = (("Content-Type", "application/json"),)
 PROBLEM: Headers = (("Content-Type", "application/problem+json"),)
+UNFRAMED = (204, 304)
+"""Statuses whose responses have no body, nor the length of one (RFC 9110, section 8.6)."""
 NO_SNIFFING: Headers = (("X-Content-Type-Options", "nosniff"),)
 
 

@@ -277,8 +277,7 @@ class Choice(Provider):
     def sign_anew(self, request: SignedRequest, secret: str, *, now: float, id: str) -> SignedRequest:
         """The request, without a signature by any of the rules, signed by that of the secret."""
         rule = self._rule(secret)
-        unsigned = request.without({*self.signed_in} - {*rule.signed_in})
-        return rule.sign_anew(unsigned, secret, now=now, id=id)
+        return rule.sign_anew(request.without({*self.signed_in} - {*rule.signed_in}), secret, now=now, id=id)
 
     def _first(self, secrets: Sequence[str], attempt: Callable[[Provider, str], T]) -> tuple[int, T]:
         """Index of the first secret with which an attempt by its rule succeeds, and the result.

@@ -6,14 +6,15 @@ A `Scheme` names the places of signature and parts (as in `request`), so that a 
            timestamp="X-Slack-Request-Timestamp", template="v0:{timestamp}:{body}", ...)
 """
 
-from base64 import b64decode, b64encode
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 
 from ..errors import BadSignature, BodyTooLarge, ConfigError
 from .algorithms import ALGORITHMS, Algorithm
+from .encodings import DECODERS, ENCODERS
+from .forms import fields_of, payload_of
 from .provider import Proof, Provider
 from .request import SignedRequest, describe, is_in_head, parse_place
 from .templates import PLACEHOLDERS, Template, read_template
@@ -61,8 +62,8 @@ class Scheme(Provider):
     def __post_init__(self) -> None:
         """Raise `ConfigError` if a field is invalid, or if the place of the time or the id is not signed."""
         self._one_of("algorithm", ALGORITHMS)
-        self._one_of("encoding", _ENCODERS)
-        self._one_of("key_encoding", _DECODERS)
+        self._one_of("encoding", ENCODERS)
+        self._one_of("key_encoding", DECODERS)
         self._one_of("unit", UNITS)
         for place in (self.header, self.timestamp, self.id, self.delivery):
             for alternative in place.split("|") if place else ():
@@ -163,7 +164,7 @@ class Scheme(Provider):
             raise ConfigError(
                 f"{self.name} is signed with a private key for {self._algorithm.title}: {error}"
             ) from None
-        value = self.prefix + _ENCODERS[self.encoding](signature)
+        value = self.prefix + ENCODERS[self.encoding](signature)
         # Time and signature share a header: the signature is appended to the time.
         if self.timestamp.startswith(f"{self.header}["):
             value = f"{request.need(self.header)}{self.separator}{value}"
@@ -186,29 +187,14 @@ class Scheme(Provider):
             case "body":
                 return request.body
             case "payload":
-                return self._payload(request)
+                return payload_of(request)
             case "form":
-                return self._form(request)
+                return fields_of(request)
             case "method":
                 return request.method
             case "url":
                 return request.need_url()
         return request.need(self.timestamp if part == "timestamp" else self.id)
-
-    def _payload(self, request: SignedRequest) -> str | bytes:
-        fields = request.form()
-        names = [name for name, _ in fields]
-        # The Content-Type is not signed: with another one, an ampersand in a string of signed JSON would begin a field.
-        if "payload" in names and len(names) > 1:
-            raise BadSignature("the body is a form with other fields besides 'payload'")
-        return fields[0][1] if names == ["payload"] else request.body
-
-    def _form(self, request: SignedRequest) -> str:
-        fields = request.form()
-        # Without any, the text would be signed by whoever has signed a URL that ends with the fields of a form.
-        if not fields:
-            raise BadSignature("the signature covers the fields of a form, and the body has none")
-        return "".join(name + value for name, value in sorted(set(fields)))
 
     def _rules(self) -> Iterator["Scheme"]:
         """The scheme with each of alternative places of the signature, then those of the fallback.
@@ -257,7 +243,7 @@ class Scheme(Provider):
 
     def _decode(self, item: str) -> bytes:
         try:
-            return _DECODERS[self.encoding](item)
+            return DECODERS[self.encoding](item)
         except ValueError:
             raise BadSignature(f"the signature in {describe(self.header)} is not {self.encoding}") from None
 
@@ -296,7 +282,7 @@ class Scheme(Provider):
             return secret.strip().encode()
         key = _without(secret, self.key_prefix) if self.key_prefix else secret
         try:
-            return _DECODERS[self.key_encoding](key)
+            return DECODERS[self.key_encoding](key)
         except ValueError:
             reason = f"a secret of {self.name} must be {self.key_encoding}, and this one is not"
         if any(prefix in key for prefix in self.key_prefix.split("|") if prefix):
@@ -313,16 +299,3 @@ def _is_in_body(place: str) -> bool:
 
 def _without(secret: str, prefixes: str) -> str:
     return next((secret.removeprefix(p) for p in prefixes.split("|") if secret.startswith(p)), secret)
-
-
-def _from_base64(text: str) -> bytes:
-    # Some providers issue secrets without their padding.
-    return b64decode(text + "=" * (-len(text) % 4), validate=True)
-
-
-_DECODERS: dict[str, Callable[[str], bytes]] = {
-    "hex": bytes.fromhex,
-    "base64": _from_base64,
-    "text": lambda text: text.encode("utf-8", "surrogateescape"),
-}
-_ENCODERS: dict[str, Callable[[bytes], str]] = {"hex": bytes.hex, "base64": lambda data: b64encode(data).decode()}

@@ -13,9 +13,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..access.control import AccessControl
 from ..errors import BodyTooLarge, HookbotError
-from ..protocol.http1 import UNFRAMED
 from ..protocol.paths import find_route
-from ..protocol.response import Response, error_response
+from ..protocol.response import UNFRAMED, Response, error_response
 from ..protocol.topics import decode_path
 from .api import create_api
 from .asgi import HookbotApp, abort_of, note_authentication, plain_request
