@@ -60,7 +60,7 @@ class Filters:
     @classmethod
     def read(cls, asked: Asked) -> "Filters":
         """The filters in the query of a request. Raises `Refused`."""
-        asked_for, where = asked.get("topic"), _short(asked, "where", MAX_EXPRESSION)
+        asked_for, where = asked.get("topic"), short(asked, "where", MAX_EXPRESSION)
         topic = TopicFilter.parse(asked_for) if asked_for else None
         wanted = narrowed(asked.scope.reads, topic) if topic else asked.scope.reads
         try:
@@ -68,7 +68,7 @@ class Filters:
         except ConfigError as error:
             raise Refused(f"where is {error}") from None
         verdict = asked.one_of("verdict", get_args(Verdict), "") if asked.get("verdict") else ""
-        provider, event, text = (_short(asked, name, MAX_TEXT) for name in ("provider", "event", "text"))
+        provider, event, text = (short(asked, name, MAX_TEXT) for name in ("provider", "event", "text"))
         return cls(asked.scope, wanted, topic, provider, event, verdict, text, expression)
 
     @property
@@ -119,7 +119,8 @@ def _holds(where: Expression, message: Message) -> bool:
         return False
 
 
-def _short(asked: Asked, name: str, most: int) -> str:
+def short(asked: Asked, name: str, most: int) -> str:
+    """A parameter of at most so many characters, empty if it is not given. Raises `Refused` for a longer one."""
     value = asked.get(name) or ""
     if len(value) > most:
         raise Refused(f"{name} has at most {most} characters, and this has {len(value)}")

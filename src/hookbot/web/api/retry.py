@@ -14,7 +14,7 @@ from ...protocol.topics import UNSAFE, TopicFilter
 from ..fair_turns import FairTurns
 from ..services import Services
 from .bulk import RANGE, range_of
-from .filters import FILTERS, TOPIC_SCHEMA, Filters, narrowed
+from .filters import FILTERS, MAX_TEXT, TOPIC_SCHEMA, Filters, narrowed, short
 from .messages import ID, open_message
 from .operations import Api, Asked, Parameter
 from .redelivery import COUNT, Counted, Progress, Republication, redelivery_of
@@ -22,7 +22,7 @@ from .redelivery import COUNT, Counted, Progress, Republication, redelivery_of
 _TOPIC, *_CONDITIONS = FILTERS
 _WHICH = (
     Parameter("topic", "Topic where they failed, or beneath which if it ends in a slash", TOPIC_SCHEMA),
-    Parameter("router", "Name of the router that failed at them", {"type": "string", "maxLength": 200}),
+    Parameter("router", "Name of the router that failed at them", {"type": "string", "maxLength": MAX_TEXT}),
     Parameter(
         "dead-letters", "Topic of the dead letters of a client, in place of what routers failed at", TOPIC_SCHEMA
     ),
@@ -88,7 +88,7 @@ class Retry(Republication[Draft | Failure]):
         """Raises `Refused` if the request is malformed."""
         topic = asked.get("topic")
         self._topic = TopicFilter.parse(topic) if topic else None
-        self._router = asked.get("router")
+        self._router = short(asked, "router", MAX_TEXT)
         self._before = self._gone = 0
         super().__init__(services, asked, retrying, _filters(asked, self._router), part)
 
@@ -97,7 +97,7 @@ class Retry(Republication[Draft | Failure]):
         failure = Failure.of(message) or Failure.claimed_by(message)
         if not failure or (self._topic and not self._topic.matches(failure.topic)):
             return None
-        return find_failed(message) if self._router in (None, failure.router) else None
+        return find_failed(message) if self._router in ("", failure.router) else None
 
     async def publish(self, found: Sequence[Draft | Failure]) -> None:
         """Store what has failed, one by one: the messages that dead letters name may have any size."""
@@ -143,8 +143,8 @@ def _once(draft: Draft, failed: str) -> Draft:
     return replace(draft, once=(Once("retry", draft.topic, failed),))
 
 
-def _filters(asked: Asked, router: str | None) -> Filters:
+def _filters(asked: Asked, router: str) -> Filters:
     filters = Filters.read(asked)
     if dead_letters := asked.get("dead-letters"):
         return replace(filters, wanted=narrowed(asked.scope.reads, TopicFilter.parse(dead_letters)))
-    return replace(filters, wanted=TopicFilter(tuple(f"{root}{FAILED}{router or ''}" for root in ("", UNSAFE))))
+    return replace(filters, wanted=TopicFilter(tuple(f"{root}{FAILED}{router}" for root in ("", UNSAFE))))
