@@ -203,28 +203,31 @@ def test_slash_commands_are_answered(terminal: Terminal) -> None:
     [source] = blocks(section(PAGE, title), "toml")
     forward, run = recipe(title)
     (terminal.checkout / "secret").write_text("the signing secret")
-    (terminal.checkout / "command").write_text("command=%2Fdo&text=it")
     (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/slack", "secret"))
     terminal.serve("--config hub.toml")
     terminal.paste(SETTINGS)
-    command = "hookbot sign slack --secret file:secret command --curl --url "
-    command += "$HOOKBOT_URL_BASE/unsafe/pub/slack?reply | sh; echo\n"
 
-    alone = terminal.paste(command)
+    def command(text: str) -> str:
+        # Of their own: two that are signed within one second would else be one that is repeated.
+        (terminal.checkout / text).write_text(f"command=%2Fdo&text={text}")
+        sign = f"hookbot sign slack --secret file:secret {text} --curl --url "
+        return f"{sign}$HOOKBOT_URL_BASE/unsafe/pub/slack?reply | sh; echo\n"
+
+    alone = terminal.paste(command("this"))
     with application(terminal.ports[3000]) as received:
         terminal.start(forward, "listening to ")
-        terminal.aside(SETTINGS + command)
+        terminal.aside(SETTINGS + command("that"))
         output = terminal.read_until("handed back to the sender")
         terminal.stop()
     terminal.start(run, "listening to ")
-    terminal.aside(SETTINGS + command)
+    terminal.aside(SETTINGS + command("it"))
     printed = terminal.read_until("handed back to the sender")
     terminal.stop()
 
     assert '{"text": "Not now. I will look at it later."}' in alone
     assert "/unsafe/slack  204  " in output
     assert "| It is " in printed
-    assert [request.body for request in received] == [b"command=%2Fdo&text=it"]
+    assert [request.body for request in received] == [b"command=%2Fdo&text=that"]
 
 
 def test_pages_of_a_shop_are_answered(terminal: Terminal) -> None:
