@@ -16,7 +16,7 @@ def messages(number: int) -> str:
 
 
 class Selected(NamedTuple):
-    """What a request for many messages would do: their number, the least of it unless complete, and where they end."""
+    """Selection of a request for many messages: their number, the least of it unless complete, and where they end."""
 
     number: int
     complete: bool
@@ -24,7 +24,7 @@ class Selected(NamedTuple):
 
     @classmethod
     def by(cls, ask: Ask, path: str, selection: Mapping[str, str]) -> "Selected":
-        """What a POST selects. Raises as `Ask`, and `Lost` if the answer is not that of a hub."""
+        """Selection by a POST. Raises as `Ask`, and `Lost` if the answer is not that of a hub."""
         counted = ask("POST", path, count="only", **selection)
         try:
             return cls(int(counted["number"]), bool(counted["complete"]), str(counted["until"]))
@@ -62,3 +62,10 @@ class Progress:
         if self.last.get("type") != "done":
             why = self.last.get("detail", "the response broke off")
             raise Unavailable(f"{done}, and then it ended: {why} ({again})")
+
+    def tell(self, done: str, again: str) -> None:
+        """Print what was done, and where to go on if there is more. Raises as `check_done`."""
+        self.check_done(done, again)
+        click.echo(done)
+        if following := self.last.get("next"):
+            click.echo(f"There are more: go on with --from {following}", err=True)

@@ -61,7 +61,4 @@ def _publish_all(ask: Ask, query: Mapping[str, str], key: str) -> None:
     progress.of(ask, "POST", REDELIVER, key, **query)
     done = f"published {messages(progress.last['done'])} again"
     again = f"--until {query['until']} --key {key}"
-    progress.check_done(done, f"with {again}, none of them is published twice")
-    click.echo(done)
-    if progress.last.get("next"):
-        click.echo(f"There are more: go on with --from {progress.last['next']}", err=True)
+    progress.tell(done, f"with {again}, none of them is published twice")

@@ -53,14 +53,11 @@ def _retry_all(ask: Ask, query: Mapping[str, str]) -> None:
     progress = Progress("Retrying")
     progress.of(ask, "POST", RETRY, **query)
     done = _done(progress.last)
-    progress.check_done(done, "run it again: none is published twice")
-    click.echo(done)
-    if progress.last.get("next"):
-        click.echo(f"There are more: go on with --from {progress.last['next']}", err=True)
+    progress.tell(done, "run it again: none is published twice")
 
 
 def _done(told: Mapping[str, Any]) -> str:
-    """What was done, in words."""
+    """Words for what was done."""
     before, gone = told.get("before", 0), told.get("gone", 0)
     words = [f"retried {messages(told['done'] - before - gone)}"]
     if before:
