@@ -25,7 +25,7 @@ class Mark(NamedTuple):
 
     @property
     def noted(self) -> Noted:
-        """How it is saved: a time in place of a position."""
+        """Its form in the log: a time in place of a position."""
         return Noted(self.since_us, encode_json(self.told) if self.told else "")
 
 

@@ -134,7 +134,7 @@ class Consumers:
         return await self._describe(sorted(states, key=lambda state: state.id))
 
     async def reader(self, kind: ConsumerKind, path: str, name: str) -> Reader | None:
-        """What a cursor or a group reads, and its position; None if it does not exist. Raises `Unavailable`."""
+        """Topics that a cursor or a group reads, and its position; None if it does not exist. Raises `Unavailable`."""
         id = ConsumerId(kind, path_of(wanted_at(path)), name)
         await self._positions.refresh(id.path)
         state = self._positions.find(id)

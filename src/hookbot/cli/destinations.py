@@ -33,7 +33,7 @@ _STEPS = 1000
 _Ack = Callable[[Message], None]
 
 
-class Source(Protocol):
+class StoredMessages(Protocol):
     """Asynchronous iterator of stored messages and gaps, that is told of each message that is done with."""
 
     def __aiter__(self) -> AsyncIterator[Message | Gap]: ...
@@ -63,7 +63,7 @@ class Destination:
 
     @asynccontextmanager
     async def open(self, options: MessageOptions, hop: str, timeout_s: float) -> AsyncIterator[Work]:
-        """What a worker does with each message, until the block ends."""
+        """Work of a worker with each message, until the block ends."""
         from ..client import open_publisher
         from ..delivery.command import CommandRunner
         from ..delivery.forwarder import ForwardOptions, open_forwarder
@@ -140,7 +140,7 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def deliver(
-    source: AbstractAsyncContextManager[Source],
+    source: AbstractAsyncContextManager[StoredMessages],
     destination: Destination,
     options: MessageOptions,
     retry: RetryOptions,

@@ -164,7 +164,7 @@ def _checked(tried: Sequence[Profile], ca_file: Path | None) -> tuple[Profile, M
 
 
 def _opened(session: Mapping[str, Any]) -> list[str]:
-    """What a session opens, in lines."""
+    """Lines that tell what a session opens."""
     lines = [
         f"  listens to:    {_topics(session.get('sees'))}",
         f"  publishes to:  {_topics(session.get('publishes'))}",

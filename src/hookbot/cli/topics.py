@@ -101,7 +101,7 @@ def find_profile(context: click.Context | None = None, *, data_dir: Path | None 
 
 
 async def session_of(profile: Profile, ca_file: Path | None) -> Mapping[str, Any]:
-    """What the token of a profile opens, as the hub tells. Raises as `ask`."""
+    """Session of a profile: what its token opens, as the hub tells. Raises as `ask`."""
     from ..client.http import ask
 
     session = await ask(profile.at(SESSION), ca_file=ca_file)

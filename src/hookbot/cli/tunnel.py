@@ -143,7 +143,7 @@ def _sender_url(profile: Profile, hub: str, topic: str) -> str:
 
 
 def _explained(url: str, topic: str, target: Target, sender: Provider | None) -> Iterator[str]:
-    """What there is to know about the URL, in lines."""
+    """Lines that tell what there is to know about the URL."""
     yield f"leads to {target}; what comes while no tunnel is open is delivered at the next start"
     host = split_url(url).hostname or ""
     if is_loopback(host):
@@ -158,7 +158,7 @@ def _explained(url: str, topic: str, target: Target, sender: Provider | None) ->
 
 
 def _about(provider: Provider, topic: str) -> Iterator[str]:
-    """What a sender needs to know of a URL, or its receiver of a sender, in lines."""
+    """Lines that tell what a sender needs to know of a URL, or its receiver of a sender."""
     from ..access.admitted import SECRET_HEADERS
     from ..signatures import Provider as Base
 

@@ -74,7 +74,7 @@ class Attempt:
 
     @property
     def consequence(self) -> str:
-        """What becomes of the message, or of the response, in words; "" if it is just done."""
+        """Words for what becomes of the message, or of the response; "" if it is just done."""
         if self.kept_in:
             return f"given up after {times(self.number)} and kept in {self.kept_in}"
         if self.retry_in_s is None:
@@ -88,7 +88,7 @@ class Attempt:
 
 
 def exchange_of_output(output: bytes) -> Exchange:
-    """What a command has written to its standard output, as a response to the message."""
+    """Response of a command to the message: what it has written to its standard output."""
     headers = (("Content-Type", _type_of(output)),) if output else ()
     return Exchange((), 200, headers, output[:MAX_KEPT_BODY], len(output) <= MAX_KEPT_BODY)
 

@@ -160,7 +160,7 @@ class Playback:
         """Do nothing: a file has no position that would move."""
 
     def share(self, message: Message) -> float:
-        """How much of the file has been read, from 0 to 1; 0 for one of unknown size, such as a pipe."""
+        """Part of the file that has been read, from 0 to 1; 0 for one of unknown size, such as a pipe."""
         return self._file.tell() / self._size if self._size else 0.0
 
 

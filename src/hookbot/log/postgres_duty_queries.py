@@ -81,7 +81,7 @@ class OwnHub:
 
 
 class OtherHub(NamedTuple):
-    """What another hub, which is alive, has told of itself."""
+    """Facts that another hub, which is alive, has told of itself."""
 
     id: str
     url: str

@@ -1,4 +1,4 @@
-"""What runs in a thread of its own while a test uses it."""
+"""Threads in which something runs while a test uses it."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @contextmanager
 def in_background(main: Callable[["Future[T]"], object], stop: Callable[[T], object]) -> Iterator[T]:
-    """What `main`, which runs in a thread, sets as the result of the future that it is given when it is ready.
+    """Value that `main`, which runs in a thread, sets as the result of the future that it is given when it is ready.
 
     At the end of the block, `stop` is called with it, to end `main`. Errors of `main` are raised at the beginning or at
     the end.

@@ -156,7 +156,7 @@ class Replies:
             wait.over.set()
 
     async def _find_reply(self, question: Question) -> tuple[str, Reply | None]:
-        """What has ended the wait, and the reply."""
+        """Outcome of the wait, and the reply."""
         if self.waiting >= (MAX_WAITING if question.known else MAX_WAITING * UNKNOWN_SHARE):
             return "full", None
         # From now on, no answer is missed. There may be one already, not only for a repeat: a commit that the database

@@ -118,7 +118,7 @@ async def _serve_consumer(services: Services, admitted: AdmittedSubscription) ->
 
 
 def _waiting(services: Services, request: SubscribeRequest) -> Mapping[str, str | float]:
-    """What a client needs to know whether the sender of a message still waits for its reply."""
+    """Fields by which a client knows whether the sender of a message still waits for its reply."""
     if not request.reply:
         return {}
     return {"time": format_time(services.broker.clock()), "reply_timeout_s": services.access.replies.wait_s}

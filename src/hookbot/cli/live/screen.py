@@ -11,7 +11,7 @@ MAX_FILTER = 200
 
 
 class Controls(Protocol):
-    """What the keys of a live view can do to the command that it shows."""
+    """Controls of the command that a live view shows, for its keys."""
 
     @property
     def is_paused(self) -> bool:
@@ -31,7 +31,7 @@ class Controls(Protocol):
 
 
 class Screen:
-    """What a live view shows: a page, the delivery that is selected on it, the filter, and a notice.
+    """State of a live view: a page, the delivery that is selected on it, the filter, and a notice.
 
     In the list, the newest delivery stays selected until somebody selects another one.
     """

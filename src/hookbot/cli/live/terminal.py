@@ -157,7 +157,7 @@ class Terminal:
         return True
 
     def _read(self) -> bytes | None:
-        """What it has sent; None if somebody else has read it, and nothing if it is gone."""
+        """Bytes that it has sent; None if somebody else has read it, and nothing if it is gone."""
         try:
             return os.read(self._descriptor, 1024)
         except BlockingIOError:

@@ -163,7 +163,7 @@ class Republication(ABC, Generic[T]):
 
     @abstractmethod
     def find(self, message: Message) -> T | None:
-        """What it finds in a message. Raises `InvalidTopic` if no client could publish that."""
+        """Result of a message. Raises `InvalidTopic` if no client could publish that."""
 
     @abstractmethod
     async def publish(self, found: Sequence[T]) -> None:
@@ -188,7 +188,7 @@ class Republication(ABC, Generic[T]):
         return Search(self._broker, turns, self._filters, make, after=self._after, last=self._last)
 
     def _found(self, message: Message) -> T | None:
-        """What it finds in a message that it may publish; None if no client could."""
+        """Result of a message that it may publish; None if no client could."""
         try:
             found = self.find(message)
         except InvalidTopic:

@@ -68,7 +68,7 @@ def add_retry(api: Api, services: Services) -> None:
             return {"id": published.id, "before": isinstance(published, Duplicate)}
 
     async def all_(asked: Asked) -> Mapping[str, Any] | Response:
-        """What routers have failed at or, with `dead-letters`, those of clients: the oldest first, at most 10,000.
+        """Failures of routers or, with `dead-letters`, those of clients: the oldest first, at most 10,000.
 
         The answer is as that of publishing again; but each message goes back only once, also if this is repeated.
         """
