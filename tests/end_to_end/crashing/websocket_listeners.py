@@ -118,6 +118,7 @@ class Cursor(V1):
         self.acks = [""]
         self.acknowledgements = Acknowledgements(hub)
         self._unacked: list[str] = []
+        """What the current connection was given, and has not acknowledged."""
 
     def listen(self) -> None:
         with self.connected(cursor=self.name, since="all", max_unacked=200, **self._options) as (websocket, life):
@@ -132,6 +133,11 @@ class Cursor(V1):
                 elif heard := self.sessions[-1].heard:
                     # No message of an earlier connection: it may be on its way again.
                     self.ack(websocket, heard[-1].id)
+
+    def begin(self, life: int, since: str, acked: int = 0) -> None:
+        super().begin(life, since, acked)
+        # What an earlier one was given is on its way again, and no longer held up by an acknowledgement.
+        self._unacked.clear()
 
     def hear(self, envelope: dict[str, Any]) -> None:
         super().hear(envelope)
