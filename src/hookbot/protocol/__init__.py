@@ -10,7 +10,7 @@ numbers as they were written (json_text), and forms (bodies, multipart). What is
 Conditions over whole messages are JMESPath (expressions), and what happened is in a header or the body (event_type).
 
 Bytes: HTTP/1.1 (http1), websocket handshakes and frames (websocket), and the five formats of subscriptions, of which
-the client reads two (frames).
+the client reads two (frames). GitHub's headers and a body as the ancestor's JSON object: github_metadata.
 
 "The ancestor" is the Go program hookbot 0.13, whose clients keep working with this hub.
 """

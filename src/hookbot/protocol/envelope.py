@@ -1,19 +1,18 @@
-"""JSON forms of a message: the envelope, and the ancestor's object with GitHub's headers.
+"""The envelope: the JSON form of a message.
 
 One call of `json` or `base64` on 25 MB holds the GIL for a tenth of a second, even in a worker thread. A large body
 is therefore encoded in slices, and other threads run between them.
 """
 
 import json
-import re
 from base64 import b64decode
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import fields
 from io import BytesIO
 from itertools import chain
-from json.encoder import encode_basestring, encode_basestring_ascii
+from json.encoder import encode_basestring_ascii
 from math import inf, isfinite
 from time import sleep
 from typing import Any
@@ -21,8 +20,7 @@ from typing import Any
 from pybase64 import b64encode
 
 from ..errors import kind_of
-from .bodies import FORM
-from .message import GITHUB_METADATA, MAX_TIME_US, Message, Verified, check_id, format_time, parse_time
+from .message import MAX_TIME_US, Message, Verified, check_id, format_time, parse_time
 
 # Larger bodies take more than about a millisecond to encode, hash or verify: too long for the event loop.
 LARGE_BODY = 256 << 10
@@ -34,16 +32,6 @@ SLICE_BYTES = 48 << 10
 
 # json.dumps with separators would create an encoder for every call.
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
-# What Go escapes beyond JSON's own rules.
-_GO_ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
-
-_GITHUB_HEADERS = {
-    "Delivery": "X-GitHub-Delivery",
-    "Event": "X-GitHub-Event",
-    "Signature": "X-Hub-Signature",
-    "Signature256": "X-Hub-Signature-256",
-}
-_GITHUB_FIELDS = {name.lower(): field for field, name in _GITHUB_HEADERS.items()}
 
 
 class Sliced:
@@ -135,38 +123,6 @@ def body_of(envelope: dict[str, Any]) -> bytes:
     return text_of(envelope["body"]).encode()
 
 
-def encode_github_metadata(message: Message, *, before: bytes = b"") -> bytes:
-    """The ancestor's JSON object for ``extra-metadata=github``, with GitHub's newer signature added; after `before`."""
-    fields = dict.fromkeys((*_GITHUB_HEADERS, "Payload"), "")
-    # The first of each name.
-    for name, value in reversed(message.headers):
-        if field := _GITHUB_FIELDS.get(name.lower()):
-            fields[field] = _as_go_reads(value)
-    # No value has this in it: the quotation marks of one are escaped.
-    start, payload, end = encode_go_json(fields).encode().partition(b'"Payload":')
-    return _joined((before, start, payload), base64_field(message.body), (end[2:],))
-
-
-def parse_github_metadata(message: Message) -> Message | None:
-    """The original delivery in a raw frame of `encode_github_metadata`; None for any other frame.
-
-    The object has no content type, so it is derived from the payload.
-    """
-    try:
-        metadata = json.loads(message.body)
-        body = b64decode(metadata["Payload"], validate=True)
-        headers = [
-            (_GITHUB_HEADERS[field], value) for field, value in metadata.items() if field in _GITHUB_HEADERS and value
-        ]
-        event, signature = metadata["Event"], metadata["Signature"]
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
-    if not isinstance(event, str) or not isinstance(signature, str):
-        return None
-    content_type = FORM if body.startswith(b"payload=") else "application/json"
-    return replace(message, body=body, headers=(("Content-Type", content_type), *headers), query=GITHUB_METADATA)
-
-
 def encode_json(value: Any) -> str:
     """Compact JSON in ASCII: no line reader splits it at U+0085 or U+2028, and no proxy misreads its charset."""
     return _ENCODER.encode(value)
@@ -180,19 +136,6 @@ def encode_line(value: Any) -> bytes:
 def encode_texts(texts: Iterable[str]) -> str:
     """JSON array of texts, as `encode_json` writes it, in a fraction of the time."""
     return f"[{','.join(map(encode_basestring_ascii, texts))}]"
-
-
-def encode_go_json(value: dict[str, str]) -> str:
-    """Compact JSON as Go's encoding/json writes a map, with sorted keys.
-
-    ``<``, ``>``, ``&``, U+2028 and U+2029 are escaped. Each byte that is not UTF-8 (decoded with ``surrogateescape``)
-    becomes an escaped replacement character.
-    """
-    fields = [f"{encode_basestring(name)}:{encode_basestring(text)}" for name, text in sorted(value.items())]
-    text = f"{{{','.join(fields)}}}"
-    # Mostly there is nothing to escape, and the pattern would take as long as all the rest.
-    plain = text.isascii() and "<" not in text and ">" not in text and "&" not in text
-    return text if plain else _GO_ESCAPED.sub(_go_escape, text)
 
 
 def body_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> dict[str, Sliced]:
@@ -220,10 +163,11 @@ def join_object(fields: Mapping[str, Any], *, before: bytes = b"", after: bytes 
         parts.append((separator, encode_json(name).encode(), b":"))
         parts.append(value if isinstance(value, Sliced) else (encode_json(value).encode(),))
         separator = b","
-    return _joined(*parts, (b"}", after))
+    return joined(*parts, (b"}", after))
 
 
-def _joined(*parts: Iterable[bytes]) -> bytes:
+def joined(*parts: Iterable[bytes]) -> bytes:
+    """The bytes of all parts, which are taken one after the other."""
     # In one buffer, which takes not much more memory than the result: slices in a list would take twice as much.
     buffer = BytesIO()
     buffer.writelines(chain.from_iterable(parts))
@@ -256,16 +200,6 @@ def _slices(body: bytes, slice_bytes: int) -> Iterator[bytes]:
         # Offer the GIL to other threads; they would otherwise wait for the switch interval, which is 5 ms.
         sleep(0)
         yield body[start : start + slice_bytes]
-
-
-def _as_go_reads(value: str) -> str:
-    """Value of a header with its bytes read as UTF-8."""
-    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
-
-
-def _go_escape(match: re.Match[str]) -> str:
-    character = match[0]
-    return "\\ufffd" if "\ud800" <= character <= "\udfff" else f"\\u{ord(character):04x}"
 
 
 def _body_fields(body: bytes) -> dict[str, str]:

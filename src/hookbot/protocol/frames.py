@@ -11,15 +11,8 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from ..version import __version__
-from .envelope import (
-    base64_field,
-    encode_envelope,
-    encode_github_metadata,
-    encode_json,
-    from_envelope,
-    join_object,
-    text_of,
-)
+from .envelope import base64_field, encode_envelope, encode_json, from_envelope, join_object, text_of
+from .github_metadata import encode_github_metadata
 from .message import Gap, Message, check_id, format_time, parse_time
 from .paths import path_of
 from .replies import MAX_WAIT_S

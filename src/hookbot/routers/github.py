@@ -8,7 +8,7 @@ from typing import Any, Required, TypedDict
 from ..errors import BadSignature, ConfigError, kind_of
 from ..protocol.bodies import VERIFIED
 from ..protocol.content import part_reader, read_content
-from ..protocol.envelope import encode_go_json
+from ..protocol.github_metadata import encode_go_json
 from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
 from ..signatures.owners import GITHUB, Name

@@ -19,8 +19,8 @@ from ..client.address import Address
 from ..client.errors import HOPELESS, PASSING, OnlyRaw
 from ..client.http import open_client
 from ..errors import KeyReused, Refused
-from ..protocol.envelope import parse_github_metadata
 from ..protocol.failures import failed_in
+from ..protocol.github_metadata import parse_github_metadata
 from ..protocol.message import Draft, Message
 from ..protocol.publish import MAX_KEY
 from ..protocol.topics import OWN, UNSAFE, TopicFilter, is_unsafe
