@@ -1,4 +1,4 @@
-"""Places in a request, read, filled and emptied."""
+"""Signed requests, with places that are read, filled and emptied."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from hookbot.protocol.bodies import UNVERIFIED
 from hookbot.protocol.message import Headers
 from hookbot.protocol.request import Request
 from hookbot.signatures import SignedRequest
-from hookbot.signatures.request import check_names, is_in_head, split_url
+from hookbot.signatures.request import check_names, split_url
 from support.signature_samples import FORM
 
 REQUEST = SignedRequest(
@@ -95,20 +95,6 @@ def test_a_body_is_parsed_once_also_for_another_url() -> None:
     assert json.json() is json.json() is json.with_url("https://example.com/").json()
     assert form.form() is form.form() is form.with_url("https://example.com/").form()
     assert json.with_url("https://example.com/").url == "https://example.com/"
-
-
-@pytest.mark.parametrize(
-    ("place", "in_head"),
-    [("X-One", True), ("query:a", True), ("X-One|query:a", True), ("json:a", False), ("X-One|json:a", False)],
-)
-def test_a_place_is_in_the_head_if_all_its_alternatives_are(place: str, in_head: bool) -> None:
-    assert is_in_head(place) == in_head
-
-
-@pytest.mark.parametrize("place", ["", "a b", "[t]", "X-One[", "header:X-One", "query:a[b]", "json:*"])
-def test_what_is_no_place_is_an_error_of_the_configuration(place: str) -> None:
-    with pytest.raises(ConfigError, match="not a place"):
-        REQUEST.find_all(place)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from ..errors import BadSignature, ConfigError
 from ..protocol.response import Response
 from .algorithms import is_sha256, load_private, load_public
 from .permission import permission
+from .places import describe, is_in_head, parse_place
 from .provider import Proof, Provider
-from .request import SignedRequest, describe, is_in_head, parse_place
+from .request import SignedRequest
 from .timestamps import MAX_AGE_S, check_fresh
 from .weak_keys import PEM, WeakKey, check_public, check_shared
 

@@ -1,13 +1,4 @@
-"""Signed requests, and the places in them where signatures, times and ids are found.
-
-A *place* is written as
-
-    X-Signature             a header, in any case
-    X-Signature-*           every header whose name begins with this
-    Stripe-Signature[t]     the item ``t=`` of a header with items separated by commas or semicolons
-    json:event.id           a string or an integer in the JSON body
-    query:token             a parameter of the query
-    webhook-id|svix-id      the first of these that occurs
+"""Signed requests, and what is found at the places in them.
 
 Requests come from untrusted clients: whatever they contain, reading a valid place raises only `BadSignature`, or
 `BodyTooLarge` if the place is in a body that would take too much time or memory to parse. A body is parsed once.
@@ -16,7 +7,7 @@ Requests come from untrusted clients: whatever they contain, reading a valid pla
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
@@ -27,8 +18,8 @@ from ..protocol.fields import Fields
 from ..protocol.json_text import read_json, write_json
 from ..protocol.message import Headers
 from ..protocol.request import Request
+from .places import alternatives, describe, parse_place
 
-_PLACE = re.compile(r"(?:(json|query):)?([^\s\[\]*|:]+)(\*|\[\w+\])?")
 _VISIBLE = re.compile(r"[!-~]+", re.ASCII)
 _ITEM = re.compile(r"[,;]")
 
@@ -78,7 +69,7 @@ class SignedRequest:
 
     def find_all(self, place: str) -> list[str]:
         """All values at a place, in order; of alternative places, at the first that has any."""
-        for alternative in _alternatives(place):
+        for alternative in alternatives(place):
             if values := self._values(*alternative):
                 return values
         return []
@@ -234,37 +225,6 @@ def check_names(fields: Iterable[str], signed: Iterable[str]) -> None:
     for name in fields:
         if folded.get(name.casefold(), name) != name:
             raise BadSignature(f"the body has the field {name[:40]!r}, which could be taken for a signed one")
-
-
-@lru_cache
-def parse_place(place: str) -> tuple[str, str, str]:
-    """Kind (empty for a header), name and suffix of a single place; raises `ConfigError` if it is malformed."""
-    match = _PLACE.fullmatch(place)
-    if match is None or (match[1] and match[3]):
-        raise ConfigError(f"not a place in a request, such as X-Signature or json:event.id: {place!r}")
-    return match[1] or "", match[2], match[3] or ""
-
-
-@lru_cache
-def _alternatives(place: str) -> Sequence[tuple[str, str, str]]:
-    """Each of alternative places, as from `parse_place`."""
-    return [parse_place(alternative) for alternative in place.split("|")]
-
-
-@lru_cache
-def is_in_head(place: str) -> bool:
-    """True if a place, with all its alternatives, is in the headers or the query."""
-    return all(kind != "json" for kind, *_ in _alternatives(place))
-
-
-def describe(place: str) -> str:
-    """A place, or the first of alternative places, in words for error messages."""
-    kind, name, suffix = parse_place(place.partition("|")[0])
-    if kind == "json":
-        return f"{name!r} in the JSON body"
-    if kind == "query":
-        return f"the query parameter {name!r}"
-    return f"{suffix[1:-1]!r} in the header {name}" if suffix.startswith("[") else f"the header {name}{suffix}"
 
 
 def split_url(url: str) -> tuple[str, str, str]:

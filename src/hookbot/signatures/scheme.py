@@ -1,6 +1,6 @@
 """The scheme of nearly all senders: a signature over a text that is composed of parts of the request.
 
-A `Scheme` names the places of signature and parts (as in `request`), so that a sender is a few lines of data:
+A `Scheme` names the places of signature and parts (as in `places`), so that a sender is a few lines of data:
 
     Scheme(name="slack", header="X-Slack-Signature", prefix="v0=",
            timestamp="X-Slack-Request-Timestamp", template="v0:{timestamp}:{body}", ...)
@@ -15,8 +15,9 @@ from ..errors import BadSignature, BodyTooLarge, ConfigError
 from .algorithms import ALGORITHMS, Algorithm
 from .encodings import DECODERS, ENCODERS
 from .forms import fields_of, payload_of
+from .places import alternatives, describe, is_in_body, is_in_head
 from .provider import Proof, Provider
-from .request import SignedRequest, describe, is_in_head, parse_place
+from .request import SignedRequest
 from .templates import PLACEHOLDERS, Template, read_template
 from .timestamps import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
 from .weak_keys import PEM
@@ -65,9 +66,8 @@ class Scheme(Provider):
         self._one_of("encoding", ENCODERS)
         self._one_of("key_encoding", DECODERS)
         self._one_of("unit", UNITS)
-        for place in (self.header, self.timestamp, self.id, self.delivery):
-            for alternative in place.split("|") if place else ():
-                parse_place(alternative)
+        for place in filter(None, (self.header, self.timestamp, self.id, self.delivery)):
+            alternatives(place)
         if not self._parts:
             raise ConfigError(f"the template {self.template!r} has no part of the request, such as {{body}}")
         if unknown := set(self._parts) - set(PLACEHOLDERS):
@@ -75,7 +75,7 @@ class Scheme(Provider):
         for part, place in (("timestamp", self.timestamp), ("id", self.id)):
             if part in self._parts and not place:
                 raise ConfigError(f"the template has {{{part}}}, but the option {part} does not name its place")
-            if place and part not in self._parts and not ("body" in self._parts and _is_in_body(place)):
+            if place and part not in self._parts and not ("body" in self._parts and is_in_body(place)):
                 raise ConfigError(f"the option {part} is set, but the template has no {{{part}}}, so it is not signed")
         try:
             self._template.fill([self._sample(part) for part in self._parts])
@@ -291,10 +291,6 @@ class Scheme(Provider):
 
     def _unusable(self, error: ValueError) -> ConfigError:
         return ConfigError(f"a secret of {self.name} must be a key for {self._algorithm.title}: {error}")
-
-
-def _is_in_body(place: str) -> bool:
-    return not any(map(is_in_head, place.split("|")))
 
 
 def _without(secret: str, prefixes: str) -> str:

@@ -12,8 +12,9 @@ from urllib.parse import parse_qs
 from ..errors import BadSignature, ConfigError
 from ..protocol.response import JSON, Response
 from .permission import permission
+from .places import describe, is_in_head, parse_place
 from .provider import Proof, Provider
-from .request import SignedRequest, describe, is_in_head, parse_place
+from .request import SignedRequest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ from hashlib import sha256
 from urllib.parse import parse_qsl
 
 from ..errors import BadSignature
+from .places import describe
 from .provider import Proof
-from .request import SignedRequest, describe
+from .request import SignedRequest
 from .scheme import Scheme
 from .timestamps import check_fresh, format_timestamp, parse_timestamp
 

@@ -24,8 +24,8 @@ from ...protocol.bodies import FORM
 from ...protocol.json_text import read_json, write_json
 from ...protocol.message import Headers
 from ..owners import BitbucketOwnership, GitHubOwnership, GitLabOwnership, Ownership, StripeOwnership
+from ..places import parse_place
 from ..provider import Provider
-from ..request import parse_place
 from ..scheme import Scheme
 from .sample import Sample
 

@@ -7,8 +7,9 @@ from urllib.parse import urlencode
 from ...protocol.bodies import FORM
 from ...protocol.json_text import write_json
 from ...protocol.message import Headers
+from ..places import is_in_head
 from ..provider import Provider
-from ..request import SignedRequest, is_in_head
+from ..request import SignedRequest
 from .paths import with_value
 
 
