@@ -19,7 +19,7 @@ from hookbot.log.contract import Unit
 from hookbot.log.duties import TRIM, Held
 from hookbot.log.postgres import PostgresLog, open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
-from hookbot.log.postgres_batch import NEWS, finish_batch
+from hookbot.log.postgres_batch import finish_batch
 from hookbot.log.postgres_deletion import delete_step
 from hookbot.log.postgres_duty_queries import OwnHub
 from hookbot.log.postgres_failovers import JUMP
@@ -223,7 +223,7 @@ async def test_a_hub_forgets_what_it_has_deleted_without_an_answer(
         delete_step(*args, **given)
         raise Unavailable("the answer is lost")
 
-    monkeypatch.setattr("hookbot.log.postgres_deletion.delete_step", lose_answer)
+    monkeypatch.setattr("hookbot.log.postgres.delete_step", lose_answer)
     async with family.hubs(1) as (hub,):
         forgotten, taken = trio.open_memory_channel[Collection[int] | None](10)
         hub.log.follow_deletions(forgotten.send_nowait)
@@ -354,23 +354,12 @@ async def test_a_server_that_hangs_is_noticed_and_what_was_under_way_is_stored_o
         async with publishing(one) as (acked, works):
             await works()
             with lone_family.server.frozen():
-                connection = one.log._connections.writing._connection
+                connection = one.log._writer._connection._connection
                 with trio.fail_after(GUARD_S):
                     while not (connection and connection.closed):
                         await trio.sleep(0.05)
             await works()
         await check(lone_family, acked, one, other)
-
-
-async def test_only_what_others_have_stored_is_read_back(family: Family) -> None:
-    async with family.hubs(1) as (hub,):
-        await hub.log.refresh()
-        wanted = hub.log._follower._wanted
-
-        hub.log._hear(f"{NEWS} {hub.log._hub} 5")
-        assert not wanted.is_set()
-        hub.log._hear(f"{NEWS} another 5")
-        assert wanted.is_set()
 
 
 async def test_the_hub_that_trims_counts_also_what_it_was_not_told_one_by_one(
@@ -396,19 +385,6 @@ async def test_news_are_heard_of_without_a_notification(lone_family: Family, mon
         [position] = await one.store("a")
 
         await other.until_told(position)
-
-
-@pytest.mark.parametrize(
-    "payload", ["news", "news a x", f"news a {'9' * 5000}", "news a -1", "duties x", "deleted x", "deleted a 1", ""]
-)
-async def test_what_others_notify_on_the_channel_of_the_log_does_no_harm(family: Family, payload: str) -> None:
-    async with family.hubs(1) as (hub,):
-        family.execute(f"SELECT pg_notify('hookbot_{family.schema}', '{payload}')")
-        family.execute(f"SELECT pg_notify('hookbot_{family.schema}', 'duties')")
-        with trio.fail_after(GUARD_S):
-            await hub.log.duties.changed.wait()
-
-        assert await hub.store("a") == [1]
 
 
 async def test_a_server_that_is_down_refuses_and_works_again_by_itself(lone_family: Family) -> None:

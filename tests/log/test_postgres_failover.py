@@ -271,7 +271,7 @@ async def test_what_waits_for_a_standby_that_is_down_is_stored_once(
         async with publishing(hub) as (acked, works):
             await works()
             with pair.standby.frozen():
-                connection = hub.log._connections.writing._connection
+                connection = hub.log._writer._connection._connection
                 with trio.fail_after(GUARD_S):
                     while not (connection and connection.closed):
                         await trio.sleep(0.02)

@@ -70,7 +70,7 @@ async def cut_log(server: PostgresServer, schema: str) -> AsyncIterator[tuple[Po
         nursery.start_soon(trio.serve_listeners, cutter.serve, [listener])
         address = PostgresAddress.parse(f"{server.url}?schema={schema}")
         async with open_postgres_log(address, OwnHub(token_hex(8), "", "0", "")) as log:
-            writing = log._connections.writing
+            writing = log._writer._connection
             writing.close()
             writing._address = replace(address, _url=address._url.replace(f":{server.port}/", f":{cutter.port}/"))
             yield log, cutter

@@ -10,7 +10,8 @@
 - `sqlite_backup` copies that file beside the hub that writes to it, and `sqlite_restore` makes a new log of the copy.
 - `postgres_schema` creates and migrates the tables of a log in PostgreSQL, and recognises its server; `postgres_batch`
   stores a batch in them, `postgres_queries` read messages and cursors; `postgres_retention` deletes the oldest, and
-  `postgres_deletion` any. `postgres_topics` selects topics.
+  `postgres_deletion` any. `postgres_topics` selects topics. `Follower` (`postgres_follower`) tells what any hub has
+  stored, and `Notifications` (`postgres_notifications`) say when there is something to look for.
 - `Batch` (`batch`) turns the drafts of one commit into messages, or into duplicates of earlier ones (`deduplication`);
   `earlier_keys` recognises the keys of the first version of the schema.
 - `Partition` (`retention`) counts the messages of one budget, and selects those to delete; `Budgets` (`budgets`) finds

@@ -3,8 +3,8 @@
 psycopg works in threads, so nothing here blocks the event loop.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from ..errors import Unavailable
 from ..protocol.message import Message, Once, wall_clock_us
 from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
-from . import postgres_deletion as deletions
 from . import postgres_queries as queries
 from .budgets import Partitions
 from .contract import Deletion, News, Page, SavedCursor, Stored, Unit, Usage
@@ -22,13 +21,15 @@ from .copies import Copy
 from .deduplication import FirstUse
 from .engine import Engine, ScanRange, TopicHeads, usage_of
 from .postgres_address import PostgresAddress, require_psycopg
-from .postgres_batch import APPLICATION, NEWS
+from .postgres_batch import APPLICATION
 from .postgres_connections import Connections, PostgresReaders
+from .postgres_deletion import delete_step
 from .postgres_duties import PostgresDuties
-from .postgres_duty_queries import NOTICE, OwnHub
+from .postgres_duty_queries import OwnHub
 from .postgres_failovers import UNDECIDED, Failovers, load_failovers
 from .postgres_follower import Follower
 from .postgres_identity import LogIdentity
+from .postgres_notifications import Notifications
 from .postgres_retention import Losses
 from .postgres_trimmer import Trimmer
 from .postgres_writer import PostgresWriter, StoredBatch
@@ -45,7 +46,6 @@ PRIMED = 10_000
 # What is read at a time of what other hubs have stored.
 FOLLOWED_MESSAGES = 1000
 FOLLOWED_BYTES = 8 << 20
-RETRY_S = 1.0
 # So long after it was last heard of, the log is taken to be ahead.
 BEHIND_S = 10.0
 
@@ -116,11 +116,9 @@ class PostgresLog(Engine):
         self._heads.add(start.topics)
         self._adopt(start.lost, start.lost.generation)
         self._identity = identity
-        self._hub = hub.id
         self._writer = writer
         self._sealing = sealing
         self._readers = PostgresReaders(connections.reading)
-        self._connections = connections
         self._scan_length = scan_length
         self._failovers = Failovers()
         self._failovers_after = 0
@@ -132,6 +130,9 @@ class PostgresLog(Engine):
             connections.duties, hub, lambda: self.head, channel=address.channel, lock_key=address.lock_key
         )
         self._trimmer = Trimmer(writer, self.duties, hub.id, lambda: self.head, clock_us, scan_length)
+        self._notifications = Notifications(
+            connections.listener, hub.id, self._follower, self.duties, self._forget_deleted
+        )
 
     @property
     def head(self) -> int:
@@ -217,7 +218,7 @@ class PostgresLog(Engine):
 
     async def delete(self, positions: Sequence[int]) -> Deletion:
         channel = self._identity.address.channel
-        deletion = await self._writer.do(partial(deletions.delete_step, positions=positions, channel=channel))
+        deletion = await self._writer.do(partial(delete_step, positions=positions, channel=channel))
         self._forget_deleted(positions[: len(positions) - len(deletion.rest)])
         return deletion
 
@@ -231,41 +232,10 @@ class PostgresLog(Engine):
         """Follow the log until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follower.keep_up)
-            nursery.start_soon(self._listen)
+            nursery.start_soon(self._notifications.hear)
             nursery.start_soon(self._identity.keep_looking)
 
-    async def _listen(self) -> None:
-        listener = self._connections.listener
-        while True:
-            try:
-                while True:
-                    for payload in await listener.wait():
-                        self._hear(payload)
-            except Unavailable:
-                # The follower tells that the server cannot be reached, and looks without being notified.
-                await trio.sleep(RETRY_S)
-            with suppress(Unavailable):
-                await listener.open()
-                # What was notified meanwhile was not heard.
-                self.duties.look()
-                self._follower.wake()
-                self._forget_deleted(None)
-
-    def _hear(self, payload: str) -> None:
-        match payload.split():
-            case [kind] if kind == NOTICE:
-                self.duties.look()
-            # What this hub has stored it knows, as soon as the writer does.
-            case [kind, hub, position] if kind == NEWS and hub != self._hub:
-                # Any role of the database may notify, whatever else it may do.
-                with suppress(ValueError):
-                    if int(position) > self.head:
-                        self._follower.wake()
-            case [kind, *found] if kind == deletions.NOTICE:
-                with suppress(ValueError):
-                    self._forget_deleted(deletions.notified(found))
-
-    def _forget_deleted(self, positions: Sequence[int] | None) -> None:
+    def _forget_deleted(self, positions: Collection[int] | None) -> None:
         self._trimmer.recount()
         self._follower.forget_deleted(positions or ())
         self._forget(positions)
