@@ -145,6 +145,21 @@ def test_the_budgets_that_are_furthest_behind_are_trimmed_first() -> None:
     assert partitions.due_first(everything | {"": limits()}) == ["/unsafe/", "a"]
 
 
+def test_a_step_trims_each_partition_that_is_due_and_saves_them(connection: sqlite3.Connection) -> None:
+    store(connection, *map(Draft, ("a", "logs/x", "/unsafe/a", "a")))
+    prefixes = (*ROOTS, "logs/")
+    partitions = counted(
+        connection, Partitions.empty(prefixes).updated({p: Partition(4) for p in prefixes}), up_to=4, limit=9
+    )
+    retention.save_partitions(connection, partitions)
+    allowed = {"": limits(max_count=1), "logs/": limits(), "/unsafe/": limits(max_count=0)}
+
+    trimmed = retention.trim_step(connection, partitions, allowed, scan_length=1000)
+
+    assert topics(connection) == ["logs/x", "a"]
+    assert numbers(trimmed) == numbers(retention.load_partitions(connection)) == {"": 1, "logs/": 1}
+
+
 def test_the_oldest_messages_of_one_partition_are_deleted(connection: sqlite3.Connection) -> None:
     stored = store(connection, *map(Draft, ("a", "/unsafe/a", "a", "a")))
     partition = Partition().grown(rows([message for message in stored if message.topic == "a"]))

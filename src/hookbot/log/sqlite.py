@@ -224,19 +224,12 @@ class SqliteLog(Engine):
     def _trim(
         self, writer: sqlite3.Connection, limits: Mapping[str, RetentionLimits], keys_before_us: int
     ) -> tuple[Partitions, bool]:
-        partitions, more = self._partitions, False
         with queries.transaction(writer):
-            for prefix in partitions.due_first(limits):
-                trimmed = totals.trim_partition(
-                    writer, partitions, prefix, limits[prefix], scan_length=self._scan_length
-                )
-                partitions = partitions.updated({prefix: trimmed})
-            for unsafe in (False, True):
-                more |= keys.forget_keys(writer, keys_before_us, unsafe=unsafe)
-            totals.save_partitions(writer, partitions, self._partitions)
+            partitions = totals.trim_step(writer, self._partitions, limits, scan_length=self._scan_length)
+            steps = [keys.forget_keys(writer, keys_before_us, unsafe=unsafe) for unsafe in (False, True)]
         # After the commit; once they have expired, no append looks for them any more.
         self._has_earlier_keys = self._has_earlier_keys and _find_earlier_keys(writer)
-        return partitions, more or bool(partitions.due_first(limits))
+        return partitions, any(steps) or bool(partitions.due_first(limits))
 
     async def _give_back(self) -> bool:
         if not self._connections.must_erase:

@@ -63,6 +63,21 @@ def count_on(
     return partitions.counting(json.loads(found)), high
 
 
+def trim_step(
+    connection: sqlite3.Connection, partitions: Partitions, limits: Mapping[str, RetentionLimits], *, scan_length: int
+) -> Partitions:
+    """Trim each partition that is due by one step, write the totals, and return the partitions after that.
+
+    Raises as `trim_partition`.
+    """
+    before = partitions
+    for prefix in partitions.due_first(limits):
+        trimmed = trim_partition(connection, partitions, prefix, limits[prefix], scan_length=scan_length)
+        partitions = partitions.updated({prefix: trimmed})
+    save_partitions(connection, partitions, before)
+    return partitions
+
+
 def trim_partition(
     connection: sqlite3.Connection,
     partitions: Partitions,
