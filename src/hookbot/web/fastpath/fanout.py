@@ -14,7 +14,6 @@ from typing import NoReturn
 
 import trio
 
-from ...access.active_subscriptions import subscription_fields
 from ...access.admitted import AdmittedSubscription
 from ...broker.starts import Start
 from ...errors import Unavailable, describe
@@ -28,6 +27,7 @@ from ..streams import SHUTTING_DOWN
 from .audience import Audience, Audiences
 from .catch_up import CatchUp
 from .epoll import EpollLoop
+from .keepalive import Keepalive
 from .subscriber import Subscriber
 
 # Work in one turn, between two checkpoints, in bytes: about 5 ms, so that publishes and pings are not held up.
@@ -49,13 +49,13 @@ class Fanout:
         self.limits = limits
         self._broker = services.broker
         self._active = services.access.active
-        self._heartbeat_s = services.streams.heartbeat_s
         self._held = services.streams.held
         self._catch_up = CatchUp(services.broker, services.streams.reading)
         self._epoll = epoll
         self._audiences = Audiences(services.broker.channels, self._start_preparing)
         self._news = self._audiences.news
         self._subscribers: dict[Subscriber, Audience] = {}
+        self._keepalive = Keepalive(services, limits, self._subscribers, self._fail)
         self._has_more = trio.Event()
         """Set while deliveries are left to the task, because a turn was not enough."""
         self._empty = trio.Event()
@@ -70,7 +70,7 @@ class Fanout:
         after_batch = self._broker.channels.after_batch
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._sweep)
+            nursery.start_soon(self._keepalive.run)
             after_batch.append(self._deliver_news)
             task_status.started()
             try:
@@ -262,39 +262,6 @@ class Fanout:
         subscriber.catching_up = False
         subscriber.update_busy()
         self._advance(subscriber, audience)
-
-    async def _sweep(self) -> None:
-        while True:
-            await trio.sleep(self.limits.sweep_s)
-            now = trio.current_time()
-            for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
-                try:
-                    if subscriber.open:
-                        self._look_after(subscriber, audience, now)
-                except Exception as error:  # noqa: BLE001
-                    self._fail(audience, error, subscriber)
-                if n % self.limits.sweep_step == 0:
-                    await trio.lowlevel.checkpoint()
-                    now = trio.current_time()
-
-    def _look_after(self, subscriber: Subscriber, audience: Audience, now: float) -> None:
-        if reason := subscriber.overdue(now):
-            if subscriber.stalled and subscriber.closing_since is None:
-                logger.info("a subscriber is cut off: it %s", reason, extra=subscription_fields(subscriber))
-            subscriber.end(reason)
-        elif subscriber.takes:
-            if now - subscriber.pinged_at > self.limits.ping_s:
-                subscriber.ping()
-            if not subscriber.busy and now - max(subscriber.sent_at, audience.sent_at) > self._heartbeat_s:
-                self._send_heartbeat(subscriber, audience)
-
-    def _send_heartbeat(self, subscriber: Subscriber, audience: Audience) -> None:
-        """Send a subscriber that has everything a heartbeat, if its format has one."""
-        if self.skip_unwanted(subscriber) == self._broker.head:
-            subscriber.sent_at = trio.current_time()
-            payload = audience.framing.heartbeat(format_id(self._broker.log.epoch, subscriber.position))
-            if payload is not None:
-                subscriber.send(audience.frame(payload))
 
     def _fail_all(self, audience: Audience, error: Exception) -> None:
         self._fail(audience, error, *audience.subscribers)
