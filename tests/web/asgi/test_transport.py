@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from hookbot.web.asgi.transport import PrefixedStream, peer_of
+from hookbot.web.asgi.transport import PrefixedStream, drop_when_unreachable, peer_of
 
 
 async def test_what_was_read_already_is_read_first() -> None:
@@ -29,6 +29,20 @@ async def test_a_peer_is_known_by_its_address(host: str) -> None:
         await listener.accept() as ours,
     ):
         assert peer_of(ours) == peer_of(client) == host
+
+
+@pytest.mark.skipif(not hasattr(trio.socket, "TCP_USER_TIMEOUT"), reason="the platform lacks the option")
+@pytest.mark.parametrize(("after_s", "milliseconds"), [(90, 90_000), (1e12, 2**31 - 1)])
+async def test_the_kernel_drops_an_unreachable_client(after_s: float, milliseconds: int) -> None:
+    with trio.socket.socket() as sock:
+        drop_when_unreachable(trio.SocketStream(sock), after_s)
+        assert sock.getsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT) == milliseconds
+
+
+async def test_a_unix_socket_reaches_its_client_always() -> None:
+    ours, theirs = trio.socket.socketpair()
+    with ours, theirs:
+        drop_when_unreachable(trio.SocketStream(ours), 90)
 
 
 async def test_a_peer_that_has_gone_or_has_no_address_has_none(tmp_path: Path) -> None:

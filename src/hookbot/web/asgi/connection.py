@@ -28,7 +28,7 @@ from .http2 import HTTP2
 from .inbox import Inbox
 from .logged import call_logged
 from .scope import request_of
-from .transport import Transport, close_at_once, peer_of
+from .transport import Transport, close_at_once, drop_when_unreachable, peer_of
 
 # Memory of a connection with TLS, and what each request under way adds; both were measured.
 CONNECTION_BYTES = 40 << 10
@@ -208,11 +208,7 @@ class AsgiConnection:
                     await stream.do_handshake()
             if isinstance(socket, TlsSocket):
                 certificate, alpn = socket.certificate(), socket.protocol()
-            # The kernel drops a connection whose client is unreachable, which no write would notice, after 24 days at
-            # most: it takes an int. A Unix socket and other platforms lack the option.
-            with suppress(OSError, AttributeError):
-                milliseconds = min(int(self._config.limits.stall_s * 1000), 2**31 - 1)
-                socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT, milliseconds)
+            drop_when_unreachable(stream, self._config.limits.stall_s)
             client = parse_socket_addr(socket.family, socket.getpeername())
             server = parse_socket_addr(socket.family, socket.getsockname())
         except (OSError, trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):

@@ -1,6 +1,7 @@
 """Transports of the app's connections: sockets, with and without TLS."""
 
 import socket
+from contextlib import suppress
 
 import trio
 
@@ -53,6 +54,14 @@ def close_at_once(transport: Transport) -> None:
     """Close the socket, also while tasks are waiting for it; they are told."""
     trio.lowlevel.notify_closing(transport.socket)
     transport.socket.close()
+
+
+def drop_when_unreachable(transport: Transport, after_s: float) -> None:
+    """Have the kernel drop a connection whose client is unreachable for so long, which no write would notice."""
+    # After 24 days at most: it takes an int. A Unix socket and other platforms lack the option.
+    with suppress(OSError, AttributeError):
+        milliseconds = min(int(after_s * 1000), 2**31 - 1)
+        transport.socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def peer_of(transport: Transport) -> str:
