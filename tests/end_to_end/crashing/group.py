@@ -25,7 +25,9 @@ class Delivery(NamedTuple):
     topic: str
     redelivered: bool
     acknowledged: bool
-    """True if the client had acknowledged it before."""
+    """True if a member had acknowledged it before, or had tried to."""
+    forgotten: bool
+    """True if it comes for the first time since an acknowledgement that got lost."""
 
 
 class Group:
@@ -49,7 +51,8 @@ class Group:
         self.topic = topic
         self.by_topic = by_topic
         self.deliveries: list[Delivery] = []
-        self.acked: list[str] = []
+        self.acked: dict[str, None] = {}
+        """Ids, in the order of the first attempts to acknowledge them."""
         self.acknowledgements = Acknowledgements(hubs[0])
         self.abandoned: set[tuple[int, str]] = set()
         """What a member had, and had not acknowledged, when it was cut off: in which life of the hub, and the id."""
@@ -86,12 +89,12 @@ class Group:
         Returns how many there were, without those of the topic that was stuck.
         """
         compare(self.name, sorted(set(self.heard)), expected)
-        assert set(self.acked) == {message.id for message in expected}, f"{self.name} has not acknowledged everything"
+        assert self.acked.keys() == {message.id for message in expected}, f"{self.name} has not acknowledged everything"
         self._check_repeats()
         self.acknowledgements.check(self.name)
         for session in self.sessions:
             assert all(heard.id > session.since for heard in session.heard), f"{self.name} was given what it was past"
-            acked = set(self.acked[: session.acked])
+            acked = set([*self.acked][: session.acked])
             passed = [message.id for message in expected if message.id <= session.since]
             assert acked.issuperset(passed), (
                 f"{self.name}: the hub was at {session.since}, not all of that acknowledged"
@@ -111,14 +114,14 @@ class Group:
             this = delivery.life, delivery.id
             if this in given:
                 assert delivery.redelivered, f"{self.name} was given {delivery} twice, and not told so"
-                assert delivery.acknowledged or this in self.abandoned, (
+                assert delivery.forgotten or this in self.abandoned, (
                     f"{self.name} was given {delivery} twice, without a reason"
                 )
             given.add(this)
 
     def _check_order(self) -> None:
         last: defaultdict[tuple[int, str], str] = defaultdict(str)
-        for life, id, topic, redelivered, acknowledged in self.deliveries:
+        for life, id, topic, redelivered, acknowledged, _ in self.deliveries:
             # Another member may acknowledge a message once more while it is on its way: then it holds up none after it.
             again = redelivered or acknowledged
             assert again or id > last[life, topic], f"{self.name} was given {id} after {last[life, topic]}"
@@ -164,8 +167,8 @@ class Member(V1):
     def hear(self, envelope: dict[str, Any]) -> None:
         super().hear(envelope)
         id, topic, life = envelope["id"], envelope["topic"], self.sessions[-1].life
-        acknowledged = self.group.acknowledgements.hear(id, life)
-        self.group.deliveries.append(Delivery(life, id, topic, "redelivered" in envelope, acknowledged))
+        acknowledged, forgotten = id in self.group.acked, self.group.acknowledgements.hear(id, life)
+        self.group.deliveries.append(Delivery(life, id, topic, "redelivered" in envelope, acknowledged, forgotten))
         (self._stuck if envelope["topic"] == self.group.stuck else self._held).append(envelope["id"])
 
     def _ack(self, websocket: ClientConnection, *, some: int) -> None:
@@ -173,7 +176,7 @@ class Member(V1):
         self.random.shuffle(self._held)
         acked, self._held = self._held[some:], self._held[:some]
         # Before the hub can know of it.
-        self.group.acked.extend(acked)
+        self.group.acked.update(dict.fromkeys(acked))
         self._acked = [*self._acked, *acked][-REPEATED:]
         self._send_ack(websocket, acked)
         self.group.acknowledgements.note(acked, self.sessions[-1].life)
