@@ -26,6 +26,7 @@ from support import KEY
 
 LOST = (OSError, TimeoutError, httpx.TransportError, http.client.HTTPException, WebSocketException)
 SILENCE_S = 10  # ten heartbeats
+UNAVAILABLE = 503
 
 
 class Heard(NamedTuple):
@@ -96,6 +97,12 @@ class Listener:
             raise OSError("too late")
         self.sessions.append(Session(life, since, acked))
 
+    def check_status(self, status: int) -> None:
+        """Check that the hub accepts a listener. Raises `OSError` if it has just started, and not yet its log."""
+        if status == UNAVAILABLE:
+            raise OSError("too early")
+        assert status == 200, f"{self.name} was answered {status}"
+
     def hear(self, envelope: dict[str, Any]) -> None:
         """Note a message, and resume after it."""
         body = b64decode(envelope["body_base64"]) if "body_base64" in envelope else envelope["body"].encode()
@@ -148,7 +155,7 @@ class ServerSentEvents(Listener):
         life = self.hub.life
         headers = self.headers | {"Accept": "text/event-stream", "Last-Event-ID": self.since}
         with httpx.stream("GET", self.hub.url(self.path), headers=headers, timeout=SILENCE_S, verify=False) as answer:
-            answer.raise_for_status()
+            self.check_status(answer.status_code)
             self.begin(life, self.since)
             event = {}
             for line in answer.iter_lines():
@@ -181,7 +188,7 @@ class JsonLines(Listener):
             headers = self.headers | {"Accept": "application/x-ndjson"}
             connection.request("GET", f"{self.path}?since={self.since}", headers=headers)
             answer = connection.getresponse()
-            assert answer.status == 200
+            self.check_status(answer.status)
             self.begin(life, self.since)
             while (line := answer.readline()).endswith(b"\n") and not self.over.is_set():
                 said = json.loads(line)
