@@ -183,7 +183,7 @@ class Hub:
     async def ask(self, path: str) -> dict[str, Any]:
         """Response of an operators' path."""
         async with httpx.AsyncClient(
-            verify=False, headers={"Authorization": f"Bearer {make_token(KEY, path)}"}
+            verify=False, headers={"Authorization": f"Bearer {make_token(KEY, path)}"}, timeout=START_S
         ) as client:
             answer: dict[str, Any] = (await client.get(self.url(path))).raise_for_status().json()
             return answer
