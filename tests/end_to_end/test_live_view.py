@@ -1,5 +1,6 @@
 """Live views: real commands in a real terminal, with a real hub and a real target."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -30,17 +31,12 @@ async def test_deliveries_are_listed_inspected_and_repeated(hub: TestHub) -> Non
         await pane.type(f"clear; {HOOKBOT} forward --live --cursor c --header 'X-Key: hidden-value' $URL {server.url}")
         await pane.until("listening to", "0 done", "Nothing has come yet.")
         await hub.publish("shop/eu", BODY, JSON)
-        shown = await pane.until("1 done", " 200 ")
-        assert "invoice.paid" in shown
-        assert "shop/eu" in shown
         # To the last column.
-        assert f" {len(BODY)} B\n" in shown
+        await pane.until("1 done", " 200 ", "invoice.paid", "shop/eu", f" {len(BODY)} B\n")
 
         await pane.press("Enter")
-        shown = await pane.until("Request", "Response 200 OK", "because")
-        assert '"by": "ü [bold]\\u001b[31m"' in shown
-        assert "X-Evil: \\x1b]0;evil\\x07" in shown
-        assert "X-Answer: yes" in shown
+        of_request = '"by": "ü [bold]\\u001b[31m"', "X-Evil: \\x1b]0;evil\\x07"
+        shown = await pane.until("Request", *of_request, "Response 200 OK", "X-Answer: yes", "because")
         assert "hidden-value" not in shown
 
         await pane.press("r")
@@ -65,11 +61,12 @@ async def test_what_waits_for_its_next_attempt_can_have_it_at_once(hub: TestHub)
         await pane.until("listening to")
         await hub.publish("a", b"1")
         await hub.publish("a", b"2")
-        await pane.until("503, again in 30", "0 done, 1 behind")
+        shown = await pane.until("503, again in", "0 done, 1 behind")
+        assert re.search("again in [23][0-9][0-9] s", shown)
 
         await pane.press("R")
         await server.arrived(2)
-        await pane.until("503, again in 30", "1 of them waited")
+        await pane.until("503, again in", "1 of them waited")
         await pane.press("r")
         assert await server.arrived(4) == [b"1", b"1", b"1", b"2"]
         await pane.until("2 done", without="503")
