@@ -141,11 +141,12 @@ async def test_a_server_that_crashed_is_told_and_the_listener_opened_when_it_is_
 async def test_a_server_that_hangs_is_noticed(
     server: PostgresServer, address: PostgresAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_listener, "ANSWER_S", 0.1)
     listener = PostgresListener(address, "hookbot listens", check_s=0.01)
     await listener.open()
+    monkeypatch.setattr(postgres_listener, "ANSWER_S", 0.1)
     with server.frozen(), trio.fail_after(30), pytest.raises(Unavailable):
         await listener.wait()
+    monkeypatch.undo()
     await listener.open()
     notify(server, "news")
     assert await hear(listener, 1) == ["news"]
@@ -156,9 +157,9 @@ async def test_a_check_is_due_however_often_waiting_is_cancelled(
     server: PostgresServer, address: PostgresAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits looks without a notification now and then, too: that must not put the check off."""
-    monkeypatch.setattr(postgres_listener, "ANSWER_S", 0.1)
     listener = PostgresListener(address, "hookbot listens", check_s=0.05)
     await listener.open()
+    monkeypatch.setattr(postgres_listener, "ANSWER_S", 0.1)
 
     async def wait_often() -> None:
         while True:
