@@ -6,7 +6,6 @@ import pty
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,9 @@ from hookbot.cli.configure import find_config
 from hookbot.cli.main import cli
 from hookbot.cli.serve import find_config_again, raise_file_limit, serve
 from hookbot.errors import ConfigError
+from support import GUARD_S
 from support.commands import Caller, signalled_after
+from support.ports import free_ports
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -86,9 +87,7 @@ def process_as_it_was() -> Iterator[None]:
 
 @pytest.mark.usefixtures("process_as_it_was")
 def test_a_hub_runs_until_sigterm(call: Caller) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
 
     def wait_until_up() -> None:
         while True:
@@ -113,7 +112,7 @@ def start(data_dir: Path, stdout: int) -> subprocess.Popen[Any]:
 
 def stop(hub: subprocess.Popen[Any]) -> tuple[int, str]:
     hub.send_signal(signal.SIGTERM)
-    _, log = hub.communicate(timeout=30)
+    _, log = hub.communicate(timeout=GUARD_S)
     return hub.returncode, log
 
 
