@@ -10,7 +10,7 @@ from end_to_end.crashing.while_routing import crash_while_routing
 
 pytestmark = pytest.mark.slow
 
-GUARD_S = 60  # only ever reached by a test that fails
+GUARD_S = 150  # only ever reached by a test that fails
 
 
 @pytest.fixture(autouse=True)

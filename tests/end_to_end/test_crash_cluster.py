@@ -18,7 +18,7 @@ from support.postgres import PostgresServer, running_postgres
 
 pytestmark = pytest.mark.slow
 
-GUARD_S = 120  # only ever reached by a test that fails
+GUARD_S = 150  # only ever reached by a test that fails
 
 
 @pytest.fixture(autouse=True)
