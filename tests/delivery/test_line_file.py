@@ -55,6 +55,19 @@ def test_half_of_a_line_that_a_crash_left_stays_a_line_of_its_own(tmp_path: Path
     assert path.read_bytes() == whole + b"half\nsecond\n"
 
 
+def test_a_file_that_was_deleted_takes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    with open_line_file(path) as file:
+        file.append(b"1\n")
+        path.rename(tmp_path / "moved")
+        file.append(b"2\n")
+        (tmp_path / "moved").unlink()
+
+        with pytest.raises(FileNotFoundError):
+            file.append(b"3\n")
+    assert not path.exists()
+
+
 def test_a_file_that_others_append_to_is_waited_for_or_not(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     with open_line_file(path), pytest.raises(BlockingIOError), open_line_file(path, wait=False):

@@ -1,5 +1,6 @@
 """Files that lines are appended to: each is on disk before anybody relies on it, and none is ever half."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ class LineFile:
     def append(self, lines: bytes) -> None:
         """Append lines, and return when they are on disk. Raises `OSError`, and then the file has none of them."""
         status = os.fstat(self._file.fileno())
+        # Whoever opens it by its name would find none of them.
+        if not status.st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         whole = status.st_size
         try:
             rest = memoryview(lines if self._ends_with_line(whole) else b"\n" + lines)
