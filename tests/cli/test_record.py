@@ -57,6 +57,14 @@ def test_a_file_in_use_and_one_of_something_else_are_left_alone(sub: str, call: 
     assert (tmp_path / "notes").read_text() == "notes\n"
 
 
+@pytest.mark.parametrize("query", ["cursor=a", "group=a", "order=newest"])
+def test_a_url_with_another_position_or_order_is_refused(sub: str, call: Caller, tmp_path: Path, query: str) -> None:
+    code, _, told = call(*STORED, tmp_path / "a.jsonl", f"{sub}?{query}")
+
+    assert (code, "names no cursor" in told) == (2, True)
+    assert not (tmp_path / "a.jsonl").exists()
+
+
 @pytest.mark.slow
 async def test_ctrl_c_and_a_kill_lose_nothing_that_was_recorded(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"

@@ -68,11 +68,11 @@ def test_a_file_that_was_deleted_takes_nothing(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_file_that_others_append_to_is_waited_for_or_not(tmp_path: Path) -> None:
+def test_a_file_has_one_process_that_appends_to_it(tmp_path: Path) -> None:
     path = tmp_path / "lines"
-    with open_line_file(path), pytest.raises(BlockingIOError), open_line_file(path, wait=False):
+    with open_line_file(path), pytest.raises(BlockingIOError), open_line_file(path):
         pass
-    with open_line_file(path, wait=False) as file:
+    with open_line_file(path) as file:
         file.append(b"1\n")
 
     assert path.read_bytes() == b"1\n"

@@ -14,6 +14,10 @@ from ..protocol.failures import Failure, without_failure
 from ..protocol.message import Message
 from .line_file import open_line_file
 
+# Others append a line at a time; who has the file for longer, such as a recorder, keeps it.
+LOCKED_S = 5.0
+_LOOK_S = 0.05
+
 # As version 1.0 calls it.
 _REASON = "Hookbot-Failure"
 
@@ -50,16 +54,28 @@ class DeadLetterFile:
     async def take(self, message: Message, why: str) -> str:
         """Append the message, and return when it is on disk. Raises `GaveUp` if the file cannot be written."""
         line = encode_line({**to_envelope(message), "failure": why})
-        async with self._lock:
-            try:
-                await trio.to_thread.run_sync(self._append, line)
-            except OSError as error:
-                raise GaveUp(f"cannot write {message.id} to {self._path}: {system_reason(error)}") from None
-        return str(self._path)
+        try:
+            async with self._lock:
+                with trio.fail_after(LOCKED_S):
+                    # Other processes tell nobody when they are done.
+                    while not await trio.to_thread.run_sync(self._append, line):  # noqa: ASYNC110
+                        await trio.sleep(_LOOK_S)
+        except trio.TooSlowError:
+            reason = "another process writes to it"
+        except OSError as error:
+            reason = system_reason(error)
+        else:
+            return str(self._path)
+        raise GaveUp(f"cannot write {message.id} to {self._path}: {reason}")
 
-    def _append(self, line: bytes) -> None:
-        with open_line_file(self._path) as file:
-            file.append(line)
+    def _append(self, line: bytes) -> bool:
+        """False if another process has the file."""
+        try:
+            with open_line_file(self._path) as file:
+                file.append(line)
+        except BlockingIOError:
+            return False
+        return True
 
 
 class DeadLetterTopic:

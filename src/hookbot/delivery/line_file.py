@@ -50,13 +50,13 @@ class LineFile:
 
 
 @contextmanager
-def open_line_file(path: Path, *, wait: bool = True) -> Iterator[LineFile]:
+def open_line_file(path: Path) -> Iterator[LineFile]:
     """The file, made if there is none, which no other process appends to until the block ends.
 
-    Raises `OSError` if it cannot be opened. Without `wait`, that is `BlockingIOError` while another process has it.
+    Raises `OSError` if it cannot be opened: `BlockingIOError` while another process has it.
     """
     # Readable only by this user: bodies and headers may hold secrets.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with open(descriptor, "ab", buffering=0) as file:
-        lock(descriptor, wait=wait)
+        lock(descriptor, wait=False)
         yield LineFile(path, file)

@@ -90,7 +90,7 @@ def open_recorder(path: Path) -> Iterator[Recorder]:
     if path.exists() and not path.is_file():
         raise HookbotError(f"{path} is no file that can be resumed: `listen --json` prints the same lines to anything")
     try:
-        with open_line_file(path, wait=False) as file:
+        with open_line_file(path) as file:
             yield Recorder(path, file, _resume(path))
     except BlockingIOError:
         raise HookbotError(f"another process writes to {path}") from None
