@@ -40,6 +40,11 @@ def record(subscribe: SubscribeOptions, file: Path, url: str, no_follow: bool) -
     Example:
       hookbot record --since all stripe.jsonl https://TOKEN@hub.example.com/sub/stripe/
     """
+    from ..client.address import Address
+
+    query = Address.parse(url).query
+    if query.keys() & {"cursor", "group"} or query.get("order") == "newest":
+        raise click.UsageError("FILE is the position: URL names no cursor, no group and not order=newest.")
     log_to_stderr(quiet=subscribe.quiet or no_follow)
     run(partial(_record, subscribe, file, url, not no_follow))
 
