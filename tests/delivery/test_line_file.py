@@ -1,6 +1,7 @@
 """Files of lines: each line is whole, and on disk."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,36 @@ def test_a_file_has_one_process_that_appends_to_it(tmp_path: Path) -> None:
         file.append(b"1\n")
 
     assert path.read_bytes() == b"1\n"
+
+
+def test_a_file_is_waited_for_while_another_process_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lines"
+    with ExitStack() as another:
+        another.enter_context(open_line_file(path))
+        monkeypatch.setattr("time.sleep", lambda _: another.close())
+        with open_line_file(path, wait_s=60) as file:
+            file.append(b"1\n")
+
+    assert path.read_bytes() == b"1\n"
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_that_is_replaced_or_deleted_while_it_is_waited_for_gets_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    path = tmp_path / "lines"
+    append(path, b"old\n")
+
+    def wait(descriptor: int, *, wait: bool) -> None:
+        monkeypatch.undo()
+        path.unlink()
+        if replaced:
+            path.write_bytes(b"new\n")
+
+    monkeypatch.setattr("hookbot.delivery.line_file.lock", wait)
+    append(path, b"1\n")
+
+    assert path.read_bytes() == (b"new\n" if replaced else b"") + b"1\n"
 
 
 def test_a_pipe_takes_lines(tmp_path: Path) -> None:

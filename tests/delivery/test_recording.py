@@ -220,6 +220,15 @@ def test_the_end_of_a_file_may_be_cut_off(caplog: pytest.LogCaptureFixture) -> N
     assert read(b"") == ([], 0)
 
 
+def test_what_was_delivered_and_is_about_to_be_removed_is_no_message() -> None:
+    assert read(b"#" + line(1)[1:] + line(2)) == ([make(2)], 0)
+
+
+def test_it_tells_where_the_line_of_a_message_begins() -> None:
+    recording = Recording(BytesIO(line(1) + b"#\n" + line(2)), "a.jsonl")
+    assert [recording.offset for _ in recording] == [0, len(line(1)) + 2]
+
+
 def test_a_line_without_an_end_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_LINE_BYTES > 6 * 34 << 20
     monkeypatch.setattr("hookbot.delivery.recording.MAX_LINE_BYTES", 1000)

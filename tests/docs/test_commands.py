@@ -80,6 +80,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "deployed.json",
         "push.json",
         "deploys.jsonl",
+        "lost.jsonl",
         "stripe.jsonl",
         "sms.txt",
         "token",

@@ -1,4 +1,4 @@
-"""Destinations of stored messages: the options of `replay` and `play`, and the delivery with its progress."""
+"""Destinations of messages that `replay`, `play` and `retry-file` deliver: the options, and the delivery itself."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..protocol.message import Gap, Headers, Message
 from .credentials import find_publish_token
 from .exec import check_command
 from .parameters import headers, read_headers, with_options
-from .retry_options import RetryOptions
 from .sign_options import sign_options
 from .subscribe_options import MessageOptions
 from .topics import PUBLICATION
 
 if TYPE_CHECKING:
+    from ..delivery.observer import Observer
     from ..delivery.shutdown import Stop
     from ..delivery.signer import Signer
     from ..delivery.target import Target
-    from ..delivery.worker import Totals, Work
+    from ..delivery.worker import Policy, Totals, Work
 
 # Steps of the progress bar: more than a terminal has columns.
 _STEPS = 1000
@@ -143,13 +143,14 @@ async def deliver(
     source: AbstractAsyncContextManager[StoredMessages],
     destination: Destination,
     options: MessageOptions,
-    retry: RetryOptions,
-    hop: str,
+    policy: Policy,
+    timeout_s: float,
     stop: Stop,
     *,
     done: str,
     until_us: int | None = None,
     share: Callable[[Message], float],
+    observer: Observer | None = None,
 ) -> None:
     """Deliver the messages of a source up to the time `until_us`, and tell how many were `done`, such as ``replayed``.
 
@@ -162,9 +163,9 @@ async def deliver(
 
     began, totals = time.monotonic(), Totals()
     try:
-        async with destination.open(options, hop, retry.timeout_s) as work, source as messages:
+        async with destination.open(options, policy.hop, timeout_s) as work, source as messages:
             with _progress(share, shown=sys.stderr.isatty() and not destination.command) as note:
-                worker = Worker(work, retry.policy(options, hop), note(messages.ack))
+                worker = Worker(work, policy, note(messages.ack), observer)
                 totals = worker.totals
                 await worker.run(Replay(aiter(messages), until_us, destination.speed), stop)
     finally:

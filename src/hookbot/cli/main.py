@@ -50,6 +50,7 @@ SECTIONS = {
         "publish": ("publish:publish", "Publish FILE or standard input as a message."),
         "replay": ("replay:replay", "Deliver stored messages again."),
         "play": ("record:play", "Deliver the messages in FILE."),
+        "retry-file": ("retry_file:retry_file", "Deliver the dead letters in FILE, and remove those that are taken."),
     },
     "Run a hub": {
         "serve": ("serve:serve", "Run a hub until SIGTERM or Ctrl-C."),

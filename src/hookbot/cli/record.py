@@ -99,6 +99,7 @@ async def _play(
     from ..delivery.recording import Playback
 
     playback = Playback(file, file.name)
-    await deliver(nullcontext(playback), destination, options, retry, hop, stop, done="played", share=playback.share)
+    policy, source = retry.policy(options, hop), nullcontext(playback)
+    await deliver(source, destination, options, policy, retry.timeout_s, stop, done="played", share=playback.share)
     if playback.damaged:
         raise HookbotError("some lines of the file are damaged")

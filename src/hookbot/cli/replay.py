@@ -64,7 +64,10 @@ async def _replay(
     hop = hop_name("replay", str(Address.parse(url)), destination.name)
     source = subscribe.open(url, follow=False)
     share = _share_of_time(until_us or wall_clock_us())
-    await deliver(source, destination, subscribe, retry, hop, stop, done="replayed", until_us=until_us, share=share)
+    policy = retry.policy(subscribe, hop)
+    await deliver(
+        source, destination, subscribe, policy, retry.timeout_s, stop, done="replayed", until_us=until_us, share=share
+    )
 
 
 def _share_of_time(end_us: int) -> Callable[[Message], float]:

@@ -104,8 +104,8 @@ def retry_options(timeout: str, *codes: range, give_up_on: str = "none") -> Deco
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @with_options(
-            _CONCURRENCY,
-            click.option("--timeout", type=INTERVAL, default=timeout, show_default=True, help="Limit for one attempt."),
+            CONCURRENCY,
+            timeout_option(timeout),
             _MAX_ATTEMPTS,
             _give_up_on(codes, give_up_on),
             _DEAD_LETTER,
@@ -129,6 +129,11 @@ def retry_options(timeout: str, *codes: range, give_up_on: str = "none") -> Deco
         return described
 
     return decorate
+
+
+def timeout_option(default: str) -> Decorator:
+    """Option for the time that an attempt may take."""
+    return click.option("--timeout", type=INTERVAL, default=default, show_default=True, help="Limit for one attempt.")
 
 
 async def handle(
@@ -196,7 +201,7 @@ def _bounds(codes: tuple[range, ...]) -> str:
     return " or ".join(f"from {each.start} to {each.stop - 1}" for each in codes)
 
 
-_CONCURRENCY = click.option(
+CONCURRENCY = click.option(
     "--concurrency",
     "-j",
     type=click.IntRange(1),

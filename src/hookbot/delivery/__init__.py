@@ -7,5 +7,6 @@ passes on its output, a `Republisher` (`replayer`) publishes it again; what was 
 sender (`replying`). What becomes of each is an `Attempt` (`outcome`). A message that has failed too often, or for good,
 goes to `DeadLetters`. A message is acknowledged once it is done, skipped or stored as a dead letter. A `Stop`
 (`shutdown`) ends the worker, a `Pause` holds it up, and an `Observer` is told what happens to each message. A
-`Recorder` (`recording`) appends messages to a file, for a `Playback`.
+`Recorder` (`recording`) appends messages to a file, for a `Playback`; from a `RetriedFile` (`retried_file`), those that
+are delivered are removed.
 """

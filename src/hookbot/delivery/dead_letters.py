@@ -12,11 +12,7 @@ from ..errors import HookbotError, system_reason
 from ..protocol.envelope import encode_line, to_envelope
 from ..protocol.failures import Failure, without_failure
 from ..protocol.message import Message
-from .line_file import open_line_file
-
-# Others append a line at a time; who has the file for longer, such as a recorder, keeps it.
-LOCKED_S = 5.0
-_LOOK_S = 0.05
+from .line_file import APPENDING_S, open_line_file
 
 # As version 1.0 calls it.
 _REASON = "Hookbot-Failure"
@@ -54,28 +50,20 @@ class DeadLetterFile:
     async def take(self, message: Message, why: str) -> str:
         """Append the message, and return when it is on disk. Raises `GaveUp` if the file cannot be written."""
         line = encode_line({**to_envelope(message), "failure": why})
-        try:
-            async with self._lock:
-                with trio.fail_after(LOCKED_S):
-                    # Other processes tell nobody when they are done.
-                    while not await trio.to_thread.run_sync(self._append, line):  # noqa: ASYNC110
-                        await trio.sleep(_LOOK_S)
-        except trio.TooSlowError:
-            reason = "another process writes to it"
-        except OSError as error:
-            reason = system_reason(error)
-        else:
-            return str(self._path)
+        async with self._lock:
+            try:
+                await trio.to_thread.run_sync(self._append, line)
+            except BlockingIOError:
+                reason = "another process writes to it"
+            except OSError as error:
+                reason = system_reason(error)
+            else:
+                return f"{self._path} (hookbot retry-file delivers it again)"
         raise GaveUp(f"cannot write {message.id} to {self._path}: {reason}")
 
-    def _append(self, line: bytes) -> bool:
-        """False if another process has the file."""
-        try:
-            with open_line_file(self._path) as file:
-                file.append(line)
-        except BlockingIOError:
-            return False
-        return True
+    def _append(self, line: bytes) -> None:
+        with open_line_file(self._path, wait_s=APPENDING_S) as file:
+            file.append(line)
 
 
 class DeadLetterTopic:

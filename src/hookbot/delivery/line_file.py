@@ -3,12 +3,18 @@
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
 from ..file_locks import lock
+
+APPENDING_S = 5.0
+"""Time for which others that append may have a file; who has it for longer, such as a recorder, keeps it."""
+
+_LOOK_S = 0.05
 
 
 class LineFile:
@@ -50,13 +56,37 @@ class LineFile:
 
 
 @contextmanager
-def open_line_file(path: Path) -> Iterator[LineFile]:
+def open_line_file(path: Path, *, wait_s: float = 0) -> Iterator[LineFile]:
     """The file, made if there is none, which no other process appends to until the block ends.
 
-    Raises `OSError` if it cannot be opened: `BlockingIOError` while another process has it.
+    Raises `OSError` if it cannot be opened: `BlockingIOError` if another process has it for longer than `wait_s`.
     """
-    # Readable only by this user: bodies and headers may hold secrets.
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with open(descriptor, "ab", buffering=0) as file:
-        lock(descriptor, wait=False)
+    with _open_locked(path, time.monotonic() + wait_s) as file:
         yield LineFile(path, file)
+
+
+def _open_locked(path: Path, until: float) -> FileIO:
+    while True:
+        # Readable only by this user: bodies and headers may hold secrets.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        file = FileIO(descriptor, "ab")
+        try:
+            lock(descriptor, wait=False)
+        except BlockingIOError:
+            file.close()
+            if time.monotonic() > until:
+                raise
+            # Who has the file tells nobody when that ends.
+            time.sleep(_LOOK_S)
+            continue
+        # While it was waited for, another may have taken its place (`retried_file`).
+        if _is_at(path, descriptor):
+            return file
+        file.close()
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -27,6 +27,8 @@ MAX_LINE_BYTES = 256 << 20
 _BLOCK_BYTES = 64 << 10
 # How the lines begin that are written here: what else a file ends with, if not with a line, is not ours to remove.
 _BEGINNING = b'{"id":"'
+DONE = b"#"
+"""How a line begins, in place of its first byte, whose message was delivered, and that is about to be removed."""
 
 logger = logging.getLogger(__package__)
 
@@ -105,9 +107,12 @@ class Recording:
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.damaged = 0
         """Number of damaged lines so far."""
+        self.offset = 0
+        """Offset of the last line that was read."""
         self._file = file
         self._name = name
         self._number = 0
+        self._end = 0
 
     def __iter__(self) -> Iterator[Message | Gap]:
         return self
@@ -115,6 +120,7 @@ class Recording:
     def __next__(self) -> Message | Gap:
         while line := self._file.readline(MAX_LINE_BYTES):
             self._number += 1
+            self.offset, self._end = self._end, self._end + len(line)
             try:
                 item = parse_line(line)
             except ValueError as error:
@@ -196,8 +202,10 @@ def _end_of(file: BinaryIO) -> tuple[bytes, bytes]:
 def parse_line(line: bytes) -> Message | Gap | None:
     """The message or gap in a line of JSON that came from a hub or a listener; None for anything else with a type.
 
-    Raises `ValueError` if it is not JSON, or neither an envelope nor a frame.
+    None is also one that is `DONE`. Raises `ValueError` if it is not JSON, or neither an envelope nor a frame.
     """
+    if line.startswith(DONE):
+        return None
     try:
         text = line.decode()
         fields = json.loads(text)
