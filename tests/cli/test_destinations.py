@@ -8,7 +8,7 @@ import pytest
 import stripe
 from click.testing import CliRunner
 
-from hookbot.cli.destinations import Choice, Destination, destination_options
+from hookbot.cli.destinations import Destination, DestinationOptions, destination_options
 from hookbot.protocol.envelope import encode_line, to_envelope
 from hookbot.protocol.message import Message
 from support.commands import Caller, on_terminal
@@ -21,7 +21,7 @@ def parse(*words: str, command: tuple[str, ...] = ()) -> Destination | str:
 
     @click.command()
     @destination_options
-    def chosen(choice: Choice) -> None:
+    def chosen(choice: DestinationOptions) -> None:
         received.append(choice.make(command))
 
     result = CliRunner().invoke(chosen, words)

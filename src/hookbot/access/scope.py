@@ -16,14 +16,14 @@ from .narrowed_tokens import NarrowedToken
 from .tokens import opening_paths
 
 
-class Held(NamedTuple):
+class Credential(NamedTuple):
     """A token of a request, and what it grants."""
 
     token: str
     grant: Grant
 
 
-Find = Callable[[Action, str], Held | None]
+Find = Callable[[Action, str], Credential | None]
 """Function that returns the first token that opens a decoded path for an action, or None."""
 
 
@@ -36,7 +36,7 @@ class Scope:
     operator: bool
     """True if a token opens the requested path itself: an operator sees and manages everything."""
     find: Find
-    held: Collection[Held]
+    held: Collection[Credential]
     """The valid tokens of the request."""
     publishing: Sequence[str]
     """Patterns of the topics that it publishes to, as far as its tokens tell them."""
@@ -124,16 +124,16 @@ def find_scope(
     """
     tokens = list(filter(authorizer.may_open, tokens))
 
-    def find(action: Action, at: str) -> Held | None:
+    def find(action: Action, at: str) -> Credential | None:
         grants = ((token, authorizer.grant(token, at, action, now_s=now_s)) for token in tokens)
-        return next((Held(token, grant) for token, grant in grants if grant), None)
+        return next((Credential(token, grant) for token, grant in grants if grant), None)
 
-    def opened(action: RouteAction) -> Mapping[str, Held]:
-        found: dict[str, Held] = {}
+    def opened(action: RouteAction) -> Mapping[str, Credential]:
+        found: dict[str, Credential] = {}
         for token in tokens:
             for pattern in opened_by(token, action) or (*asked, *EVERYTHING.patterns):
                 if grant := authorizer.grant(token, path_to(action, pattern), action, now_s=now_s):
-                    found.setdefault(pattern, Held(token, grant))
+                    found.setdefault(pattern, Credential(token, grant))
         return found
 
     operator = find("operate", path)

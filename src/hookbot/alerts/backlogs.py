@@ -10,7 +10,7 @@ from ..broker.consumers import Consumers
 from ..log.duties import OF_ROUTER
 from ..protocol.message import format_time
 from ..protocol.topics import EVERYTHING
-from .subjects import Finding, Subject
+from .subjects import Observation, Subject
 
 logger = logging.getLogger(__package__)
 
@@ -42,7 +42,7 @@ class BacklogWatch:
         self._position = self._counted_to = self._counted = 0
         self._missing = False
 
-    async def look(self) -> Finding:
+    async def look(self) -> Observation:
         """Look how far it is behind. Raises `Unavailable`."""
         reader = await self._find()
         if reader is None and not self._missing:
@@ -51,13 +51,13 @@ class BacklogWatch:
         clock = self._broker.clock
         if reader is None or not await self._is_behind(reader):
             self._began = None
-            return Finding(False, clock(), f"{self.subject} is no longer behind")
+            return Observation(False, clock(), f"{self.subject} is no longer behind")
         began_s, since_us = self._began = self._began or (clock.monotonic_s, clock())
         since = f"{format_time(since_us)[:19]}Z"
         sentence = f"{self.subject} is behind: {self.rule.behind} messages or more have been waiting since {since}"
         # Of one that was behind before a restart, it is not known yet whether that has lasted.
         wrong = True if clock.monotonic_s - began_s >= self.rule.for_s else None
-        return Finding(wrong, since_us, sentence)
+        return Observation(wrong, since_us, sentence)
 
     async def _is_behind(self, reader: Reader) -> bool:
         """True if as many messages as the rule names wait; counts on from where the last look has ended."""

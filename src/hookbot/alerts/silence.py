@@ -6,7 +6,7 @@ from ..protocol.message import Message, format_time
 from ..protocol.since import format_duration
 from ..protocol.topics import TopicFilter
 from .marks import Mark
-from .subjects import Finding, Subject
+from .subjects import Observation, Subject
 
 # What others publish beneath the topic of a source is passed over in pages of so many.
 PAGE_MESSAGES = 100
@@ -37,7 +37,7 @@ class SilenceWatch:
         """Its mark while it is not silent."""
         return Mark(self._since_us)
 
-    async def look(self) -> Finding:
+    async def look(self) -> Observation:
         """Look whether it has spoken. Raises `Unavailable`."""
         clock, every_s = self._broker.clock, self.source.expect_every_s or 0
         await self._listen()
@@ -48,7 +48,7 @@ class SilenceWatch:
         silent = self._since_us < horizon_us if horizon_us else None
         since, expected = f"{format_time(self._since_us)[:19]}Z", format_duration(every_s)
         why = f"nothing was accepted since {since}, and something is expected every {expected}"
-        return Finding(
+        return Observation(
             silent, self._since_us, f"{self.subject} is silent: {why}" if silent else f"{self.subject} is heard again"
         )
 

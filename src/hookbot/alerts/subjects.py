@@ -69,8 +69,8 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Finding of a look at a subject."""
+class Observation:
+    """Observation of a subject."""
 
     wrong: bool | None
     """Whether something is wrong with it; None if that cannot be told now: then it stays as it was told."""

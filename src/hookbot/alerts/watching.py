@@ -16,7 +16,7 @@ from ..log.duties import Held
 from .backlogs import BacklogRule, BacklogWatch, finder
 from .marks import MARK, UP, Mark, read_marks
 from .silence import SilenceWatch
-from .subjects import AlertShown, Finding, Subject, draft_of, resolved
+from .subjects import AlertShown, Observation, Subject, draft_of, resolved
 
 DUTY = "alerts"
 LOOK_INTERVAL_S = 10.0
@@ -77,7 +77,7 @@ class Changes:
     told: list[AlertShown] = field(default_factory=list)
     marks: dict[str, Mark | None] = field(default_factory=dict)
 
-    def add(self, watch: Watch, mark: Mark | None, found: Finding) -> None:
+    def add(self, watch: Watch, mark: Mark | None, found: Observation) -> None:
         """Add what was found of a subject that has this mark in the log."""
         key, before = watch.subject.key, mark.told if mark else None
         if found.wrong and not before:

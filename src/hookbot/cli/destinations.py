@@ -88,8 +88,8 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The destination that the options name, before the words of its command are known."""
+class DestinationOptions:
+    """Values of the options that `destination_options` adds to a command, before the words of COMMAND are known."""
 
     target: str | None
     topic: str | None
@@ -134,7 +134,7 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
             raise click.UsageError("Needs exactly one of --to, --exec and --publish.")
         if signer and not target:
             raise click.UsageError("--sign needs --to.")
-        return command(choice=Choice(target, topic, executes, speed, headers, signer), **others)
+        return command(choice=DestinationOptions(target, topic, executes, speed, headers, signer), **others)
 
     return described
 

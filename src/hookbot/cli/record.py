@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from ..errors import HookbotError
-from .destinations import Choice, Destination, deliver, destination_options
+from .destinations import Destination, DestinationOptions, deliver, destination_options
 from .listen import NO_FOLLOW, URL
 from .log_lines import log_to_stderr
 from .progress import messages as number_of
@@ -68,7 +68,7 @@ async def _record(subscribe: SubscribeOptions, file: Path, url: str, follow: boo
 @profile
 @message_options
 def play(
-    messages: MessageOptions, retry: RetryOptions, choice: Choice, file: BinaryIO, command: tuple[str, ...]
+    messages: MessageOptions, retry: RetryOptions, choice: DestinationOptions, file: BinaryIO, command: tuple[str, ...]
 ) -> None:
     """Deliver the messages in FILE.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..protocol.message import Message, wall_clock_us
-from .destinations import Choice, Destination, deliver, destination_options
+from .destinations import Destination, DestinationOptions, deliver, destination_options
 from .log_lines import log_to_stderr
 from .parameters import Moment, ago
 from .retry_options import EXIT_CODES, HOPELESS_STATUSES, STATUSES, RetryOptions, retry_options
@@ -29,7 +29,11 @@ _UNTIL = Moment("when", ago, "not a time such as 2026-01-02T03:04:05Z, nor how l
 @retry_options("30s", STATUSES, EXIT_CODES, give_up_on=HOPELESS_STATUSES)
 @subscription_options(CURSOR)
 def replay(
-    subscribe: SubscribeOptions, retry: RetryOptions, choice: Choice, words: tuple[str, ...], until: float | None
+    subscribe: SubscribeOptions,
+    retry: RetryOptions,
+    choice: DestinationOptions,
+    words: tuple[str, ...],
+    until: float | None,
 ) -> None:
     """Deliver stored messages again.
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import click
 
 from ..errors import HookbotError
-from .destinations import Choice, Destination, deliver, destination_options
+from .destinations import Destination, DestinationOptions, deliver, destination_options
 from .log_lines import log_to_stderr
 from .parameters import EXISTING_FILE
 from .progress import messages as number_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @message_options
 def retry_file(
     messages: MessageOptions,
-    choice: Choice,
+    choice: DestinationOptions,
     file: Path,
     command: tuple[str, ...],
     concurrency: int,

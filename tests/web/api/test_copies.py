@@ -1,13 +1,13 @@
 import pytest
 
 from hookbot.access.authorizer import Grant
-from hookbot.access.scope import Held, Scope
+from hookbot.access.scope import Credential, Scope
 from hookbot.errors import Refused
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.failures import Failure
 from hookbot.protocol.message import Draft, format_id
 from hookbot.protocol.topics import EVERYTHING, TopicFilter
-from hookbot.web.api.copies import Lineage, Positions
+from hookbot.web.api.copies import Lineage, PositionSet
 from hookbot.web.page_turns import PageTurns
 
 OPERATOR = Scope(EVERYTHING, True, lambda action, path: None, (), ())
@@ -22,13 +22,13 @@ async def lineage_in(log: MemoryLog, *selected: int, scope: Scope = OPERATOR) ->
 
 
 def test_positions_are_a_set_in_order() -> None:
-    positions = Positions()
+    positions = PositionSet()
     for position in (3, 5, 8):
         positions.add(position)
 
     assert [position in positions for position in range(2, 10)] == [False, True, False, True, False, False, True, False]
     assert (len(positions), [*positions.newest_first()], [*positions.newest_first(without=1)]) == (3, [8, 5, 3], [8, 5])
-    assert 1 not in Positions()
+    assert 1 not in PositionSet()
 
 
 async def test_a_scope_takes_the_copies_on_topics_that_it_manages_and_failures_there() -> None:
@@ -44,7 +44,7 @@ async def test_a_scope_takes_the_copies_on_topics_that_it_manages_and_failures_t
             Draft(foreign.failed_topic, headers=foreign.headers, routed_from=first),
         ]
     )
-    held = Held("token", Grant())
+    held = Credential("token", Grant())
     acme = Scope(TopicFilter(("acme/",)), False, lambda _, path: held if "acme" in path else None, (), ())
 
     lineage = await lineage_in(log, 1, scope=acme)

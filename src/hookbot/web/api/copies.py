@@ -18,7 +18,7 @@ MAX_MESSAGES = 1_000_000
 MAX_TOPICS = 20
 
 
-class Positions:
+class PositionSet:
     """Set of positions that are added in their order, in eight bytes for each."""
 
     def __init__(self) -> None:
@@ -45,9 +45,9 @@ class Lineage:
 
     def __init__(self, log: Log, turns: PageTurns, scope: Scope, *, keep_copies: bool) -> None:
         """Copies that the scope does not manage stay; all of them if `keep_copies`."""
-        self.selected = Positions()
-        self.copies = Positions()
-        self.left = Positions()
+        self.selected = PositionSet()
+        self.copies = PositionSet()
+        self.left = PositionSet()
         self.left_on: dict[str, None] = {}
         """Topics of those that stay, as far as the scope sees them, and at most `MAX_TOPICS`."""
         self.searched_to = 0

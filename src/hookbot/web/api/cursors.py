@@ -33,7 +33,7 @@ _TO = (
 logger = logging.getLogger(__package__)
 
 
-class Cursor(TypedDict):
+class CursorShown(TypedDict):
     """A cursor or a group."""
 
     kind: ConsumerKind
@@ -50,10 +50,10 @@ class Cursor(TypedDict):
     used_us: int
 
 
-class Cursors(TypedDict):
+class CursorsShown(TypedDict):
     """Cursors and groups, by path and name."""
 
-    cursors: list[Cursor]
+    cursors: list[CursorShown]
 
 
 def add_cursors(api: Api, services: Services) -> None:
@@ -87,8 +87,8 @@ def add_cursors(api: Api, services: Services) -> None:
 
         return await _where_served(services, asked, act)
 
-    api.add("GET", CURSORS, list_, "List cursors and groups", parameters=[_PATH], answer=Cursors)
-    api.add("POST", CURSORS, move, "Move a cursor or a group", parameters=[*_ONE, *_TO], answer=Cursor)
+    api.add("GET", CURSORS, list_, "List cursors and groups", parameters=[_PATH], answer=CursorsShown)
+    api.add("POST", CURSORS, move, "Move a cursor or a group", parameters=[*_ONE, *_TO], answer=CursorShown)
     api.add("DELETE", CURSORS, delete, "Delete a cursor or a group", parameters=_ONE, answer=dict[str, Any])
 
 

@@ -35,7 +35,7 @@ _HOW = (
 )
 
 
-class Deleted(TypedDict, total=False):
+class DeletionProgress(TypedDict, total=False):
     """Number of the messages that were found, copies among them, and of those that are deleted.
 
     At the end: how many of those found are `copies`, how many others are `left`, on which `topics`, and where it ended
@@ -79,9 +79,9 @@ def add_deletion(api: Api, services: Services) -> None:
         search = Search(services.broker, turns, filters, _position_of, after=after, last=last)
         return Deletion(services, asked, deleting).response(selection(asked), last, search)
 
-    api.add("DELETE", f"{MESSAGES}/<id>", one, "Delete a message", parameters=[ID, *_HOW], lines=Deleted)
+    api.add("DELETE", f"{MESSAGES}/<id>", one, "Delete a message", parameters=[ID, *_HOW], lines=DeletionProgress)
     several = [_OF_TOPIC, *_CONDITIONS, *RANGE, *_HOW]
-    api.add("DELETE", MESSAGES, all_, "Delete messages", parameters=several, lines=Deleted)
+    api.add("DELETE", MESSAGES, all_, "Delete messages", parameters=several, lines=DeletionProgress)
 
 
 class Deletion:
@@ -152,7 +152,7 @@ class Deletion:
             with trio.CancelScope(shield=True):
                 self._done += await self._services.broker.deletions.take_out(positions)
 
-    async def _erase(self) -> Deleted:
+    async def _erase(self) -> DeletionProgress:
         """Leave no bytes of what is deleted; if that has to wait, why."""
         try:
             if self._done:
@@ -161,12 +161,13 @@ class Deletion:
             return {"detail": str(error)}
         return {}
 
-    def _progress(self, kind: Literal["progress", "done", "error"]) -> Deleted:
+    def _progress(self, kind: Literal["progress", "done", "error"]) -> DeletionProgress:
         return {"type": kind, "found": len(self.lineage), "done": self._done}
 
-    def _summary(self, until: str) -> Deleted:
+    def _summary(self, until: str) -> DeletionProgress:
         lineage = self.lineage
-        numbers: Deleted = {"copies": len(lineage.copies), "left": len(lineage.left), "topics": [*lineage.left_on]}
+        topics = [*lineage.left_on]
+        numbers: DeletionProgress = {"copies": len(lineage.copies), "left": len(lineage.left), "topics": topics}
         return {**self._progress("done"), **numbers, "until": until}
 
 

@@ -40,7 +40,7 @@ PAUSE_S = 0.2
 LOOK_S = 0.05
 
 
-class Line(TypedDict):
+class LiveLine(TypedDict):
     """A line of the live view, of one of these types."""
 
     type: Literal["hello", "message", "refusal", "left_out", "heartbeat"]
@@ -66,7 +66,7 @@ def add_live(api: Api, services: Services) -> None:
         services.access.active.check(view.grant, view.request.wanted)
         return Response(view.lines(), content_type=JSON_LINES, headers=STREAM_HEADERS)
 
-    api.add("GET", LIVE, live, "Show new messages", parameters=FILTERS, lines=Line)
+    api.add("GET", LIVE, live, "Show new messages", parameters=FILTERS, lines=LiveLine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +168,14 @@ class LiveView:
         await self._services.access.refusals.wait_after(self._refused)
         self._news.set()
 
-    def _heartbeat(self) -> Sequence[Line]:
+    def _heartbeat(self) -> Sequence[LiveLine]:
         is_due = trio.current_time() >= self._sent_at + self._services.streams.heartbeat_s
         return [{"type": "heartbeat", "head": self._head}] if is_due else []
 
-    async def _draw(self, channel: Channel) -> Sequence[Line]:
+    async def _draw(self, channel: Channel) -> Sequence[LiveLine]:
         self._news = trio.Event()
         refusals = self._take_refusals()
-        shown: list[Line] = [
+        shown: list[LiveLine] = [
             {"type": "refusal", "refusal": cast(RefusalShown, to_json(one))} for one in refusals[-MAX_DRAWN:]
         ]
         left_out = len(refusals) - len(shown)
@@ -217,5 +217,5 @@ class LiveView:
         return found, counted
 
 
-def _encoded(line: Line) -> bytes:
+def _encoded(line: LiveLine) -> bytes:
     return encode_line(line)

@@ -38,7 +38,7 @@ _HARMLESS = {
 }
 
 
-class Messages(TypedDict):
+class MessagesShown(TypedDict):
     """Messages, newest first, and the id to go on before; null at the beginning of the log."""
 
     messages: list[Summary]
@@ -131,7 +131,7 @@ def add_messages(api: Api, services: Services) -> None:
         named = {"Content-Disposition": f'attachment; filename="{id}.{suffix}"', "Content-Length": str(len(data))}
         return Response(_slowly(services, data), content_type=content_type, headers={**_HARMLESS, **named})
 
-    api.add("GET", MESSAGES, list_, "List messages", parameters=[*FILTERS, _BEFORE, _LIMIT], answer=Messages)
+    api.add("GET", MESSAGES, list_, "List messages", parameters=[*FILTERS, _BEFORE, _LIMIT], answer=MessagesShown)
     api.add("GET", f"{MESSAGES}/<id>", show, "Show a message", parameters=[ID, _BODY], answer=MessageShown)
     download = [ID, _FIRST]
     api.add("GET", f"{MESSAGES}/<id>/body", body, "Download a body", parameters=download, content_types=BODIES)

@@ -48,7 +48,7 @@ class Redelivered(TypedDict):
     id: str
 
 
-class Counted(TypedDict):
+class MessageCount(TypedDict):
     """Number of messages that match, at least; all of them if the count is complete. `until` is where it ended."""
 
     number: int
@@ -56,7 +56,7 @@ class Counted(TypedDict):
     until: str
 
 
-class Progress(TypedDict, total=False):
+class RedeliveryProgress(TypedDict, total=False):
     """Number of the messages that have been published again, and of all, if that is known."""
 
     type: Literal["progress", "done", "error"]
@@ -99,7 +99,8 @@ def add_redelivery(api: Api, services: Services) -> None:
         "POST", f"{MESSAGES}/<id>/redeliver", one, "Publish a message again", parameters=[ID, _KEY], answer=Redelivered
     )
     several = [*FILTERS, *RANGE, COUNT, _KEY]
-    api.add("POST", REDELIVER, all_, "Publish messages again", parameters=several, answer=Counted, lines=Progress)
+    again = "Publish messages again"
+    api.add("POST", REDELIVER, all_, again, parameters=several, answer=MessageCount, lines=RedeliveryProgress)
 
 
 class Republication(ABC, Generic[T]):
@@ -125,20 +126,20 @@ class Republication(ABC, Generic[T]):
         self.check_publishes = cache(asked.scope.check_publishes)
         self.done = 0
 
-    async def answer(self) -> Counted | Response:
+    async def answer(self) -> MessageCount | Response:
         """The answer to the request. Raises `Refused` if it may not publish one of the messages."""
         counted = await self._count()
         if self._counts_only:
             return counted
         return Response(self._lines(counted), content_type=JSON_LINES, headers=STREAM_HEADERS)
 
-    async def _count(self) -> Counted:
+    async def _count(self) -> MessageCount:
         search = self._search(lambda message: self._found(message) is not None)
         found = await search.run(MAX_MESSAGES, _COUNTED)
         check_compared(search)
         return {"number": sum(found), "complete": search.ended, "until": id_at(self._broker, self._last)}
 
-    async def _lines(self, counted: Counted) -> AsyncIterator[bytes]:
+    async def _lines(self, counted: MessageCount) -> AsyncIterator[bytes]:
         """Lines of the response: publishes, and tells the progress."""
         of = counted["number"] if counted["complete"] else None
         search = self._search(self._found)

@@ -17,7 +17,7 @@ from .bulk import RANGE, range_of
 from .filters import FILTERS, MAX_TEXT, TOPIC_SCHEMA, Filters, narrowed, short
 from .messages import ID, open_message
 from .operations import Api, Asked, Parameter
-from .redelivery import COUNT, Counted, Progress, Republication, redelivery_of
+from .redelivery import COUNT, MessageCount, RedeliveryProgress, Republication, redelivery_of
 
 _TOPIC, *_CONDITIONS = FILTERS
 _WHICH = (
@@ -37,7 +37,7 @@ class Retried(TypedDict):
     before: bool
 
 
-class RetryProgress(Progress, total=False):
+class RetryProgress(RedeliveryProgress, total=False):
     """Of those that are done: how many had been retried `before`, and how many are `gone`."""
 
     before: int
@@ -76,7 +76,7 @@ def add_retry(api: Api, services: Services) -> None:
 
     api.add("POST", f"{MESSAGES}/<id>/retry", one, "Retry a message that has failed", parameters=[ID], answer=Retried)
     several = [*_WHICH, *RANGE, COUNT]
-    api.add("POST", RETRY, all_, "Retry what has failed", parameters=several, answer=Counted, lines=RetryProgress)
+    api.add("POST", RETRY, all_, "Retry what has failed", parameters=several, answer=MessageCount, lines=RetryProgress)
 
 
 class Retry(Republication[Draft | Failure]):

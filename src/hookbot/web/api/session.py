@@ -12,7 +12,7 @@ from .operations import Api, Asked
 from .public_url import public_url
 
 
-class Session(TypedDict):
+class SessionShown(TypedDict):
     """Scope of the tokens of a request, and the hub itself."""
 
     version: str
@@ -49,4 +49,4 @@ def add_session(api: Api, services: Services) -> None:
             "names": sorted({name for held in scope.held for name in held.grant.names}),
         }
 
-    api.add("GET", SESSION, show, "Show what the tokens of this request open", answer=Session)
+    api.add("GET", SESSION, show, "Show what the tokens of this request open", answer=SessionShown)

@@ -32,7 +32,7 @@ class RouterShown(TypedDict):
     error: str
 
 
-class Routers(TypedDict):
+class RoutersShown(TypedDict):
     """The routers of this hub."""
 
     head: str
@@ -56,7 +56,7 @@ class HubShown(TypedDict):
     differs: list[str]
 
 
-class Hubs(TypedDict):
+class HubsShown(TypedDict):
     """The hubs that share a store with this one."""
 
     head: str
@@ -116,5 +116,5 @@ def add_states(api: Api, services: Services) -> None:
         }
 
     api.add("GET", STATS, stats, "Count what the hub does", answer=Stats)
-    api.add("GET", ROUTERS, routers, "Show the routers", answer=Routers)
-    api.add("GET", HUBS, hubs, "Show the hubs of the store", answer=Hubs)
+    api.add("GET", ROUTERS, routers, "Show the routers", answer=RoutersShown)
+    api.add("GET", HUBS, hubs, "Show the hubs of the store", answer=HubsShown)

@@ -39,7 +39,7 @@ class TokenOfSubscription(TypedDict):
     names: Sequence[str]
 
 
-class Subscription(TypedDict):
+class SubscriptionShown(TypedDict):
     """A connected subscriber. `position` is null if another hub serves it, `behind` also if that was not counted."""
 
     id: str
@@ -56,10 +56,10 @@ class Subscription(TypedDict):
     behind_s: float | None
 
 
-class Subscriptions(TypedDict):
+class SubscriptionsShown(TypedDict):
     """Connected subscribers, the one that is furthest behind first."""
 
-    subscriptions: list[Subscription]
+    subscriptions: list[SubscriptionShown]
     total: int
 
 
@@ -100,7 +100,7 @@ def add_subscriptions(api: Api, services: Services) -> None:
         return {}
 
     listing, ending = [_PATH, _LIMIT, _OFFSET], [_ID, _PATH]
-    api.add("GET", SUBSCRIPTIONS, list_, "List connected subscribers", parameters=listing, answer=Subscriptions)
+    api.add("GET", SUBSCRIPTIONS, list_, "List connected subscribers", parameters=listing, answer=SubscriptionsShown)
     api.add("DELETE", f"{SUBSCRIPTIONS}/<id>", end, "End a subscription", parameters=ending, answer=dict[str, Any])
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from urllib.parse import quote
 
 from ...access.narrowed_tokens import CAVEATS, NarrowedToken
-from ...access.scope import Held
+from ...access.scope import Credential
 from ...access.session import signed_in_with
 from ...errors import Forbidden, Refused, as_refusal
 from ...protocol.paths import METHODS, TOKENS, find_route, split_path
@@ -70,7 +70,7 @@ def add_tokens(api: Api, services: Services) -> None:
     api.add("POST", TOKENS, make, "Make a token that opens less", parameters=_PARAMETERS, answer=Token)
 
 
-def _root(held: Held, *, in_session: bool) -> NarrowedToken:
+def _root(held: Credential, *, in_session: bool) -> NarrowedToken:
     """The token of a request, or the one that somebody signed in with: what is made of it may outlast the session."""
     if in_session:
         with suppress(ValueError):

@@ -20,7 +20,7 @@ class TopicShown(TypedDict):
     time: str | None
 
 
-class Topics(TypedDict):
+class TopicsShown(TypedDict):
     """Topics, that with the newest message first."""
 
     topics: list[TopicShown]
@@ -44,7 +44,7 @@ def add_topics(api: Api, services: Services) -> None:
         seen = ((topic, time_us) for topic, time_us in found.items() if asked.scope.sees(topic))
         return {"topics": [{"topic": topic, "time": time_us and format_time(time_us)} for topic, time_us in seen]}
 
-    api.add("GET", TOPICS, list_, "List topics", parameters=[_TOPIC], answer=Topics)
+    api.add("GET", TOPICS, list_, "List topics", parameters=[_TOPIC], answer=TopicsShown)
 
 
 def _topic_and_time(message: Message) -> tuple[str, int]:
