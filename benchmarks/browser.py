@@ -23,7 +23,7 @@ _WATCH = """() => {
 
 
 def missing() -> str:
-    """What has to be installed for a browser, empty if nothing is missing."""
+    """Packages that a browser lacks, empty if nothing is missing."""
     return "" if CHROMIUM else "Chromium (Debian's package chromium)"
 
 

@@ -11,7 +11,7 @@ from benchmarks.supply import MOST_PER_S, Supply
 
 @dataclass(frozen=True)
 class FlatOut:
-    """What a run took."""
+    """Result of a run."""
 
     published: Published
     wall_s: float

@@ -1,4 +1,4 @@
-"""How long after the answer to its publish a message comes to a listener, who may be connected to another hub."""
+"""Time from the answer to a publish until a listener has the message, who may be connected to another hub."""
 
 import re
 import select

@@ -23,7 +23,7 @@ def programs() -> Path | None:
 
 
 def missing() -> str:
-    """What has to be installed for a hub on PostgreSQL, empty if nothing is missing."""
+    """Packages that a hub on PostgreSQL lacks, empty if nothing is missing."""
     if not programs():
         return "PostgreSQL (Debian's package postgresql)"
     return "" if find_spec("psycopg") else "psycopg (hookbot[postgres])"

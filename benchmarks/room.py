@@ -40,7 +40,7 @@ class Publisher:
 
 @dataclass
 class Published:
-    """What became of messages that were published: times in seconds, in the order of their ends."""
+    """Outcomes of messages that were published: times in seconds, in the order of their ends."""
 
     messages: int = 0
     answered_s: list[float] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the live page of the console costs the hub and its other listeners, and whether the page stays responsive."""
+"""Cost of the live page of the console for the hub and its other listeners, and whether the page stays responsive."""
 
 import sys
 from collections.abc import Iterator

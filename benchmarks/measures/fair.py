@@ -1,4 +1,4 @@
-"""How late large messages to many subscribers come while publishers go flat out, in a short run and in a long one."""
+"""Delay of large messages to many subscribers while publishers go flat out, in a short run and in a long one."""
 
 from collections.abc import Iterator
 

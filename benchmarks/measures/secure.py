@@ -27,7 +27,7 @@ TOPIC = "bench/secure"
 DELIVERY_SIZE = 200
 
 Way = tuple[str, Contestant, ssl.SSLContext | None]
-"""How a contestant is measured: what that is called, its process, and the context of clients."""
+"""A way to measure a contestant: its name, the process, and the context of clients."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:

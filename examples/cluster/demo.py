@@ -45,7 +45,7 @@ class Hub:
 
 @dataclass
 class Listener:
-    """What a listener has heard."""
+    """A listener, and what it has heard."""
 
     name: str
     color: str

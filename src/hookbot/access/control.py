@@ -227,7 +227,7 @@ class AccessControl:
         return admitted.of(request.client)
 
     def _recall_subscription(self, request: Request, websocket: bool) -> AdmittedSubscription | None:
-        """What was decided about an earlier websocket with the same target and token, if it would be again."""
+        """Decision about an earlier websocket with the same target and token, if it would be the same again."""
         if not websocket or request.sent("last-event-id") is not None or request.sent("origin") is not None:
             return None
         admitted = self._subscriptions.find(key_of(request))

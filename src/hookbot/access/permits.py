@@ -64,7 +64,7 @@ class Permits(Generic[P]):
 
 
 def key_of(request: Request) -> Key:
-    """What a permit depends on, beside keys, sources and limits."""
+    """Parts of a request on which a permit depends, beside keys, sources and limits."""
     fields = request.fields
     # A web page puts its token into the subprotocols (`find_tokens`), which also choose the format of a subscription.
     return request.method, request.target, fields.get("authorization", ""), fields.get("sec-websocket-protocol", "")

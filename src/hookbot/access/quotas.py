@@ -15,7 +15,7 @@ from ..protocol.topics import RECURSIVE, TopicFilter, is_subtree, patterns_of
 from .rate_limits import Bucket, Rate
 
 QuotaKind = Literal["publishes", "bytes", "subscribers", "cursors"]
-"""What a quota limits: publishes and the bytes of their bodies in a time, the others at a time."""
+"""Kind of a quota: limits publishes and the bytes of their bodies in a time, the others at a time."""
 
 # Subscriptions last for hours, so a client that retries sooner would hardly ever find room.
 RETRY_AFTER_S = 30

@@ -17,7 +17,7 @@ class ReplyRules:
     topics: TopicFilter
     wait_s: float
     default: Reply
-    """What a sender gets if nobody replies in time, and its source has no answer of its own."""
+    """Reply to a sender if nobody replies in time, and its source has no answer of its own."""
 
     def is_asked_by_get(self, request: Request) -> bool:
         """True if a request by GET is a publish: its sender waits for a reply, where one may."""

@@ -17,7 +17,7 @@ MAX_DELIVERIES = 10_000
 
 
 class Standing(IntEnum):
-    """What the hub knows of the sender of a publish before its body has arrived, in the order of trust."""
+    """Standing of the sender of a publish before its body has arrived, in the order of trust."""
 
     UNKNOWN = 0
     """Nothing: the topic is unsafe, and a signature can only be verified with the body."""

@@ -47,7 +47,7 @@ class Source:
     confirm: bool = False
     """True if the hub fetches the URL that a sender demands before its first delivery (AWS SNS)."""
     answer: Reply | None = None
-    """What its senders get for what is accepted, in place of ``OK``; if they wait for a reply, where there is none."""
+    """Answer to its senders for what is accepted, in place of ``OK``; if they wait for a reply, where there is none."""
     accept_ping: bool = False
     """True if the provider's unsigned ping is answered like a delivery. It is not stored."""
     expect_every_s: int | None = None

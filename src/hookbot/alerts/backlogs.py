@@ -38,7 +38,7 @@ class BacklogWatch:
         self._broker = broker
         self._find = find
         self._began: tuple[float, int] | None = None
-        """When it was first seen to be too far behind, on the monotonic clock and as a time; None while it is not."""
+        """First time that it was seen too far behind, on the monotonic clock and as a time; None while it is not."""
         self._position = self._counted_to = self._counted = 0
         self._missing = False
 

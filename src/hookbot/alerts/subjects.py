@@ -73,11 +73,11 @@ class Observation:
     """Observation of a subject."""
 
     wrong: bool | None
-    """Whether something is wrong with it; None if that cannot be told now: then it stays as it was told."""
+    """True if something is wrong with it; None if that cannot be told now: then it stays as it was told."""
     since_us: int
-    """Since when it is as it is; of a source, since when it is silent, if only for a moment."""
+    """Time since which it is as it is; of a source, since which it is silent, if only for a moment."""
     sentence: str
-    """What to tell, if it was not told before."""
+    """Sentence to tell, if it was not told before."""
 
 
 def resolved(told: AlertShown, sentence: str) -> AlertShown:

@@ -35,7 +35,7 @@ class Entry:
     position: int
     cache: FrameCache
     began: float = 0.0
-    """When it was published, as in `News`; 0 if it was read from the log, or was published at another hub."""
+    """Time at which it was published, as in `News`; 0 if it was read from the log, or was published at another hub."""
     _frames: Frames = field(default_factory=dict)
 
     @property

@@ -65,6 +65,6 @@ class ConsumerState:
 
     @property
     def note(self) -> str:
-        """What the log keeps with the position."""
+        """Note that the log keeps with the position."""
         known = {"acked": self.acked(), "sent": sorted(self.sent_unacked)}
         return encode_json({"generation": self.generation} | {name: value for name, value in known.items() if value})

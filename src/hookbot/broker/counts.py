@@ -42,7 +42,7 @@ def _label_of(error: str) -> str:
 
 @dataclass(slots=True)
 class Counts:
-    """What the hub has done since its start, counted where it happens."""
+    """Counts of what the hub has done since its start, made where it happens."""
 
     published: int = 0
     published_bytes: int = 0

@@ -42,7 +42,7 @@ class Flow:
         self._submitted = 0
         """Bytes of deliveries for what the writer has, and has not announced."""
         self._held: OrderedDict[str, deque[_Submission]] = OrderedDict()
-        """What is held back, by topic: the next is the first of the first topic."""
+        """Submissions that are held back, by topic: the next is the first of the first topic."""
         self._closed = False
 
     def submit(self, unit: Unit, done: Done) -> None:

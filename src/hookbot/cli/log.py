@@ -149,7 +149,7 @@ def _progress(*, shown: bool) -> Iterator[Note]:
 
 
 def summary(copied: Copied, took_s: float) -> str:
-    """What a person is told of a copy that is finished."""
+    """Summary of a copy that is finished, for a person."""
     lines = [
         f"copied in {took_s:.1f} s: messages {copied.messages}, cursors {copied.cursors}, keys {copied.keys}",
         *[f"copied by an attempt before: messages {copied.earlier}"] * bool(copied.earlier),

@@ -213,7 +213,7 @@ def _without_tokens(text: str) -> str:
 
 
 def _sentence(error: BaseException) -> str | None:
-    """What a person is told about an error; None if nobody expected it."""
+    """Sentence that tells a person about an error; None if nobody expected it."""
     if isinstance(error, OSError) and error.filename:
         return f"{os.fsdecode(error.filename)}: {system_reason(error)}"
     return str(error) if isinstance(error, HookbotError | OutputFailed) else None

@@ -56,7 +56,7 @@ class FrameMeter:
 
 
 def _payload(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-    """Where the payload of the frame begins whose header is here, and its size; None if the header is not whole."""
+    """Start and size of the payload of the frame whose header is here; None if the header is not whole."""
     if len(data) < at + 2:
         return None
     size = data[at + 1] & _LENGTH

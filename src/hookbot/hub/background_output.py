@@ -37,7 +37,7 @@ class BackgroundFile(io.RawIOBase):
         # Reentrant, since a signal handler may write while its thread does.
         self._changed = threading.Condition(threading.RLock())
         self._queue: list[bytearray | int] = []
-        """What waits to be written: text, and in between the numbers of lines that were dropped there."""
+        """Text that waits to be written, and in between the numbers of lines that were dropped there."""
         self._writing = False
         self._waiting_bytes = 0
         self._failed_lines = 0
@@ -107,7 +107,7 @@ class BackgroundFile(io.RawIOBase):
                     self._write_text(one)
 
     def _take(self) -> list[bytearray | int]:
-        """What is to be written; nothing once the file is closed."""
+        """Text to be written, and numbers as in the queue; none once the file is closed."""
         with self._changed:
             self._writing = False
             self._changed.notify_all()

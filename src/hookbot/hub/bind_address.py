@@ -23,7 +23,7 @@ class BindAddress:
     """``http`` if its connections are not encrypted although the hub has a certificate; ``https`` if it needs one."""
     path: Path | None = None
     mode: int = 0o660
-    """Who may connect to the Unix socket: those who may write to the file."""
+    """Mode of the Unix socket's file: those who may write to it may connect."""
 
     @classmethod
     def parse(cls, text: str) -> "BindAddress":

@@ -45,7 +45,7 @@ class Config:
     routers: tuple[str, ...] = ()
     file: ConfigFile = field(default_factory=ConfigFile)
     places: Mapping[str, str] = field(default_factory=dict)
-    """Where each option is set that is not on the command line: as ``hookbot.toml:3: keep`` or ``HOOKBOT_KEEP``."""
+    """Place of each option that is not set on the command line: as ``hookbot.toml:3: keep`` or ``HOOKBOT_KEEP``."""
     retention: Retention = field(default_factory=Retention)
     tls_certificate: Path | None = None
     tls_key: Path | None = None

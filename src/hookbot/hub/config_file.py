@@ -160,7 +160,7 @@ def _syntax_error(path: Path, text: str, reason: str) -> ConfigError:
 
 
 def _hint(line: str) -> str:
-    """What is probably wrong with a line that is not TOML. It does not show the line, which may have a secret."""
+    """Probable mistake in a line that is not TOML. It does not show the line, which may have a secret."""
     if unseen := unseen_in(line, allowed=" \t"):
         return f"; the line contains {unseen}"
     return next((f"; {hint}" for pattern, hint in _HINTS if pattern.search(line)), "")

@@ -61,7 +61,7 @@ class RunningHub:
     """A hub that accepts connections."""
 
     addresses: Sequence[str]
-    """What it listens on: URLs on this machine, for example ``http://127.0.0.1:8080``, and ``unix:PATH``."""
+    """Its URLs on this machine, for example ``http://127.0.0.1:8080``, and ``unix:PATH``."""
     broker: Broker
     reload: Callable[[Callable[[], Config]], Awaitable[None]]
     """Replaces keys, sources, limits and certificates by those of a configuration, which is read in a thread.

@@ -90,7 +90,7 @@ class Unit:
     duty: Held | None = None
     """Duty for which it is stored, if another hub may have taken that over."""
     began: float = field(default_factory=perf_counter)
-    """When it was submitted, on the clock of `perf_counter`."""
+    """Time at which it was submitted, on the clock of `perf_counter`."""
 
 
 Result = Sequence[Outcome] | Superseded
@@ -107,7 +107,7 @@ class News(NamedTuple):
     messages: Sequence[Message]
     head: int
     began: float = 0.0
-    """When the first was submitted, as `Unit.began`; 0 if that was at another hub."""
+    """Time at which the first was submitted, as `Unit.began`; 0 if that was at another hub."""
 
 
 Tell = Callable[[News], None]
@@ -147,7 +147,7 @@ class Log(Protocol):
 
     @property
     def duties(self) -> Duties:
-        """What only one of the hubs that share this log does at a time."""
+        """Duties, each of which only one of the hubs that share this log has at a time."""
 
     @property
     def trimmed(self) -> int:

@@ -35,7 +35,7 @@ class LostRange(NamedTuple):
 # Without slots, for what is cached.
 @dataclass(frozen=True)
 class LogState:
-    """What a log is beside its messages, its keys and its cursors."""
+    """State of a log beside its messages, its keys and its cursors."""
 
     epoch: str
     head: int
@@ -44,7 +44,7 @@ class LogState:
     count: int
     """Number of its messages."""
     deleted: Mapping[str, Deleted]
-    """What retention has deleted of each budget, by their prefixes."""
+    """Deletions by retention in each budget, by their prefixes."""
     dense: int | None = None
     """As in `Partition`; None if there may be holes anywhere."""
     earlier_keys: int = 0
@@ -151,7 +151,7 @@ Note = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Copied:
-    """What a copy has done: numbers of messages that it wrote, and that an earlier attempt had written."""
+    """Result of a copy: numbers of messages that it wrote, and that an earlier attempt had written."""
 
     messages: int = 0
     earlier: int = 0

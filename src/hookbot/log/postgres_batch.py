@@ -100,7 +100,7 @@ class NotReplicated(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class BatchStart:
-    """What a batch is made from, read under the lock."""
+    """State of the log from which a batch is made, read under the lock."""
 
     position: int
     """Position and time of the newest message."""

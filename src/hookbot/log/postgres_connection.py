@@ -29,7 +29,7 @@ with suppress(ImportError):
 CONNECT_S = 5.0
 """Time for each of: connecting to one address of a host, and preparing that connection."""
 WATCH_S = 0.5
-"""How often a thread's work is compared with its deadline."""
+"""Interval for comparing a thread's work with its deadline."""
 
 # What is in the address goes before.
 PARAMETERS = {

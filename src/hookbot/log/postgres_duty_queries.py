@@ -69,7 +69,7 @@ _HUBS = """
 
 @dataclass(frozen=True, slots=True)
 class OwnHub:
-    """What this hub tells the others about itself."""
+    """Description of this hub, as it tells the others about itself."""
 
     id: str
     """Random, and new at each start."""

@@ -74,5 +74,5 @@ def cannot_open(address: PostgresAddress, error: Exception) -> ConfigError | Una
 
 
 def reason(error: Exception) -> str:
-    """What PostgreSQL, libpq or the hub says to the operator, in one line."""
+    """Reason that PostgreSQL, libpq or the hub gives to the operator, in one line."""
     return error.why if isinstance(error, Unreachable) else " ".join(str(error).split())

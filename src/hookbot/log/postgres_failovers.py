@@ -53,7 +53,7 @@ _LOAD_FAILOVERS = """
 
 
 class History(NamedTuple):
-    """What a server has the data of. In another history, positions may be free that were given out in this one."""
+    """History of a server's data. In another one, positions may be free that were given out in this one."""
 
     system: int
     """Number of a cluster and of all its replicas, but not of one into which a dump was restored."""

@@ -1,4 +1,4 @@
-"""What all connections of a hub have to agree on: which log it is, and that its server is not an old primary."""
+"""Identity of a log, on which all connections of a hub agree, also that its server is not an old primary."""
 
 import logging
 from contextlib import suppress

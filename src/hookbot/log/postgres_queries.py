@@ -113,7 +113,7 @@ _PROBE = "INSERT INTO body VALUES (%b::bigint + pg_backend_pid(), '', '')"
 
 
 class Start(NamedTuple):
-    """What a log knows of its messages when it is opened."""
+    """State of a log's messages when it is opened."""
 
     head: int
     """Position and time of the newest message."""
@@ -177,7 +177,7 @@ def load_copies(connection: "Connection[Any]", *, shared: Mapping[str, int], low
 
 
 def load_start(connection: "Connection[Any]", *, primed: int) -> Start:
-    """What a log knows when it is opened, with the topics of its newest messages, at most `primed`."""
+    """State of a log's messages, with the topics of its newest messages, at most `primed`."""
     head, head_us = load_head(connection)
     newest = load_topics(connection, primed)
     primed_after = newest[0][1] - 1 if len(newest) == primed else 0

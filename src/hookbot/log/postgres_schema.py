@@ -116,7 +116,7 @@ _INSERT_IDENTITY = f"INSERT INTO identity VALUES (%s, %s, {_HISTORY})"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the schema says about the log in it."""
+    """Identity of the log in a schema, as it is stored there."""
 
     epoch: str
     version: int

@@ -1,4 +1,4 @@
-"""What a server of PostgreSQL is, and is set to: whether the hub can work with it, and how durable its log is there."""
+"""Servers of PostgreSQL and their settings: whether the hub can work with one, and how durable its log is there."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -53,7 +53,7 @@ class Server:
     encoding: str
     settings: Mapping[str, str]
     skew_s: float
-    """How far its clock is before that of this machine."""
+    """Seconds by which its clock is before that of this machine."""
 
     @classmethod
     def read(cls, connection: "psycopg.Connection[Any]") -> "Server":
@@ -81,7 +81,7 @@ class Server:
         return f"PostgreSQL {self.version}: {settings}"
 
     def warnings(self) -> Iterator[str]:
-        """What should be changed on the server, each in a sentence."""
+        """Changes that the server needs, each in a sentence."""
         if self.settings["fsync"] == "off":
             yield "fsync is off on the server: a crash of its machine may destroy the whole database"
         if self.settings["full_page_writes"] == "off":

@@ -35,7 +35,7 @@ class _Step(NamedTuple):
 
 
 class Trimmer:
-    """What one hub knows of the totals of the log; `hub` is its id. `clock_us` replaces the server's clock."""
+    """Totals of the log as one hub knows them, whose id is `hub`. `clock_us` replaces the server's clock."""
 
     def __init__(
         self,

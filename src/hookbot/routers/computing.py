@@ -26,7 +26,7 @@ class ComputingRouter(ABC):
 
     @abstractmethod
     def publishes(self, message: Message) -> Sequence[Publishing]:
-        """What to publish for a message. Neither blocks nor calls Trio."""
+        """Messages to publish for a message. Neither blocks nor calls Trio."""
 
     async def route(self, message: Message, publish: Publish) -> None:
         """Publish what is computed from one message."""

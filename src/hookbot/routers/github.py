@@ -91,7 +91,7 @@ class GitHubRouter(ComputingRouter):
         self._host = host
 
     def publishes(self, message: Message) -> Sequence[Publishing]:
-        """What to publish for a delivery; nothing for one without a valid signature, with a warning.
+        """Messages to publish for a delivery; none for one without a valid signature, with a warning.
 
         Nothing for one of another event, too. Raises `ValueError` for one of no known shape, which names no event.
         """
@@ -141,7 +141,7 @@ class VerifyingGitHubRouter(GitHubRouter):
     """GitHub router that verifies every message, even one that the hub reports as verified."""
 
     def publishes(self, message: Message) -> Sequence[Publishing]:
-        """What `GitHubRouter` publishes for a delivery that it verifies."""
+        """Messages that `GitHubRouter` publishes for a delivery that it verifies."""
         return super().publishes(replace(message, verified=None))
 
 

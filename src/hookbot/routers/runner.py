@@ -70,7 +70,7 @@ class Routers:
 
     @property
     def problem(self) -> str:
-        """What is wrong with a router, without its name; empty while all take messages and none hangs."""
+        """Problem of a router, without its name; empty while all take messages and none hangs."""
         if self._damaged or not all(one.stats.state in WORKING for one in self._supervised):
             return "a router is not running"
         if any(one.runs.hanging for one in self._supervised):

@@ -72,7 +72,7 @@ class Provider(ABC):
     documentation: str
     """Address of the page where the sender describes its rule."""
     ownership: Ownership | None = None
-    """How its bodies name their owners, so that a source can be bound to some; None if there is no rule."""
+    """Rule by which its bodies name their owners, so that a source can be bound to some; None if there is none."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Set `signs_every_post` to False in a class that defines `handshake` and does not set it."""

@@ -52,7 +52,7 @@ class HeldBytes:
         self.cut = 0
         """Number of clients cut."""
         self._held: dict[object, _Held] = {}
-        """What each client holds; the one that has held it for the longest time is first."""
+        """Bytes that each client holds; the one that has held them for the longest time is first."""
         self._shared: dict[int, _Shared] = {}
 
     def __len__(self) -> int:

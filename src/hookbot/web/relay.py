@@ -92,7 +92,7 @@ def _passed_fields(services: Services, plain: Request) -> Headers:
 
 
 class _Link(Holder):
-    """What is between a client and the hub that serves it: one message in each direction."""
+    """Link between a client and the hub that serves it: at most one message is on the way in each direction."""
 
     def __init__(self, admitted: AdmittedSubscription, held: HeldBytes, what: str, abort: Abort) -> None:
         super().__init__(held, admitted, abort)

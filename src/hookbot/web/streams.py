@@ -51,7 +51,7 @@ class Stream(Holder):
         self.long_messages = streams.long_messages
         self._waiting = trio.CancelScope()
         self._waits_since = 0.0
-        """When it began to wait for what it was sent last, on the clock of `perf_counter`."""
+        """Time at which it began to wait for what it was sent last, on the clock of `perf_counter`."""
         self._ended: Ended | None = None
 
     def dismiss(self, reason: Ended) -> None:
@@ -200,7 +200,7 @@ class Streams:
         self._active = active
         self.heartbeat_s = heartbeat_s
         self.held = held
-        """What waits for slow subscribers, those of the fast path included."""
+        """Bytes that wait for slow subscribers, those of the fast path included."""
         self.reading = PageTurns(lambda: self.counts.published)
         """Held while a page of the log is read, encoded and, on the fast path, sent."""
         self.long_messages = Turns(LONG_MESSAGE_STEPS)

@@ -72,7 +72,7 @@ class TlsSocket(socket.socket):
         self._silent = 0
         """Number of bytes received since there was something to return."""
         self._record = b""
-        """What the socket has not taken of the last record."""
+        """Rest of the last record that the socket has not taken."""
         self._carried = 0
         """Number of bytes that this record carries, which do not count as sent."""
 

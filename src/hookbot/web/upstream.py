@@ -180,7 +180,7 @@ async def _shake_hands(stream: trio.abc.Stream, request: Request) -> Upstream:
 
 
 def _refusal(rejected: RejectConnection, body: bytes) -> Exception:
-    """What the client is answered if the other hub refuses: the same, if it is the client's matter or passes."""
+    """Answer to the client if the other hub refuses: the same, if it is the client's matter or passes."""
     status = rejected.status_code
     if not (400 <= status < 500 or status == 503):
         return Lost(f"it answered {status}")

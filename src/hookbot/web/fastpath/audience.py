@@ -30,7 +30,7 @@ class Send(NamedTuple):
     messages: int = 1
     header: bytes = b""
     began: float = 0.0
-    """When the first message was published, as in `Entry`."""
+    """Time at which the first message was published, as in `Entry`."""
 
     @property
     def size(self) -> int:

@@ -29,7 +29,7 @@ DECISIVE = frozenset(
     }
 )
 PATH, TOKEN, LENGTH = "", "authorization", "content-length"
-"""What else is more than stored: the path of the request line, and two headers."""
+"""Other parts that are more than stored: the path of the request line, and two headers."""
 
 
 class _Slot(NamedTuple):
