@@ -188,17 +188,22 @@ async def test_a_group_shares_the_work_and_what_a_member_leaves_undone_goes_to_a
 
 
 class Line:
-    """A relay in front of a hub, whose connections can be made dead without closing them."""
+    """A relay in front of a hub, whose connections up to now can be made dead without closing them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._hub = host, port
-        self.accepted = 0
-        self.dead = False
         self.died = trio.Event()
+        """Set when one that is dead has swallowed something, or another one has taken its place."""
+        self._accepted = self._dead = 0
+
+    def die(self) -> None:
+        self._dead = self._accepted
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        self.accepted += 1
-        mine = self.accepted
+        self._accepted += 1
+        mine = self._accepted
+        if self._dead:
+            self.died.set()
         async with await trio.open_tcp_stream(*self._hub) as hub, trio.open_nursery() as nursery:
             for source, sink in ((stream, hub), (hub, stream)):
                 nursery.start_soon(self._relay, source, sink, mine)
@@ -206,7 +211,7 @@ class Line:
     async def _relay(self, source: trio.SocketStream, sink: trio.SocketStream, mine: int) -> None:
         with suppress(trio.BrokenResourceError):  # the listener hangs up
             async for data in source:
-                if self.dead and mine == 1:
+                if mine <= self._dead:
                     self.died.set()
                 else:
                     await sink.send_all(data)
@@ -223,7 +228,7 @@ async def test_a_connection_that_goes_dead_without_a_word_is_replaced_and_nothin
         async with listen(through, timing=replace(SOON, silence_s=1.0)) as messages:
             await hub.publish("a", b"1")
             assert await bodies(messages, 1) == [b"1"]
-            line.dead = True
+            line.die()
             await hub.publish("a", b"2")
             await line.died.wait()
             await hub.publish("a", b"3")
