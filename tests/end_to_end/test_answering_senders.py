@@ -22,13 +22,12 @@ from slack_sdk.signature import SignatureVerifier
 from twilio.request_validator import RequestValidator
 from twilio.twiml.messaging_response import MessagingResponse
 
+from support import GUARD_S
 from support.commands import Process, starting
 from support.hubs import HubProcess
 
 pytestmark = pytest.mark.slow
 
-# After which Slack and Discord give up.
-PATIENCE_S = 3.0
 AT_ONCE = "Timing(backoff=partial(Backoff, 0.05, 0.1))"
 SECRET = "the secret of the application"
 SIGNING_KEY = SigningKey.generate()
@@ -189,10 +188,10 @@ class Scene:
         return listener
 
     async def send(self, name: str, delivery: tuple[Headers, bytes]) -> httpx.Response:
-        """Post a delivery as its sender does, which waits no longer than `PATIENCE_S`."""
+        """Post a delivery as its sender does, which waits as long as the hub lets it."""
         headers, body = delivery
         url = f"http://127.0.0.1:{self.hub.port}/unsafe/pub/{name}?reply"
-        async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
+        async with httpx.AsyncClient(timeout=GUARD_S) as client:
             return await client.post(url, content=body, headers=headers)
 
 
@@ -242,7 +241,7 @@ async def test_an_application_behind_a_hub_answers_its_sender_in_time(tmp_path: 
 
 async def test_an_application_behind_a_hub_answers_a_page_of_a_shop(tmp_path: Path) -> None:
     with serving(Application(shop_application)) as application:
-        async with scene(tmp_path) as hub, httpx.AsyncClient(timeout=PATIENCE_S) as shopify:
+        async with scene(tmp_path) as hub, httpx.AsyncClient(timeout=GUARD_S) as shopify:
             listener = await hub.listen("forward", "shop", application.url)
             base = f"http://127.0.0.1:{hub.hub.port}/unsafe/pub/shop?"
             page = shop_page("product=a%20b%26c&tag=1&tag=2&reply")
