@@ -51,8 +51,9 @@ def test_process_1_reaps_orphans_and_ends_as_the_program_does(code: str, status:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGRTMIN + 1])
 def test_process_1_passes_signals_on(number: int) -> None:
-    code = f"signal.signal({number:d}, lambda *_: sys.exit(9)); print('ready', flush=True); signal.pause()"
-    with process_1(code) as process:
+    # Waits for what may have come before; `pause` would not.
+    code = "signal.pthread_sigmask(signal.SIG_BLOCK, [NUMBER]); print('ready', flush=True); signal.sigwait([NUMBER])"
+    with process_1(f"NUMBER = {number:d}; {code}; sys.exit(9)") as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
