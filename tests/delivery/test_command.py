@@ -276,7 +276,8 @@ async def gone(pid: int) -> None:
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    # The second one if it ends while its file is read.
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -154,9 +154,11 @@ def _leader(nspawn: "subprocess.Popen[bytes]") -> int:
     """The process that is number 1 there, once it is systemd."""
     until = time.monotonic() + GUARD_S
     while time.monotonic() < until and nspawn.poll() is None:
-        for child in Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split():
-            if Path(f"/proc/{child}/comm").read_text() == "systemd\n" and _listens(int(child)):
-                return int(child)
+        # One that is no more a moment later is not it.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split():
+                if Path(f"/proc/{child}/comm").read_text() == "systemd\n" and _listens(int(child)):
+                    return int(child)
         time.sleep(0.05)
     nspawn.terminate()
     pytest.skip(f"no container can boot here: {nspawn.stdout and nspawn.stdout.read()!r}")
