@@ -75,7 +75,7 @@ async def test_what_is_published_is_printed_as_it_comes() -> None:
     async with hub_with() as hub, running("listen", hub.url_for("/sub/a/")) as listener:
         await listener.until("listening to")
         await hub.publish("a/b", b'{"x":1}', {"X-GitHub-Event": "push", "X-Other": "y"})
-        await listener.until("}", "out")
+        await listener.until("}\n", "out")
         assert b"  a/b  push  7 B  " in listener.out
         assert b'\n    {\n      "x": 1\n    }\n' in listener.out
         assert b"\x1b" not in listener.out
