@@ -356,7 +356,7 @@ async def test_a_server_that_hangs_is_noticed_and_what_was_under_way_is_stored_o
             with lone_family.server.frozen():
                 connection = one.log._writer._connection._connection
                 with trio.fail_after(GUARD_S):
-                    while not (connection and connection.closed):
+                    while connection and not connection.closed:
                         await trio.sleep(0.05)
             await works()
         await check(lone_family, acked, one, other)

@@ -265,16 +265,17 @@ async def test_a_commit_that_waits_no_longer_is_acknowledged_when_it_is_on_the_s
 async def test_what_waits_for_a_standby_that_is_down_is_stored_once(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hookbot.log.postgres_writer.DEADLINE_S", 0.5)
     async with pair.hubs(1) as (hub,):
         await hub.store("a")
+        monkeypatch.setattr("hookbot.log.postgres_writer.DEADLINE_S", 0.5)
         async with publishing(hub) as (acked, works):
             await works()
             with pair.standby.frozen():
                 connection = hub.log._writer._connection._connection
                 with trio.fail_after(GUARD_S):
-                    while not (connection and connection.closed):
+                    while connection and not connection.closed:
                         await trio.sleep(0.02)
+                monkeypatch.undo()
             await works()
         assert [1, *acked] == pair.stored(pair.primary)
 
@@ -282,12 +283,13 @@ async def test_what_waits_for_a_standby_that_is_down_is_stored_once(
 async def test_a_publisher_is_told_when_it_stays_unknown_whether_the_message_is_stored(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hookbot.log.postgres_writer.DEADLINE_S", 0.5)
-    monkeypatch.setattr("hookbot.log.postgres_writer.DOUBT_S", 1.0)
     async with pair.hubs(1) as (hub,):
         await hub.store("a")
+        monkeypatch.setattr("hookbot.log.postgres_writer.DEADLINE_S", 0.5)
+        monkeypatch.setattr("hookbot.log.postgres_writer.DOUBT_S", 1.0)
         with pair.standby.frozen(), pytest.raises(Unavailable, match="not known whether"):
             await hub.store("a")
+        monkeypatch.undo()
 
         assert await store_at_last(hub) == [3]
         assert pair.stored(pair.primary) == [1, 2, 3]
