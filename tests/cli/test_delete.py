@@ -104,7 +104,8 @@ def test_bytes_that_cannot_be_erased_yet_are_told(
     thread: ThreadHub, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def late(self: Any, take: Any, *_: Any, **__: Any) -> None:
-        take({"type": "done", "done": 1, "found": 1, "copies": 0, "left": 0, "topics": [], "detail": "it is read"})
+        told = {"done": 1, "found": 1, "copies": 0, "left": 0, "topics": [], "until": "a", "detail": "it is read"}
+        take({"type": "done", **told})
 
     monkeypatch.setattr("hookbot.cli.hub_api.Ask.lines", late)
 

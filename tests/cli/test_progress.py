@@ -43,6 +43,10 @@ def test_what_was_said_last_is_known() -> None:
         ([{"type": "progress", "done": 1, "of": None}, None], "the response broke off in the middle"),
         ([{"type": "progress", "done": 1, "found": 2}], "the response broke off"),
         ([{"type": "error", "done": 1, "detail": "the disk is full"}], "the disk is full"),
+        ([{"done": 1}, {"type": "done", "done": "7"}], "the response is not that of a hub: a field .*"),
+        ([{"done": 1}, {"type": "done", "done": 7, "found": -1}], "the response is not that of a hub: a field .*"),
+        ([{"done": 1}, {"type": "done", "done": 7, "topics": 5}], "the response is not that of a hub: a field .*"),
+        ([{"done": 1}, {"type": "done", "done": 7, "next": "\x1b[2J"}], "the response is not that of a hub: .*"),
     ],
 )
 def test_whatever_ends_before_it_is_done_is_an_error(lines: list[Any], why: str) -> None:

@@ -64,6 +64,9 @@ async def test_lines_of_json_are_taken_as_they_come() -> None:
     [
         (answering(403, b"not from there\n"), Forbidden, "not from there"),
         (answering(200, b"<html>"), Lost, "is not in lines of JSON"),
+        (answering(200, b"5\n"), Lost, "is not in lines of JSON"),
+        (answering(200, b"[" * 100_000), Lost, "is not in lines of JSON"),
+        (answering(200, b" " * (2 << 20) + b"{}"), Lost, "is not in lines of JSON"),
         (on_bytes(read_head), Lost, "^the response from http://127[^ ]* broke off"),
     ],
 )
@@ -108,7 +111,7 @@ def test_a_ca_file_that_cannot_be_read_is_refused_before_connecting() -> None:
         open_client(Address.parse("https://hub/"), "/nowhere.pem")
 
 
-@pytest.mark.parametrize("answer", [None, [], {}, {"id": 5}])
+@pytest.mark.parametrize("answer", [None, [], {}, {"id": 5}, {"id": "\x1b[2J"}])
 def test_a_response_without_an_id_is_not_that_of_a_hub(answer: object) -> None:
     with pytest.raises(Lost, match="it has no id"):
         id_in(answer)

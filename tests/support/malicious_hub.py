@@ -26,11 +26,21 @@ def response(status: int, body: bytes, *headers: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def _rows(value: object) -> bytes:
-    return response(200, json.dumps({"cursors": value, "routers": value, "head": ID}).encode())
+_LISTS = ("alerts", "budgets", "cursors", "messages", "quotas", "refusals", "routers", "sources", "subscriptions")
+
+
+def _rows(value: object, **others: object) -> bytes:
+    lists = dict.fromkeys((*_LISTS, "sees", "publishes"), value)
+    return response(200, json.dumps({**lists, "head": ID, "total": 1, **others}).encode())
+
+
+def _lines(*values: object) -> bytes:
+    """The answer to what counts first, and then tells its progress."""
+    return response(200, b"\n".join(json.dumps(value).encode() for value in values))
 
 
 _ROW = {"kind": EVIL, "path": EVIL, "name": EVIL, "lag": EVIL, "connected": True, "position": EVIL, "error": EVIL}
+_NAMES = (*_ROW, "token", "size", "used", "since", "oldest", "time")
 LAST = response(403, EVIL.encode())
 ANSWERS = {
     "a refusal": LAST,
@@ -56,6 +66,33 @@ ANSWERS = {
     "rows without fields": _rows([{}]),
     "rows that control the terminal": _rows([{**_ROW, "used": EVIL}]),
     "rows of other types": _rows([{**_ROW, "used": 5, "lag": [5, {}], "path": None}]),
+    "rows of objects": _rows([{name: {"a": EVIL} for name in _NAMES}]),
+    "rows of texts": _rows([dict.fromkeys(_NAMES, EVIL)]),
+    "rows of huge numbers": _rows(
+        [{**dict.fromkeys(_NAMES, 10**400), "kind": "bytes"}], total=10**400, expires=10**400
+    ),
+    "texts for numbers": _rows([], total=EVIL, before=[EVIL], expires=[EVIL], operator=EVIL),
+    "an id that controls the terminal": response(200, json.dumps({"id": EVIL}).encode()),
+    "a page after each": _rows([], before=ID, total=10**9),
+    "an endless line": response(200, b'{"number": 1, "complete": true, "until": "' + b"x" * (2 << 20) + b'"}'),
+    "a count until nowhere": _lines({"number": 1, "complete": True, "until": EVIL, "done": 1}),
+    "a count of text": _lines({"number": EVIL, "complete": EVIL, "until": EVIL}),
+    "a count and texts": _lines({"number": 1, "complete": True, "until": ID, "type": EVIL, "done": EVIL}),
+    "a count and lists": _lines(
+        {"number": 1, "complete": True, "until": ID, "type": "done", "done": 1, "next": EVIL, "of": [1], "before": {}}
+    ),
+    "a count and an error": _lines(
+        {"number": 1, "complete": True, "until": ID, "type": "error", "done": 1, "detail": EVIL, "found": EVIL}
+    ),
+    "a count and a negative number": _lines(
+        {"number": -1, "complete": False, "until": ID, "type": "done", "done": -(10**400), "gone": 5, "next": 7}
+    ),
+    "a count and topics": _lines(
+        {"number": 1, "complete": True, "until": ID, "type": "done", "done": 1, "found": 1, "copies": 1}
+        | {"left": 1, "topics": [EVIL], "next": EVIL, "detail": EVIL}
+    ),
+    "a count and no fields": _lines({"number": 1, "complete": True, "until": ID, "type": "done"}),
+    "a count and topics of another type": _lines({"number": 1, "complete": True, "until": "", "done": 1, "topics": 5}),
     "deep rows": response(200, b'{"cursors": [{"lag":' + b"[" * 900 + b"]" * 900 + b"}]}"),
 }
 """Answers to any request, by what is malicious in them."""
@@ -117,7 +154,7 @@ FRAMES = {
 
 @dataclass
 class MaliciousHub:
-    """A hub that gives one answer, or one sequence of frames, and refuses every further connection."""
+    """A hub that gives one answer, or one sequence of frames, and refuses every further one but to operators."""
 
     port: int
     answer: bytes = LAST
@@ -146,7 +183,8 @@ class MaliciousHub:
                 client.sendall(response(426, b"a websocket\n"))
                 return
             self.requests += 1
-            if self.requests > 1:
+            # What is read in pages would never end. What is done follows what is counted.
+            if self.requests > 1 and not head.startswith((b"POST /hookbot/", b"DELETE /hookbot/")):
                 client.sendall(LAST)
             elif self.frames is None:
                 client.sendall(self.answer)

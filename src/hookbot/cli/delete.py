@@ -5,11 +5,14 @@ from typing import Any
 
 import click
 
+from ..errors import Lost
 from ..protocol.paths import MESSAGES
 from ..terminal import one_line
 from .filter_options import selection_options
 from .hub_api import Ask, of_a_hub
 from .progress import Progress, messages
+
+_LAST = {"found", "copies", "left", "topics", "until"}
 
 
 @click.command()
@@ -62,6 +65,8 @@ def _run(ask: Ask, label: str, path: str, query: Mapping[str, str]) -> Mapping[s
     progress = Progress(label)
     progress.of(ask, "DELETE", path, **query)
     progress.check_done(f"deleted {messages(progress.last['done'])}", "the same command deletes the rest")
+    if not progress.last.keys() >= _LAST:
+        raise Lost("the response is not that of a hub: its last line lacks fields")
     return progress.last
 
 

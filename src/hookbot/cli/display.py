@@ -55,8 +55,10 @@ def for_terminal(body: bytes) -> str:
     return text if text.endswith("\n") else f"{text}\n"
 
 
-def size_of(size: int) -> str:
-    """Text of a size in bytes, in B, kB, MB or GB (powers of 1000)."""
+def size_of(size: Any) -> str:
+    """Text of a size in bytes, in B, kB, MB or GB (powers of 1000); of what is no size in the JSON of a hub, itself."""
+    if type(size) is not int or size > 1 << 63:
+        return str(size)
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"

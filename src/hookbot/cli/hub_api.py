@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +52,11 @@ class Ask:
         from ..client.http import ask_lines
 
         async def take_all() -> None:
-            async for line in ask_lines(self._at(path), method, key, query=query, ca_file=self._ca_file):
-                take(line)
+            asked = ask_lines(self._at(path), method, key, query=query, ca_file=self._ca_file)
+            # Also if `take` raises.
+            async with aclosing(asked) as lines:
+                async for line in lines:
+                    take(line)
 
         trio.run(take_all)
 

@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 import click
 
 from ..errors import Lost, Unavailable
+from ..protocol.message import check_id
 from .hub_api import Ask
+
+_COUNTS = ("done", "of", "found", "before", "gone", "copies", "left")
+_MAX_COUNT = 1 << 53
 
 
 def messages(number: int) -> str:
@@ -27,7 +31,7 @@ class Selected(NamedTuple):
         """Selection by a POST. Raises as `Ask`, and `Lost` if the answer is not that of a hub."""
         counted = ask("POST", path, count="only", **selection)
         try:
-            return cls(int(counted["number"]), bool(counted["complete"]), str(counted["until"]))
+            return cls(int(counted["number"]), bool(counted["complete"]), check_id(counted["until"]))
         except (TypeError, KeyError, ValueError):
             raise Lost("the response is not that of a hub: it has no number of messages") from None
 
@@ -48,6 +52,10 @@ class Progress:
         with click.progressbar(length=0, label=self._label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
             def take(line: dict[str, Any]) -> None:
+                try:
+                    _check(line)
+                except ValueError as error:
+                    raise Lost(f"the response is not that of a hub: {error}") from None
                 self.last.update(line)
                 bar.length = line.get("of") or line.get("found") or max(bar.length or 0, line["done"])
                 bar.update(line["done"] - bar.pos)
@@ -69,3 +77,19 @@ class Progress:
         click.echo(done)
         if following := self.last.get("next"):
             click.echo(f"There are more: go on with --from {following}", err=True)
+
+
+def _check(line: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless the fields of a line that commands look at are what a hub tells."""
+    counts = [line[name] for name in _COUNTS if line.get(name) is not None]
+    topics = line.get("topics", [])
+    if not (
+        line.get("done") is not None
+        and all(type(count) is int and 0 <= count < _MAX_COUNT for count in counts)
+        and isinstance(topics, list)
+        and all(isinstance(text, str) for text in [line.get("detail", ""), *topics])
+    ):
+        raise ValueError("a field of the line has another type")
+    for name in ("until", "next"):
+        if line.get(name) is not None:
+            check_id(line[name])

@@ -48,12 +48,13 @@ def _all(ask: Ask, query: dict[str, str]) -> list[dict[str, Any]]:
         answer = ask("GET", SUBSCRIPTIONS, **query, offset=str(len(found)))
         page = rows(answer, "subscriptions")
         found += page
-        if not page or len(found) >= answer.get("total", 0):
+        total = answer.get("total")
+        if not page or not isinstance(total, int) or len(found) >= total:
             return found
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    token = row.get("token") or {}
+    token = row["token"] if isinstance(row.get("token"), dict) else {}
     name = next((f" ({kind} {row[kind]})" for kind in ("cursor", "group") if kind in row), "")
     return {
         **row,

@@ -1,7 +1,7 @@
 """HTTP requests to a hub: persistent connections, bodies, and requests to the operators' paths."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import trio
 
-from ..errors import Lost
+from ..errors import Lost, kind_of
+from ..protocol.message import check_id
 from ..protocol.response import error_from
 from .address import Address
 from .connect import failure, open_unsecured, proxy_of, tls_context
@@ -26,6 +27,8 @@ BEGINNING_BYTES = 2000
 # A hub with 50,000 cursors lists them in less.
 MAX_ANSWER_BYTES = 16 << 20
 _ANSWER_S = 10.0
+# A line of progress names at most some topics.
+_MAX_LINE_BYTES = 1 << 20
 
 
 def open_client(address: Address, ca_file: str | Path | None = None, *, direct: bool = False) -> httpx.AsyncClient:
@@ -66,32 +69,41 @@ async def ask(
 
 async def ask_lines(
     address: Address, method: str, key: str, *, query: Mapping[str, str], ca_file: str | Path | None = None
-) -> AsyncIterator[Any]:
-    """Parsed lines of the response of an operators' path that answers with lines of JSON. Raises as `ask`.
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Objects in the lines of the response of an operators' path that answers with lines of JSON. Raises as `ask`.
 
     `key` is the Idempotency-Key of the request, if it has one.
     """
     async with open_client(address, ca_file) as client:
         headers = {**dict(address.authorization_header()), **({"Idempotency-Key": key} if key else {})}
+        # Not decoded, so that nothing compressed grows.
+        headers["Accept-Encoding"] = "identity"
         request = client.build_request(method, str(address), params=query, headers=headers)
         try:
             response = await client.send(request, stream=True)
             if not response.is_success:
                 raise error_from(response.status_code, response.headers, await beginning_of(response))
-            async for line in response.aiter_lines():
-                yield json.loads(line)
+            rest = b""
+            async for chunk in response.aiter_raw():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield _object_in(line)
+                if len(rest) > _MAX_LINE_BYTES:
+                    raise ValueError("a line does not end")
+            if rest:
+                yield _object_in(rest)
         except httpx.TransportError as error:
             raise await failure(f"the response from {address} broke off", error, address) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Lost(f"the response from {address} is not in lines of JSON: is it the URL of a hub?") from None
 
 
 def id_in(answer: Any) -> str:
     """The id of a message in a response of `ask`. Raises `Lost` if it has none as a hub's does."""
-    id = answer.get("id") if isinstance(answer, dict) else None
-    if not isinstance(id, str):
-        raise Lost("the response is not that of a hub: it has no id")
-    return id
+    try:
+        return check_id(answer["id"])
+    except (LookupError, TypeError, ValueError):
+        raise Lost("the response is not that of a hub: it has no id") from None
 
 
 def rows(answer: Any, name: str) -> list[dict[str, Any]]:
@@ -100,6 +112,14 @@ def rows(answer: Any, name: str) -> list[dict[str, Any]]:
     if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
         raise Lost(f"the response is not that of a hub: it has no list of {name}")
     return listed
+
+
+def _object_in(line: bytes) -> dict[str, Any]:
+    """The JSON object in a line. Raises `ValueError`, and `RecursionError` if it is deep."""
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError(f"it is {kind_of(found)}")
+    return found
 
 
 async def fetch(
