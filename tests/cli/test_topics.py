@@ -260,6 +260,8 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(capfd: pytest.CaptureFixtu
         (b'{"sees": 7}', []),
         (b'{"topics": [{"topic": "ok"}, {"topic": "o\\nk"}, {"topic": "o\\u001b[31m"}, {"topic": 7}, {}]}', ["ok"]),
         (b'{"sees": ["o\\u0007/"], "publishes": ["o\\u0007/"]}', []),
+        (b'{"sees": ["/unsafe/\\ud800/"]}', []),
+        (b'{"publishes": [5]}', []),
     ],
 )
 def test_a_server_that_is_no_hub_completes_and_opens_nothing(
@@ -276,9 +278,6 @@ def test_a_server_that_is_no_hub_completes_and_opens_nothing(
     profile = log_in(f"http://127.0.0.1:{thread.call(serve)}")
 
     assert completions("listen", "o") == topics
-    if answer in (b"[]", b'{"sees": 7}'):
+    if any(told in answer for told in (b"[]", b"sees", b"publishes")):
         told = (4, "hookbot: the response is not that of a hub: it is no session\n")
         assert call("tunnel", "3000")[::2] == call("login", profile.url_at("/"))[::2] == told
-    if b"\\u0007" in answer:
-        code, out, err = call("tunnel", "3000", "--provider", "slack")
-        assert (code != 0, b"\a" in out, "\a" in err, "challenge" in err) == (True, False, False, True)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from ..errors import ConfigError, HookbotError, Lost, Refused
+from ..errors import ConfigError, HookbotError, InvalidTopic, Lost, Refused
 from ..hub.data_dir import default_data_dir
 from ..protocol.paths import SESSION, TOPICS, RouteAction, path_to, topic_meant
+from ..protocol.topics import TopicFilter
 from .credentials import key_for
 
 if TYPE_CHECKING:
@@ -105,10 +106,13 @@ async def session_of(profile: Profile, ca_file: Path | None) -> Mapping[str, Any
     from ..client.http import ask
 
     session = await ask(profile.at(SESSION), ca_file=ca_file)
-    lists = ("sees", "publishes", "unsafe")
-    if not isinstance(session, dict) or not all(isinstance(session.get(name, []), list) for name in lists):
-        raise Lost("the response is not that of a hub: it is no session")
-    return session
+    try:
+        for name in ("sees", "publishes", "unsafe"):
+            for pattern in session.get(name, []):
+                TopicFilter.parse(pattern)
+    except (AttributeError, TypeError, InvalidTopic):
+        raise Lost("the response is not that of a hub: it is no session") from None
+    return session  # type: ignore[no-any-return]
 
 
 def complete_topic(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
