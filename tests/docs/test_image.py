@@ -83,7 +83,8 @@ def test_every_variable_of_a_hub_is_one_that_it_reads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "called", "limit"), [("hub", serve, "grace"), ("forward", forward, "timeout"), ("exec", exec_, "timeout")]
+    ("name", "called", "limit"),
+    [("hub", serve, "grace_s"), ("forward", forward, "timeout"), ("exec", exec_, "timeout")],
 )
 def test_a_service_has_time_to_finish_what_it_does_when_it_is_stopped(
     name: str, called: click.Command, limit: str

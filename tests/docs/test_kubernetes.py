@@ -104,7 +104,7 @@ def test_a_hub_has_longer_to_stop_than_its_grace(name: str) -> None:
     pause_s = container(name).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
 
     with serve.make_context("serve", container(name)["args"][1:]) as context:
-        assert pod(name)["spec"]["terminationGracePeriodSeconds"] > pause_s + context.params["grace"]
+        assert pod(name)["spec"]["terminationGracePeriodSeconds"] > pause_s + context.params["grace_s"]
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """The configuration of a hub, from the options of ``hookbot serve``, the file, variables and secrets."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,43 +60,18 @@ def make_config(
     mistakes in sections of retention.
     """
     revoked_at, unsafe = places.get("revoked", "--revoked"), options["unsafe"]
-    config = Config(
-        file=file,
-        places=places,
-        key=key,
-        old_keys=old_keys,
-        github_secrets=github_secrets,
-        data_dir=options["data_dir"],
-        bind=options["bind"],
-        store=options["store"],
-        at_rest_keys=options["at_rest_keys"],
-        advertise=options["advertise"],
-        routers=options["routers"],
-        retention=_retention(options, file),
-        tls_certificate=options["sslcrt"],
-        tls_key=options["sslkey"],
-        tls_client_authorities=options["sslca"],
-        revoked=read_revoked(options["revoked"], revoked_at) if options["revoked"] else frozenset(),
-        sha1_tokens_live_only=options["plain_tokens"] == "live",
-        trusted_proxies=options["trust_proxy"],
-        failure_rate=options["failure_rate"],
-        publish_rate=options["publish_rate"],
-        max_subscribers=options["max_subscribers"],
-        max_subscribers_per_token=options["max_subscribers_per_token"],
-        max_connections_per_address=options["max_connections_per_address"],
-        unsafe_prefixes=() if "none" in unsafe else unsafe or ("",),
-        reply_prefixes=options["replies"],
-        reply_timeout_s=options["reply_timeout"],
-        sha1_tokens=not options["no_sha1"],
-        cors_origins=options["cors_origins"],
-        public_url=options["public_url"] or "",
-        console=not options["no_console"],
-        door=not options["no_door"],
-        max_body_bytes=options["max_body"],
-        heartbeat_s=options["heartbeat"],
-        stall_s=options["stall_timeout"],
-        grace_s=options["grace"],
-    )
+    # Each other option has the name and the value of a field.
+    values = {field.name: options[field.name] for field in fields(Config) if field.name in options} | {
+        "retention": _retention(options, file),
+        "revoked": read_revoked(options["revoked"], revoked_at) if options["revoked"] else frozenset(),
+        "sha1_tokens": not options["no_sha1"],
+        "sha1_tokens_live_only": options["plain_tokens"] == "live",
+        "unsafe_prefixes": () if "none" in unsafe else unsafe or ("",),
+        "public_url": options["public_url"] or "",
+        "console": not options["no_console"],
+        "door": not options["no_door"],
+    }
+    config = Config(file=file, places=places, key=key, old_keys=old_keys, github_secrets=github_secrets, **values)
     if "none" in unsafe and len(unsafe) > 1:
         raise config.error("unsafe", "'none' excludes other unsafe topics")
     if not unsafe and "unsafe" in places:

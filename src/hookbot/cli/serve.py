@@ -58,9 +58,9 @@ logger = logging.getLogger(__package__)
     metavar="ADDRESS",
     help="[HOST]:PORT or unix:PATH to listen on. Repeatable. Default: :8080.",
 )
-@click.option("--sslkey", "-k", type=EXISTING_FILE, help="Private key for TLS (PEM).")
-@click.option("--sslcrt", "-c", type=EXISTING_FILE, help="Certificate chain for TLS (PEM).")
-@click.option("--sslca", type=EXISTING_FILE, help="Authorities of client certificates (PEM).")
+@click.option("--sslkey", "-k", "tls_key", type=EXISTING_FILE, help="Private key for TLS (PEM).")
+@click.option("--sslcrt", "-c", "tls_certificate", type=EXISTING_FILE, help="Certificate chain for TLS (PEM).")
+@click.option("--sslca", "tls_client_authorities", type=EXISTING_FILE, help="Authorities of client certificates (PEM).")
 @click.option(
     "--router",
     "routers",
@@ -121,7 +121,7 @@ logger = logging.getLogger(__package__)
 )
 @click.option(
     "--reply",
-    "replies",
+    "reply_prefixes",
     type=PREFIX,
     multiple=True,
     metavar="TOPIC",
@@ -129,6 +129,7 @@ logger = logging.getLogger(__package__)
 )
 @click.option(
     "--reply-timeout",
+    "reply_timeout_s",
     type=REPLY_WAIT,
     default=f"{MAX_WAIT_S:g}s",
     show_default=True,
@@ -145,6 +146,7 @@ logger = logging.getLogger(__package__)
 @click.option("--revoked", type=EXISTING_FILE, help="File with names of revoked tokens, one per line.")
 @click.option(
     "--trust-proxy",
+    "trusted_proxies",
     type=PROXIES,
     default="0",
     metavar="N|NETWORKS",
@@ -174,7 +176,9 @@ logger = logging.getLogger(__package__)
     metavar="N",
     help="Connections of one address that have shown no token.",
 )
-@click.option("--max-body", type=SIZE, default="25MiB", show_default=True, help="Largest body of a publish.")
+@click.option(
+    "--max-body", "max_body_bytes", type=SIZE, default="25MiB", show_default=True, help="Largest body of a publish."
+)
 @click.option(
     "--cors-origin",
     "cors_origins",
@@ -184,17 +188,28 @@ logger = logging.getLogger(__package__)
     help="Let web pages of this origin read streams. Repeatable.",
 )
 @click.option(
-    "--heartbeat", type=INTERVAL, default="15s", show_default=True, help="Interval of heartbeats to idle subscriptions."
+    "--heartbeat",
+    "heartbeat_s",
+    type=INTERVAL,
+    default="15s",
+    show_default=True,
+    help="Interval of heartbeats to idle subscriptions.",
 )
 @click.option(
     "--stall-timeout",
+    "stall_s",
     type=DURATION,
     default="90s",
     show_default=True,
     help="Disconnect a subscriber that reads nothing for this time.",
 )
 @click.option(
-    "--grace", type=DURATION, default="10s", show_default=True, help="Time to finish accepted requests at shutdown."
+    "--grace",
+    "grace_s",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="Time to finish accepted requests at shutdown.",
 )
 @click.option("--no-door", is_flag=True, help="Do without the fast path: slower, otherwise the same.")
 @click.option(
