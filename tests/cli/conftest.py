@@ -36,9 +36,8 @@ def directory(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def thread() -> Iterator[ThreadHub]:
     """A hub in a thread, for commands that are called here."""
-    thread = ThreadHub()
-    yield thread
-    thread.close()
+    with ThreadHub() as thread:
+        yield thread
 
 
 @pytest.fixture

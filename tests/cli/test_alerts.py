@@ -36,7 +36,6 @@ def silent(tmp_path: Path) -> Iterator[ThreadHub]:
     """A hub that has just told that a source is silent."""
     clock = Clock()
     opened = open_hub(configured(tmp_path, TEXT), clock_us=clock, monotonic_us=clock, look_interval_s=0.01)
-    thread = ThreadHub(opened)
 
     async def fall_silent(running: RunningHub) -> None:
         # The first look, from which the time counts.
@@ -46,9 +45,9 @@ def silent(tmp_path: Path) -> Iterator[ThreadHub]:
         with running.broker.subscribe(TopicFilter((ALERTS,)), Start(0)) as subscription:
             await subscription.take()
 
-    thread.call(fall_silent, thread.hub)
-    yield thread
-    thread.close()
+    with ThreadHub(opened) as thread:
+        thread.call(fall_silent, thread.hub)
+        yield thread
 
 
 def test_what_is_firing_is_listed(silent: ThreadHub, call: Caller) -> None:

@@ -89,9 +89,8 @@ def test_a_gap_is_told_beside_what_is_printed(call: Caller) -> None:
         await peer.messages(7, body=b"7")
         await peer.stay()
 
-    scripted = ThreadHub(scripted_hub(script))
-    code, out, err = call("listen", "--raw", "--limit", "1", scripted.hub.url)
-    scripted.close()
+    with ThreadHub(scripted_hub(script)) as scripted:
+        code, out, err = call("listen", "--raw", "--limit", "1", scripted.hub.url)
 
     assert (code, out) == (0, b"7")
     assert f"messages before {mid(7)} are missing (retention)" in err

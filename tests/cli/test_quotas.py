@@ -19,9 +19,8 @@ pytestmark = pytest.mark.usefixtures("environment")
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[ThreadHub]:
     text = '[quotas."team/"]\nbytes = "1MB/h"\nsubscribers = 5\n[quotas.""]\ncursors = 9\n'
-    thread = ThreadHub(open_hub(configured(tmp_path, text)))
-    yield thread
-    thread.close()
+    with ThreadHub(open_hub(configured(tmp_path, text))) as thread:
+        yield thread
 
 
 def url_for(hub: ThreadHub, path: str) -> str:

@@ -23,9 +23,8 @@ secrets = ["{SECRET}"]
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[ThreadHub]:
-    hub = ThreadHub(open_hub(configured(tmp_path, SOURCES)))
-    yield hub
-    hub.close()
+    with ThreadHub(open_hub(configured(tmp_path, SOURCES))) as hub:
+        yield hub
 
 
 def test_a_test_is_sent_and_counted(hub: ThreadHub, call: Caller) -> None:

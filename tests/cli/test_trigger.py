@@ -30,9 +30,8 @@ SOURCES = "".join(
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreadHub]:
-    hub = ThreadHub(open_hub(configured(tmp_path_factory.mktemp("hub"), SOURCES)))
-    yield hub
-    hub.close()
+    with ThreadHub(open_hub(configured(tmp_path_factory.mktemp("hub"), SOURCES))) as hub:
+        yield hub
 
 
 def posted(server: Target, provider: str, secret: str = SECRET, url: str | None = None) -> SignedRequest:

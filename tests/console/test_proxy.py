@@ -35,10 +35,8 @@ def proxied(hub: ConsoleHub, tmp_path: Path) -> Iterator[str]:
     site = SITE.replace("PORT", str(port)).replace("HUB", str(hub.port))
     directory = tmp_path / "nginx"
     directory.mkdir()
-    # Runs in a thread of its own until it is closed.
-    proxy = ThreadHub(running_nginx(site, directory))
-    yield f"http://127.0.0.1:{port}/hooks"
-    proxy.close()
+    with ThreadHub(running_nginx(site, directory)):
+        yield f"http://127.0.0.1:{port}/hooks"
 
 
 @needs_nginx

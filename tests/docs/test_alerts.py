@@ -36,7 +36,6 @@ def test_the_sections_that_are_shown_are_rules(tmp_path: Path) -> None:
 def test_the_message_and_the_list_are_as_they_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRIPE_SECRET", "whsec_secret")
     clock = Clock()
-    thread = ThreadHub(open_api(tmp_path, text=CONFIGURATION, clock=clock))
 
     async def fall_silent(hub: WholeHub) -> list[str]:
         await until_watched(hub.running.broker)
@@ -45,12 +44,10 @@ def test_the_message_and_the_list_are_as_they_are_shown(tmp_path: Path, monkeypa
             await hub.running.broker.log.refresh()
         return [message.body.decode() for message in await hub.stored()]
 
-    try:
+    with ThreadHub(open_api(tmp_path, text=CONFIGURATION, clock=clock)) as thread:
         [message] = thread.call(fall_silent, thread.hub)
         url = thread.hub.running.url
         result = CliRunner().invoke(cli, ["--key", KEY, "alerts", "--url", url, "--data-dir", str(tmp_path)])
-    finally:
-        thread.close()
 
     shown, sent = json.loads(MESSAGE), json.loads(message)
     assert sent.keys() == shown.keys()

@@ -40,12 +40,9 @@ def test_the_limits_are_those_that_are_shown(tmp_path: Path) -> None:
 
 
 def test_the_command_shows_the_columns_that_are_shown(tmp_path: Path) -> None:
-    thread = ThreadHub(open_api(tmp_path, text=CONFIGURATION))
-    try:
+    with ThreadHub(open_api(tmp_path, text=CONFIGURATION)) as thread:
         url = thread.hub.running.url
         result = CliRunner().invoke(cli, ["--key", KEY, "quotas", "--url", url, "--data-dir", str(tmp_path)])
-    finally:
-        thread.close()
 
     assert result.exit_code == 0, result.output
     heading, first, *_ = result.output.splitlines()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -166,14 +166,21 @@ async def open_whole_hub(
 
 
 class ThreadHub:
-    """A hub in a thread of its own, for tests that block: a test hub, or one that is `opened` there."""
+    """A hub in a thread of its own until the block ends, for tests that block: a test hub, or one that is `opened`."""
 
     def __init__(self, opened: AbstractAsyncContextManager[Any] | None = None) -> None:
         self._opened = opened or open_test_hub()
         self._ready = Event()
         self._thread = Thread(target=trio.run, args=[self._run], daemon=True)
+
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(GUARD_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        trio.from_thread.run_sync(self._nursery.cancel_scope.cancel, trio_token=self._trio)
+        self._thread.join()
 
     async def _run(self) -> None:
         self._trio = trio.lowlevel.current_trio_token()
@@ -207,10 +214,6 @@ class ThreadHub:
         made = Target(*answers)
         self.call(made.up, self._nursery)
         return made
-
-    def close(self) -> None:
-        trio.from_thread.run_sync(self._nursery.cancel_scope.cancel, trio_token=self._trio)
-        self._thread.join()
 
 
 class HubProcess:

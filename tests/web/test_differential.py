@@ -104,11 +104,8 @@ def running(*, fast_path: bool) -> Iterator[Hub]:
         file=ConfigFile(reply_default={"status": 200, "body": "nobody"}),
         grace_s=0,
     )
-    thread = ThreadHub(open_hub(config))
-    try:
+    with ThreadHub(open_hub(config)) as thread:
         yield Hub(thread, int(thread.url.rpartition(":")[2]), thread.hub.broker)
-    finally:
-        thread.close()
 
 
 @pytest.fixture(scope="module")

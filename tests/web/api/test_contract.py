@@ -72,11 +72,8 @@ async def filled(tmp_path: Path) -> AsyncIterator[WholeHub]:
 
 @contextmanager
 def opened(tmp_path: Path) -> Iterator[ThreadHub]:
-    thread = ThreadHub(filled(tmp_path))
-    try:
+    with ThreadHub(filled(tmp_path)) as thread:
         yield thread
-    finally:
-        thread.close()
 
 
 def exact(schema: Any) -> Any:
