@@ -11,9 +11,7 @@ from hookbot.errors import BadSignature
 from hookbot.protocol.response import Response
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.signatures.challenges import MAX_CHALLENGE_BYTES, AnyScheme
-from support.signature_samples import NOW, PUBLIC, SEED
-
-SECRET = "correct-secret"
+from support.signature_samples import NOW, PUBLIC, SECRET, SEED
 
 
 def signed(name: str, document: object, *headers: tuple[str, str], secret: str = SECRET) -> SignedRequest:

@@ -15,20 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.protocol.bodies import UNVERIFIED
-from hookbot.signatures import Proof, SignedRequest, load_provider
+from hookbot.signatures import SignedRequest, load_provider
 from hookbot.signatures.scheme import MAX_SIGNATURES, Scheme
-from support.signature_samples import BODY, FORM, JSON, NOW, SAMPLES, WHSEC, sample_id
-
-SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
-SECRET = "correct-secret"
-
-
-def verify(name: str, request: SignedRequest, *secrets: str, now: float = NOW, **options: Any) -> Proof:
-    return load_provider(name, options).verify(request, secrets or [SECRET], now=now)
-
-
-def sign(name: str, request: SignedRequest, now: float = NOW, **options: Any) -> SignedRequest:
-    return load_provider(name, options).sign(request, SECRET, now=now)
+from support.signature_samples import BODY, FORM, JSON, NOW, SAMPLE, SECRET, WHSEC, sign, verify
 
 
 def test_github_with_both_signatures_is_judged_by_sha_256() -> None:

@@ -26,9 +26,7 @@ from twilio.request_validator import RequestValidator
 
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.signatures.samples import TEST, event_names, sample
-from support.signature_samples import BODY, FORM_REQUEST, JSON, NOW, SAMPLES, URL, sample_id
-
-SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
+from support.signature_samples import BODY, FORM_REQUEST, JSON, NOW, SAMPLE, URL
 
 
 class Then(Clock):

@@ -5,21 +5,10 @@ from dataclasses import replace
 import pytest
 
 from hookbot.errors import BadSignature
-from hookbot.signatures import Proof, SignedRequest, load_provider
+from hookbot.signatures import SignedRequest
 from hookbot.signatures.scheme import Scheme
 from hookbot.signatures.senders import BODY_ONLY, FORGES, TIMED, WITH_URL
-from support.signature_samples import BODY, FORM, NOW, SAMPLES, sample_id
-
-SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
-SECRET = "correct-secret"
-
-
-def verify(name: str, request: SignedRequest, *secrets: str, now: float = NOW) -> Proof:
-    return load_provider(name).verify(request, secrets or [SECRET], now=now)
-
-
-def sign(name: str, request: SignedRequest, now: float = NOW) -> SignedRequest:
-    return load_provider(name).sign(request, SECRET, now=now)
+from support.signature_samples import BODY, FORM, NOW, SAMPLE, sign, verify
 
 
 @pytest.mark.parametrize("sender", [*FORGES, *BODY_ONLY, *TIMED, *WITH_URL], ids=lambda sender: sender.name)

@@ -7,20 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from hookbot.errors import BadSignature
-from hookbot.signatures import Proof, SignedRequest, load_provider
+from hookbot.signatures import SignedRequest, load_provider
 from hookbot.signatures.signed_urls import Twilio
-from support.signature_samples import BODY, FORM_REQUEST, JSON, NOW, SAMPLES, sample_id
-
-SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
-SECRET = "correct-secret"
-
-
-def verify(name: str, request: SignedRequest, *secrets: str, now: float = NOW) -> Proof:
-    return load_provider(name).verify(request, secrets or [SECRET], now=now)
-
-
-def sign(name: str, request: SignedRequest, now: float = NOW) -> SignedRequest:
-    return load_provider(name).sign(request, SECRET, now=now)
+from support.signature_samples import BODY, FORM_REQUEST, JSON, NOW, SAMPLE, SECRET, sign, verify
 
 
 @pytest.mark.parametrize("name", ["square", "hubspot", "twilio"])

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from hookbot.signatures import Provider, SignedRequest, load_provider
+from hookbot.signatures import Proof, Provider, SignedRequest, load_provider
 from hookbot.signatures.certificates import CertificateProvider
 from support.certificate_authority import PAYPAL, SNS, TOPIC
 
@@ -149,3 +149,15 @@ SAMPLES = (
 def sample_id(sample: Sample) -> str:
     """Name of a sample in the names of tests."""
     return f"{sample.name} {sample.label}".strip().replace(" ", "-")
+
+
+SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
+SECRET = "correct-secret"
+
+
+def verify(name: str, request: SignedRequest, *secrets: str, now: float = NOW, **options: Any) -> Proof:
+    return load_provider(name, options).verify(request, secrets or [SECRET], now=now)
+
+
+def sign(name: str, request: SignedRequest, now: float = NOW, **options: Any) -> SignedRequest:
+    return load_provider(name, options).sign(request, SECRET, now=now)
