@@ -10,7 +10,6 @@ import trio
 
 from hookbot.access.tokens import make_token
 from hookbot.client import listen, publish
-from hookbot.hub.hub import RunningHub
 from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Gap, Message, parse_id
 from support import KEY
@@ -32,12 +31,6 @@ def backup(tmp_path: Path) -> Path:
     return tmp_path / "backup.sqlite3"
 
 
-async def heard(running: RunningHub, count: int, **options: Any) -> list[Any]:
-    """What a listener is told: messages and gaps."""
-    async with listen(f"{running.url}{PATH}", token=make_token(KEY, PATH), limit=count, **options) as messages:
-        return [item async for item in messages]
-
-
 async def test_listeners_go_on_after_a_restore(data: Path, backup: Path, tmp_path: Path) -> None:
     at = partial(open_whole_hub, tmp_path, store="sqlite:")
 
@@ -45,17 +38,17 @@ async def test_listeners_go_on_after_a_restore(data: Path, backup: Path, tmp_pat
         post = partial(hub.post, TOPIC, token=make_token(KEY, TOPIC))
         for body in (b"1", b"2"):
             await post(body)
-        begun = await heard(hub.running, 1, cursor="laptop", since="all")
+        begun = await hub.heard(PATH, 1, cursor="laptop", since="all")
         backed_up = await run("backup", "--data-dir", str(data), str(backup))
         for body in (b"lost", b"lost too"):
             await post(body)
-        ahead = await heard(hub.running, 3, cursor="laptop")
+        ahead = await hub.heard(PATH, 3, cursor="laptop")
     restored = await run("restore", "--data-dir", str(tmp_path / "restored"), str(backup))
     async with at(data_dir=tmp_path / "restored") as hub:
         await hub.post(TOPIC, b"3", token=make_token(KEY, TOPIC))
-        by_cursor = await heard(hub.running, 2, cursor="laptop")
-        by_id = await heard(hub.running, 2, since=begun[0].id)
-        from_ahead = await heard(hub.running, 1, since=ahead[-1].id)
+        by_cursor = await hub.heard(PATH, 2, cursor="laptop")
+        by_id = await hub.heard(PATH, 2, since=begun[0].id)
+        from_ahead = await hub.heard(PATH, 1, since=ahead[-1].id)
 
     assert (backed_up[0], restored[0]) == (0, 0), (backed_up, restored)
     assert [[item.body for item in items] for items in (ahead, by_cursor, by_id)] == [

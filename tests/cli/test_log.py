@@ -13,8 +13,6 @@ from click.testing import CliRunner, Result
 from hookbot.access.tokens import make_token
 from hookbot.cli.display import utc
 from hookbot.cli.log import log, summary
-from hookbot.client import listen
-from hookbot.hub.hub import RunningHub
 from hookbot.log.copying import Copied
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.sealing import Sealing, key_id
@@ -40,12 +38,6 @@ def invoke(*words: Any) -> Result:
     return CliRunner().invoke(log, ["copy", *map(str, words)])
 
 
-async def heard(running: RunningHub, count: int, **options: Any) -> list[Any]:
-    """What a listener is told: messages and gaps."""
-    async with listen(f"{running.url}{PATH}", token=make_token(KEY, PATH), limit=count, **options) as messages:
-        return [item async for item in messages]
-
-
 async def test_a_listener_goes_on_at_the_hub_of_the_copy_and_back(shared: str, tmp_path: Path) -> None:
     first, back = tmp_path / "first", tmp_path / "back"
     at = partial(open_whole_hub, tmp_path)
@@ -53,15 +45,15 @@ async def test_a_listener_goes_on_at_the_hub_of_the_copy_and_back(shared: str, t
     async with at(store="sqlite:", data_dir=first) as hub:
         for body in (b"1", b"2", b"3"):
             await hub.post("/pub/deploy/app", body, token=make_token(KEY, "/pub/deploy/app"))
-        begun = await heard(hub.running, 1, cursor="laptop", since="all")
+        begun = await hub.heard(PATH, 1, cursor="laptop", since="all")
     there = await trio.to_thread.run_sync(invoke, f"sqlite:{first}", shared)
     async with at(store=PostgresAddress.parse(shared)) as hub:
-        moved = await heard(hub.running, 1, cursor="laptop")
-        by_id = await heard(hub.running, 2, since=begun[0].id)
+        moved = await hub.heard(PATH, 1, cursor="laptop")
+        by_id = await hub.heard(PATH, 2, since=begun[0].id)
         await hub.post("/pub/deploy/app", b"4", token=make_token(KEY, "/pub/deploy/app"))
     returned = await trio.to_thread.run_sync(invoke, shared, f"sqlite:{back}")
     async with at(store="sqlite:", data_dir=back) as hub:
-        rest = await heard(hub.running, 2, cursor="laptop")
+        rest = await hub.heard(PATH, 2, cursor="laptop")
 
     assert (there.exit_code, returned.exit_code) == (0, 0), (there.output, returned.output)
     assert [[item.body for item in items] for items in (begun, moved, by_id, rest)] == [

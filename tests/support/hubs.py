@@ -17,6 +17,7 @@ import trio
 
 from hookbot.access.fetching import Fetch, fetch_small
 from hookbot.access.tokens import make_token
+from hookbot.client import listen
 from hookbot.errors import sole_error
 from hookbot.hub.config import Config
 from hookbot.hub.config_file import ConfigFile
@@ -86,6 +87,11 @@ class WholeHub:
         now = self.clock_us() / 1e6 if now is None else now
         signed = load_provider(provider).sign(SignedRequest(body, tuple(headers), "POST", url), secret, now=now)
         return await self.post(path, signed.body, signed.headers, token)
+
+    async def heard(self, path: str, count: int, **options: Any) -> list[Any]:
+        """Messages and gaps that a listener is told, until these are `count` messages."""
+        async with listen(self.running.url + path, token=make_token(KEY, path), limit=count, **options) as messages:
+            return [item async for item in messages]
 
     async def stored(self) -> list[Message]:
         """All messages, safe and unsafe."""
