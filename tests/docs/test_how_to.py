@@ -198,6 +198,15 @@ def test_a_sender_gets_the_answer_of_its_source(terminal: Terminal) -> None:
         assert all(line.strip() in output for line in shown(title)), output
 
 
+def answering(terminal: Terminal, listener: str, request: str) -> str:
+    """Output of a listener until it has answered a request, which is made aside."""
+    terminal.start(listener, "listening to ")
+    terminal.aside(SETTINGS + request)
+    output = terminal.read_until("handed back to the sender")
+    terminal.stop()
+    return output
+
+
 def test_slash_commands_are_answered(terminal: Terminal) -> None:
     title = "Answer slash commands"
     [source] = blocks(section(PAGE, title), "toml")
@@ -215,14 +224,8 @@ def test_slash_commands_are_answered(terminal: Terminal) -> None:
 
     alone = terminal.paste(command("this"))
     with application(terminal.ports[3000]) as received:
-        terminal.start(forward, "listening to ")
-        terminal.aside(SETTINGS + command("that"))
-        output = terminal.read_until("handed back to the sender")
-        terminal.stop()
-    terminal.start(run, "listening to ")
-    terminal.aside(SETTINGS + command("it"))
-    printed = terminal.read_until("handed back to the sender")
-    terminal.stop()
+        output = answering(terminal, forward, command("that"))
+    printed = answering(terminal, run, command("it"))
 
     assert '{"text": "Not now. I will look at it later."}' in alone
     assert "/unsafe/slack  204  " in output
@@ -246,10 +249,7 @@ def test_pages_of_a_shop_are_answered(terminal: Terminal) -> None:
 
     alone = terminal.paste(view("1"))
     with application(terminal.ports[3000]) as received:
-        terminal.start(forward, "listening to ")
-        terminal.aside(SETTINGS + view("2"))
-        output = terminal.read_until("handed back to the sender")
-        terminal.stop()
+        output = answering(terminal, forward, view("2"))
 
     assert "<p>Back in a minute.</p>" in alone
     assert "/unsafe/shop  204  " in output
