@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from hookbot.cli.progress import Progress, Selected, messages
+from hookbot.cli.progress import RequestProgress, Selected, messages
 from hookbot.errors import Lost, Unavailable
 
 
@@ -20,8 +20,8 @@ class ScriptedAsk:
             take(line)
 
 
-def progress_of(*lines: Mapping[str, Any] | None) -> Progress:
-    progress = Progress("Doing")
+def progress_of(*lines: Mapping[str, Any] | None) -> RequestProgress:
+    progress = RequestProgress("Doing")
     progress.of(ScriptedAsk(*lines), "POST", "/path")  # type: ignore[arg-type]
     return progress
 

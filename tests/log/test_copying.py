@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import ConfigError, sole_error
-from hookbot.log.copying import Source, copy_log
+from hookbot.log.copying import CopySource, copy_log
 from hookbot.log.postgres import PostgresLog
 from hookbot.log.sqlite_schema import add_ancestor
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
@@ -155,7 +155,7 @@ class Interrupted(Exception):
     pass
 
 
-def interrupted_after(source: Source, parts: int) -> Source:
+def interrupted_after(source: CopySource, parts: int) -> CopySource:
     """The source, which fails when so many parts and lists of keys were read."""
     left = parts
     read_part, read_keys = source.part, source.keys
@@ -296,7 +296,7 @@ async def test_a_source_that_was_used_meanwhile_is_copied_again(place: Places) -
     assert await content_at(target) == before
 
 
-def used_before_the_end(reading: Source, source: Place) -> Source:
+def used_before_the_end(reading: CopySource, source: Place) -> CopySource:
     """The source, in which a hub stores a message before the cursors are read."""
     read_cursors = reading.cursors
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import ConfigError, Unavailable
-from hookbot.log.copying import LogState, Target
+from hookbot.log.copying import CopyTarget, LogState
 from hookbot.log.postgres_address import PostgresAddress
 from hookbot.log.postgres_copy import open_postgres_source, open_postgres_target
 from hookbot.log.retention import Deleted
@@ -80,7 +80,7 @@ async def test_the_newest_message_of_an_empty_copy_is_none(address: PostgresAddr
 NOTHING_DELETED = {"": Deleted(), "/unsafe/": Deleted()}
 
 
-async def begun(target: Target) -> StoredMessage | None:
+async def begun(target: CopyTarget) -> StoredMessage | None:
     await target.begin("there", LogState("abcdefgh", 0, 0, 0, NOTHING_DELETED))
     return await target.newest()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from hookbot.log.contract import Log, Noted, SavedCursor
-from hookbot.log.copying import Copied, Source, Target, copy_log
+from hookbot.log.copying import Copied, CopySource, CopyTarget, copy_log
 from hookbot.log.duties import TRIM
 from hookbot.log.postgres import open_postgres_log
 from hookbot.log.postgres_address import PostgresAddress
@@ -49,11 +49,11 @@ async def open_log(place: Place, sealing: Sealing = NO_KEYS) -> AsyncIterator[Lo
             yield shared
 
 
-def source_at(place: Place) -> AbstractAsyncContextManager[Source]:
+def source_at(place: Place) -> AbstractAsyncContextManager[CopySource]:
     return open_sqlite_source(place) if isinstance(place, Path) else open_postgres_source(place)
 
 
-def target_at(place: Place) -> AbstractAsyncContextManager[Target]:
+def target_at(place: Place) -> AbstractAsyncContextManager[CopyTarget]:
     return open_sqlite_target(place) if isinstance(place, Path) else open_postgres_target(place)
 
 

@@ -10,7 +10,7 @@ from ..protocol.paths import MESSAGES
 from ..terminal import one_line
 from .filter_options import selection_options
 from .hub_api import Ask, of_a_hub
-from .progress import Progress, messages
+from .progress import RequestProgress, messages
 
 _LAST = {"found", "copies", "left", "topics", "until"}
 
@@ -62,7 +62,7 @@ def delete(
 
 def _run(ask: Ask, label: str, path: str, query: Mapping[str, str]) -> Mapping[str, Any]:
     """The last line of a deletion, which is shown meanwhile."""
-    progress = Progress(label)
+    progress = RequestProgress(label)
     progress.of(ask, "DELETE", path, **query)
     progress.check_done(f"deleted {messages(progress.last['done'])}", "the same command deletes the rest")
     if not progress.last.keys() >= _LAST:

@@ -19,7 +19,7 @@ from .log_lines import log_to_stderr
 from .parameters import DATA_DIRECTORY, Parsed, json_rows
 
 if TYPE_CHECKING:
-    from ..log.copying import Copied, Note, Source, Target
+    from ..log.copying import Copied, CopySource, CopyTarget, Note
     from ..log.key_uses import KeyUse
 
 Place = PostgresAddress | Path
@@ -107,7 +107,7 @@ async def _copy(source: Place, target: Place) -> Copied:
             return await copy_log(old, new, note)
 
 
-def open_source(place: Place) -> AbstractAsyncContextManager[Source]:
+def open_source(place: Place) -> AbstractAsyncContextManager[CopySource]:
     """The log at a place, to be copied from there."""
     if isinstance(place, PostgresAddress):
         from ..log.postgres_copy import open_postgres_source
@@ -118,7 +118,7 @@ def open_source(place: Place) -> AbstractAsyncContextManager[Source]:
     return open_sqlite_source(place)
 
 
-def open_target(place: Place) -> AbstractAsyncContextManager[Target]:
+def open_target(place: Place) -> AbstractAsyncContextManager[CopyTarget]:
     """The log at a place, to be copied to."""
     if isinstance(place, PostgresAddress):
         from ..log.postgres_copy import open_postgres_target

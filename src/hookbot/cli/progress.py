@@ -39,7 +39,7 @@ class Selected(NamedTuple):
         return f"{'' if self.complete else 'at least '}{messages(self.number)}"
 
 
-class Progress:
+class RequestProgress:
     """Progress of a request, as the lines of its response tell it: shown on a terminal while they come."""
 
     def __init__(self, label: str) -> None:

@@ -9,7 +9,7 @@ from ..protocol.paths import MESSAGES, REDELIVER
 from ..standard_files import printing_of
 from .filter_options import selection_options
 from .hub_api import Ask, of_a_hub
-from .progress import Progress, Selected, messages
+from .progress import RequestProgress, Selected, messages
 
 
 @click.command()
@@ -57,7 +57,7 @@ def redeliver(
 
 
 def _publish_all(ask: Ask, query: Mapping[str, str], key: str) -> None:
-    progress = Progress("Publishing")
+    progress = RequestProgress("Publishing")
     progress.of(ask, "POST", REDELIVER, key, **query)
     done = f"published {messages(progress.last['done'])} again"
     again = f"--until {query['until']} --key {key}"

@@ -9,7 +9,7 @@ from ..protocol.paths import MESSAGES, RETRY
 from ..standard_files import printing_of
 from .filter_options import failure_options
 from .hub_api import Ask, of_a_hub
-from .progress import Progress, Selected, messages
+from .progress import RequestProgress, Selected, messages
 
 
 @click.command()
@@ -50,7 +50,7 @@ def retry(ask: Ask, id: str | None, selection: Mapping[str, str], yes: bool) -> 
 
 
 def _retry_all(ask: Ask, query: Mapping[str, str]) -> None:
-    progress = Progress("Retrying")
+    progress = RequestProgress("Retrying")
     progress.of(ask, "POST", RETRY, **query)
     done = _done(progress.last)
     progress.tell(done, "run it again: none is published twice")

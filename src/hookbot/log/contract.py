@@ -116,8 +116,8 @@ Forget = Callable[[Collection[int] | None], None]
 """Function that is told the positions of messages that were deleted, or None if those are not known."""
 
 
-class Deletion(NamedTuple):
-    """One step of a deletion: the number of the messages that were there, and the positions that are left to do."""
+class DeletionStep(NamedTuple):
+    """Step of a deletion: the number of the messages that were there, and the positions that are left to do."""
 
     number: int
     rest: Sequence[int]
@@ -256,7 +256,7 @@ class Log(Protocol):
         log that has a clock of its own goes by that, not by `now_us`. Raises `Unavailable`; a later call continues.
         """
 
-    async def delete(self, positions: Sequence[int]) -> Deletion:
+    async def delete(self, positions: Sequence[int]) -> DeletionStep:
         """Delete one bounded step of the messages at these positions, the newest first, in one commit.
 
         Their positions stay: nobody is told of a gap, and what repeats one of them is a duplicate of it as before.

@@ -68,7 +68,7 @@ class LogState:
         return min(deleted.passed for deleted in self.deleted.values())
 
 
-class Part(NamedTuple):
+class CopyPart(NamedTuple):
     """All messages up to a position, after that of the part before; none if they are lost by damage."""
 
     messages: Sequence[StoredMessage]
@@ -91,7 +91,7 @@ def stored_of(messages: Sequence[Message]) -> list[StoredMessage]:
     return found
 
 
-class Source(Protocol):
+class CopySource(Protocol):
     """A log that is read whole, while no hub uses it; it is not changed. All methods raise `Unavailable`."""
 
     name: str
@@ -99,7 +99,7 @@ class Source(Protocol):
     async def state(self) -> LogState:
         """Its state. Raises `ConfigError` if a hub uses it."""
 
-    async def part(self, after: int) -> Part:
+    async def part(self, after: int) -> CopyPart:
         """The messages after a position, as many as are copied at a time."""
 
     async def deleted(self, after: int) -> Sequence[DeletedRow]:
@@ -112,7 +112,7 @@ class Source(Protocol):
         """All cursors."""
 
 
-class Target(Protocol):
+class CopyTarget(Protocol):
     """A log that is written whole. All methods raise `Unavailable`; what they have written before stays."""
 
     name: str
@@ -161,7 +161,7 @@ class Copied:
     """Number of positions whose messages are left out, since they are damaged."""
 
 
-async def copy_log(source: Source, target: Target, note: Note) -> Copied:
+async def copy_log(source: CopySource, target: CopyTarget, note: Note) -> Copied:
     """Copy a log. If this is cancelled or fails, the same call goes on from there.
 
     Raises `ConfigError` if the source is in use, or the target is no copy of it, and `Unavailable`.
@@ -204,7 +204,7 @@ def another_copy(place: str) -> ConfigError:
     return ConfigError(f"there is an unfinished copy of another log in {place}: delete it, or give another place")
 
 
-async def _require_same(source: Source, target: Target) -> None:
+async def _require_same(source: CopySource, target: CopyTarget) -> None:
     """Raise `ConfigError` unless the newest message of the target is in the source: that may have been restored."""
     newest = await target.newest()
     if newest is None:
@@ -217,14 +217,14 @@ async def _require_same(source: Source, target: Target) -> None:
         )
 
 
-async def _copy_deleted(source: Source, target: Target) -> None:
+async def _copy_deleted(source: CopySource, target: CopyTarget) -> None:
     last = 0
     while deleted := await source.deleted(last):
         await target.add_deleted(deleted)
         last = deleted[-1].position
 
 
-async def _copy_keys(source: Source, target: Target, copied: Copied) -> None:
+async def _copy_keys(source: CopySource, target: CopyTarget, copied: Copied) -> None:
     await target.forget_keys()
     last = b""
     while keys := await source.keys(last):

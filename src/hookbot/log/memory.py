@@ -14,7 +14,7 @@ from ..protocol.message import Message, Once, wall_clock_us
 from ..protocol.topics import EVERYTHING, TopicFilter
 from .batch import moved_in
 from .budgets import ROOTS, Partitions
-from .contract import Deletion, Noted, Page, SavedCursor, Stored, Unit
+from .contract import DeletionStep, Noted, Page, SavedCursor, Stored, Unit
 from .copies import Copy, find_copies
 from .deduplication import FirstUse, digest
 from .engine import Engine, ScanRange, new_epoch
@@ -97,12 +97,12 @@ class MemoryLog(Engine):
         more = [self._trim_partition(prefix, limits) for prefix, limits in retention.limits(now_us).items()]
         return self._forget_keys(retention.keys_before_us(now_us)) or any(more)
 
-    async def delete(self, positions: Sequence[int]) -> Deletion:
+    async def delete(self, positions: Sequence[int]) -> DeletionStep:
         await trio.lowlevel.cancel_shielded_checkpoint()
         step, rest = positions[:STEP_ROWS], positions[STEP_ROWS:]
         number = sum(self._delete_from(prefix, step) for prefix in self._entries)
         self._forget(step)
-        return Deletion(number, rest)
+        return DeletionStep(number, rest)
 
     async def probe(self) -> None:
         await trio.lowlevel.checkpoint()

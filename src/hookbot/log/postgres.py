@@ -16,7 +16,7 @@ from ..protocol.topics import TopicFilter
 from ..threads import hub_threads
 from . import postgres_queries as queries
 from .budgets import Partitions
-from .contract import Deletion, News, Page, SavedCursor, Stored, Unit, Usage
+from .contract import DeletionStep, News, Page, SavedCursor, Stored, Unit, Usage
 from .copies import Copy
 from .deduplication import FirstUse
 from .engine import Engine, ScanRange, TopicHeads, usage_of
@@ -99,7 +99,7 @@ class PostgresLog(Engine):
         identity: LogIdentity,
         writer: PostgresWriter,
         hub: OwnHub,
-        start: queries.Start,
+        start: queries.LogStart,
         sealing: Sealing,
         *,
         clock_us: Callable[[], int] | None,
@@ -216,7 +216,7 @@ class PostgresLog(Engine):
             self._adopt(partitions.deleted, self._trimmer.generation)
         return more
 
-    async def delete(self, positions: Sequence[int]) -> Deletion:
+    async def delete(self, positions: Sequence[int]) -> DeletionStep:
         channel = self._identity.address.channel
         deletion = await self._writer.do(partial(delete_step, positions=positions, channel=channel))
         self._forget_deleted(positions[: len(positions) - len(deletion.rest)])

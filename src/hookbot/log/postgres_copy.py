@@ -15,10 +15,10 @@ from .copying import (
     PART_BYTES,
     PART_KEYS,
     PART_MESSAGES,
+    CopyPart,
     DeletedRow,
     LogState,
     LostRange,
-    Part,
     another_copy,
     not_new,
     stored_of,
@@ -109,11 +109,11 @@ class PostgresSource:
         self._epoch, self._head = state.epoch, state.head
         return state
 
-    async def part(self, after: int) -> Part:
+    async def part(self, after: int) -> CopyPart:
         load = partial(queries.load_rows, epoch=self._epoch, after=after, up_to=self._head)
         rows = await self._run(partial(load, limit=PART_MESSAGES, max_bytes=PART_BYTES))
         messages = stored_of(rows.messages)
-        return Part(messages, messages[-1].position if messages else self._head)
+        return CopyPart(messages, messages[-1].position if messages else self._head)
 
     async def deleted(self, after: int) -> Sequence[DeletedRow]:
         return await self._run(partial(load_deleted, after=after, limit=PART_MESSAGES))

@@ -7,7 +7,7 @@ the server keeps of the bytes, in pages that are not vacuumed yet and in what it
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .contract import Deletion
+from .contract import DeletionStep
 from .copying import DeletedRow
 from .postgres_batch import BEGIN, one_trip
 from .retention import STEP_ROWS
@@ -41,7 +41,7 @@ _REPLACE_DELETED = """
 _NOTIFY = "SELECT pg_notify(%b::text, %b::text)"
 
 
-def delete_step(connection: "Connection[Any]", positions: Sequence[int], channel: str) -> Deletion:
+def delete_step(connection: "Connection[Any]", positions: Sequence[int], channel: str) -> DeletionStep:
     """Delete one step of the messages at these positions, and notify those who listen on `channel`.
 
     So does this hub: if the answer of the server is lost, it may be done.
@@ -53,7 +53,7 @@ def delete_step(connection: "Connection[Any]", positions: Sequence[int], channel
         marked = connection.execute(_MARK, (step,))
         connection.execute(_NOTIFY, (channel, notification(step)))
         connection.execute("COMMIT")
-    return Deletion(marked.rowcount, positions[STEP_ROWS:])
+    return DeletionStep(marked.rowcount, positions[STEP_ROWS:])
 
 
 def load_deleted(connection: "Connection[Any]", *, after: int, limit: int) -> list[DeletedRow]:

@@ -112,7 +112,7 @@ _LOAD_KEYS = """
 _PROBE = "INSERT INTO body VALUES (%b::bigint + pg_backend_pid(), '', '')"
 
 
-class Start(NamedTuple):
+class LogStart(NamedTuple):
     """State of a log's messages when it is opened."""
 
     head: int
@@ -176,14 +176,14 @@ def load_copies(connection: "Connection[Any]", *, shared: Mapping[str, int], low
     return find_copies(shared, ((position, topic, ids) for position, topic, *ids in rows))
 
 
-def load_start(connection: "Connection[Any]", *, primed: int) -> Start:
+def load_start(connection: "Connection[Any]", *, primed: int) -> LogStart:
     """State of a log's messages, with the topics of its newest messages, at most `primed`."""
     head, head_us = load_head(connection)
     newest = load_topics(connection, primed)
     primed_after = newest[0][1] - 1 if len(newest) == primed else 0
     # Those that were stored meanwhile are told.
     topics = [(topic, position) for topic, position in newest if position <= head]
-    return Start(head, head_us, topics, primed_after, load_lost(connection), load_ancestors(connection))
+    return LogStart(head, head_us, topics, primed_after, load_lost(connection), load_ancestors(connection))
 
 
 def load_rows(

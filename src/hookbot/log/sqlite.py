@@ -22,7 +22,7 @@ from . import sqlite_queries as queries
 from . import sqlite_retention as totals
 from .batch import Batch, moved_in
 from .budgets import Partitions
-from .contract import Deletion, Page, Result, SavedCursor, Stored, Unit
+from .contract import DeletionStep, Page, Result, SavedCursor, Stored, Unit
 from .copies import Copy
 from .deduplication import FirstUse, digest
 from .engine import Engine, ScanRange, TopicHeads
@@ -174,7 +174,7 @@ class SqliteLog(Engine):
         self._rests_until_us = 0 if more else now_us + REST_US
         return more
 
-    async def delete(self, positions: Sequence[int]) -> Deletion:
+    async def delete(self, positions: Sequence[int]) -> DeletionStep:
         work = partial(delete_step, partitions=self._partitions, positions=positions)
         self._connections.has_deleted()
         self._partitions, deletion = await self._connections.free(work)

@@ -24,10 +24,10 @@ from .copying import (
     PART_BYTES,
     PART_KEYS,
     PART_MESSAGES,
+    CopyPart,
     DeletedRow,
     LogState,
     LostRange,
-    Part,
     another_copy,
     not_new,
     stored_of,
@@ -79,7 +79,7 @@ class SqliteSource:
             earlier_keys=await _run(self._directory, lambda: _load_earlier_keys(self._reader)),
         )
 
-    async def part(self, after: int) -> Part:
+    async def part(self, after: int) -> CopyPart:
         return await _run(self._directory, lambda: load_part(self._reader, self._epoch, self._partitions, after))
 
     async def deleted(self, after: int) -> Sequence[DeletedRow]:
@@ -173,13 +173,13 @@ def _open(directory: Path, opened: ExitStack) -> SqliteSource:
     return SqliteSource(directory, reader)
 
 
-def load_part(connection: sqlite3.Connection, epoch: str, partitions: Partitions, after: int) -> Part:
+def load_part(connection: sqlite3.Connection, epoch: str, partitions: Partitions, after: int) -> CopyPart:
     """The messages after a position, as many as are copied at a time, up to damage; or what that has taken."""
     high = min(after + queries.SCAN_LENGTH, partitions.head)
     scan = ScanRange(after, high, high, partitions.dense)
     load = partial(damage.load_page, connection, epoch, EVERYTHING, scan, newest=False, known=partitions)
     page = load(limit=PART_MESSAGES, max_bytes=PART_BYTES)
-    return Part(stored_of(page.messages), page.next_after, damaged=bool(page.hole))
+    return CopyPart(stored_of(page.messages), page.next_after, damaged=bool(page.hole))
 
 
 async def _run(directory: Path, work: Callable[[], T]) -> T:

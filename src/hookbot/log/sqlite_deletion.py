@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from ..errors import Unavailable
 from .budgets import Partitions
-from .contract import Deletion
+from .contract import DeletionStep
 from .copying import DeletedRow
 from .retention import STEP_BYTES, STEP_ROWS, Row
 from .sqlite_queries import transaction
@@ -28,7 +28,7 @@ _THESE = "position IN (SELECT value FROM json_each(?))"
 
 def delete_step(
     connection: sqlite3.Connection, partitions: Partitions, positions: Sequence[int]
-) -> tuple[Partitions, Deletion]:
+) -> tuple[Partitions, DeletionStep]:
     """Delete one step of the messages at these positions in one commit; the partitions after it."""
     step = list(positions[:STEP_ROWS])
     with _overwriting(connection), transaction(connection):
@@ -45,7 +45,7 @@ def delete_step(
         remaining = partitions.without(gone)
         save_partitions(connection, remaining, partitions)
     done = step if len(rows) == len(found) else [position for position in step if position >= rows[-1][0][0]]
-    return remaining, Deletion(len(rows), positions[len(done) :])
+    return remaining, DeletionStep(len(rows), positions[len(done) :])
 
 
 def load_deleted(connection: sqlite3.Connection, after: int, limit: int) -> list[DeletedRow]:
