@@ -52,8 +52,12 @@ class Pane:
 
     async def type(self, line: str) -> None:
         """Type a line, and press Enter."""
-        await self._tmux("send-keys", "-l", line)
+        await self.write(line)
         await self.press("Enter")
+
+    async def write(self, text: str) -> None:
+        """Type a text."""
+        await self._tmux("send-keys", "-l", text)
 
     async def press(self, *keys: str) -> None:
         """Press keys, by the names of tmux: a, Up, Enter, Escape, C-c."""

@@ -17,7 +17,7 @@ from ..terminal import one_line
 from .credentials import clean_token, find_token
 from .display import table, to_json, utc
 from .parameters import PATH, cafile, json_rows, token_file
-from .topics import session_of, token_of
+from .topics import complete_profile, session_of, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,14 @@ _SHOWN = 5
 _COLUMNS = ("default", "profile", "hub", "opens", "expires")
 
 
-_NAME = click.option("--profile", "name", envvar="HOOKBOT_PROFILE", metavar="NAME", help="Name of the profile.")
+_NAME = click.option(
+    "--profile",
+    "name",
+    envvar="HOOKBOT_PROFILE",
+    metavar="NAME",
+    shell_complete=complete_profile,
+    help="Name of the profile.",
+)
 
 
 @click.command()
@@ -98,7 +105,7 @@ def logout(name: str | None) -> None:
 
 
 @click.command()
-@click.option("--use", metavar="NAME", help="Make this profile the default.")
+@click.option("--use", metavar="NAME", shell_complete=complete_profile, help="Make this profile the default.")
 @json_rows
 def profiles(use: str | None, as_json: bool) -> None:
     """List the hubs that you are logged in to.

@@ -15,6 +15,7 @@ from ..protocol.pasted import trim
 from ..standard_files import OutputFailed, open_standard_files
 from ..terminal import one_line
 from ..version import __version__
+from . import completion  # noqa: F401 - its shells
 from .children import prepare_for_children
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..hub.data_dir import default_data_dir
 from ..protocol.paths import SESSION, TOPICS, RouteAction, path_to, topic_meant
 from ..protocol.topics import TopicFilter
 from .credentials import key_for
+from .parameters import completed
 
 if TYPE_CHECKING:
     from ..access.narrowed_tokens import NarrowedToken
@@ -31,6 +32,17 @@ _SCHEMELESS = re.compile(r"[^/?]*@|[^/?]+[.:][^/?]+/(unsafe/)?(pub|sub)/")
 _PLAIN_WORD = re.compile(r"[\w/][\w/.,:@%+=-]*")
 
 
+def _profile_names() -> Iterable[str]:
+    from ..client.profiles import Profiles, profiles_file
+
+    with suppress(ConfigError):
+        return Profiles.read(profiles_file()).by_name
+    return ()
+
+
+complete_profile = completed(_profile_names)
+
+
 def _keep(context: click.Context, _: click.Parameter, name: str | None) -> None:
     context.meta[_PROFILE] = name
 
@@ -43,6 +55,7 @@ profile = click.option(
     is_eager=True,
     expose_value=False,
     callback=_keep,
+    shell_complete=complete_profile,
     help="Find topics at the hub of this profile. Default: that of the last `hookbot login`.",
 )
 
