@@ -107,15 +107,25 @@ def test_that_it_ended_early_is_an_error(thread: ThreadHub, call: Caller, monkey
     assert "published 7 messages again, and then it ended: the log is full (with --until " in err
 
 
+@pytest.mark.parametrize(
+    ("end", "exit_code", "why"),
+    [(Lost("the response broke off"), 4, "the response broke off"), (KeyboardInterrupt(), 130, "interrupted")],
+)
 def test_whoever_repeats_what_broke_off_publishes_nothing_twice(
-    thread: ThreadHub, call: Caller, topic: str, monkeypatch: pytest.MonkeyPatch
+    thread: ThreadHub,
+    call: Caller,
+    topic: str,
+    monkeypatch: pytest.MonkeyPatch,
+    end: BaseException,
+    exit_code: int,
+    why: str,
 ) -> None:
     thread.publish(topic, b"1", b"2")
     whole = Ask.lines
 
     def broken(self: Ask, take: Any, *words: str, **query: str) -> None:
         whole(self, lambda _: None, *words, **query)
-        raise Lost("the response broke off")
+        raise end
 
     options = ("redeliver", "--url", thread.url_for("/"), "--topic", topic, "--yes")
     with monkeypatch.context() as patch:
@@ -123,5 +133,6 @@ def test_whoever_repeats_what_broke_off_publishes_nothing_twice(
         code, _, err = call(*options)
     again = err[err.index("(with ") + len("(with ") : err.index(",", err.index("(with "))].split()
 
-    assert (code, call(*options, *again)[0]) == (4, 0)
+    assert f"and then it ended: {why} (with" in err
+    assert (code, call(*options, *again)[0]) == (exit_code, 0)
     assert len(messages(call, thread, topic)) == 4

@@ -46,9 +46,10 @@ class RequestProgress:
         self._label = label
         self.last: dict[str, Any] = {"done": 0}
         """The last value of each of their fields."""
+        self._interrupted = False
 
     def of(self, ask: Ask, method: str, path: str, key: str = "", /, **query: str) -> None:
-        """Show the progress of a request. Raises as `Ask.lines`, but not if the response breaks off."""
+        """Show the progress of a request. Raises as `Ask.lines`, but not if the response breaks off, or at Ctrl-C."""
         with click.progressbar(length=0, label=self._label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
             def take(line: dict[str, Any]) -> None:
@@ -64,12 +65,22 @@ class RequestProgress:
                 ask.lines(take, method, path, key, **query)
             except Lost as error:
                 self.last["detail"] = str(error)
+            except KeyboardInterrupt:
+                self.last["detail"], self._interrupted = "interrupted", True
 
     def check_done(self, done: str, again: str) -> None:
-        """Raise `Unavailable` if it ended before the last line: with what was done, and what to do about it."""
-        if self.last.get("type") != "done":
-            why = self.last.get("detail", "the response broke off")
-            raise Unavailable(f"{done}, and then it ended: {why} ({again})")
+        """Raise `Unavailable` if it ended before the last line, with what was done, and what to do about it.
+
+        After Ctrl-C, that is printed, and `Abort` raised.
+        """
+        if self.last.get("type") == "done":
+            return
+        why = self.last.get("detail", "the response broke off")
+        told = f"{done}, and then it ended: {why} ({again})"
+        if self._interrupted:
+            click.echo(told, err=True)
+            raise click.Abort
+        raise Unavailable(told)
 
     def tell(self, done: str, again: str) -> None:
         """Print what was done, and where to go on if there is more. Raises as `check_done`."""
