@@ -94,8 +94,10 @@ class WholeHub:
             return [item async for item in messages]
 
     async def stored(self) -> list[Message]:
-        """All messages, safe and unsafe."""
-        page = await self.running.broker.log.read(TopicFilter(("", "/unsafe/")), after=0, limit=1000, max_bytes=1 << 30)
+        """All messages, safe and unsafe, of every hub with the same store."""
+        log = self.running.broker.log
+        await log.refresh()
+        page = await log.read(TopicFilter(("", "/unsafe/")), after=0, limit=1000, max_bytes=1 << 30)
         return list(page.messages)
 
     @asynccontextmanager
