@@ -137,6 +137,7 @@ def test_that_it_ended_early_is_an_error(
     [
         (("x", "--topic", "a"), 2, "Needs either"),
         (("x",), 3, "not a message id"),
+        ((__file__,), 2, "is a file, and no id: `hookbot retry-file` delivers what is in it"),
         (("--from", "yesterday"), 3, "from must be an id, a duration"),
     ],
 )

@@ -1,6 +1,7 @@
 """``hookbot retry``: what has failed is published again to where it failed, by the hub itself."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,7 +24,8 @@ def retry(ask: Ask, id: str | None, selection: Mapping[str, str], yes: bool) -> 
     Either the message ID, or all that routers have failed at and the options select, the oldest first and at most
     10,000. With --dead-letters, it is what clients have given up. Each message goes back once, however often it is
     retried, until it fails again; `redeliver` publishes any message, each time. The token in the URL must open
-    /hookbot/v1/retry and the topics to publish to; if the URL has none, it is made from the key (HOOKBOT_KEY).
+    /hookbot/v1/retry and the topics to publish to; if the URL has none, it is made from the key (HOOKBOT_KEY). What
+    `forward` has kept in a file is for `retry-file`.
 
     \b
     Examples:
@@ -36,6 +38,8 @@ def retry(ask: Ask, id: str | None, selection: Mapping[str, str], yes: bool) -> 
     if id:
         if selection:
             raise click.UsageError("Needs either ID or options that select messages.")
+        if Path(id).is_file():
+            raise click.UsageError(f"{id} is a file, and no id: `hookbot retry-file` delivers what is in it.")
         published = id_in(ask("POST", f"{MESSAGES}/{id}/retry"))
         with printing_of("the message is retried"):
             click.echo(published)
