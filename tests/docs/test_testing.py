@@ -15,7 +15,7 @@ from hookbot.testing import TestHub, ThreadedHub, signed_delivery, threaded_hub
 from support.pages import blocks, lines_printed, lines_shown, page
 
 PAGE = page("docs/testing.md")
-PROJECT = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
+PROJECT = dict(re.findall(r"```(?:python|ini)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
 SOURCE = {"topic": "/unsafe/stripe", "provider": "stripe", "secrets": ["whsec_live"]}
 
 
@@ -44,7 +44,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_all_tests_of_the_page_pass_without_a_warning(project: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-o", "trio_mode=true", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
         cwd=project,
         capture_output=True,
         text=True,
