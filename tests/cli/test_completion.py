@@ -39,7 +39,7 @@ main()
 Open = Callable[[str], AbstractAsyncContextManager[Pane]]
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=[pytest.param(name, marks=[needs_tmux, pytest.mark.slow]) for name in SHELLS])
 def shell(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if shutil.which(name) is None and "CI" not in os.environ:
@@ -94,9 +94,6 @@ async def complete(pane: Pane, typed: str, *expected: str, tabs: int = 1) -> Non
     await pane.until(*expected)
     await pane.press("C-u", "C-l")
     await pane.until("shell>", without=typed)
-
-
-pytestmark = [needs_tmux, pytest.mark.slow]
 
 
 async def test_commands_options_and_files_are_completed(opened: Open, tmp_path: Path) -> None:
