@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from end_to_end.crashing.hub import Reachable
 
-FORGETS_S = 1.5
-"""A hub saves fifteen times in this time, and more than once on a machine that has much else to do."""
+FORGETS = 15
+"""In so many tenths of a second in which a hub answers senders, it saves as often, or at least once."""
 
 
 class Forgotten(NamedTuple):
     """A message that came again after its acknowledgement."""
 
-    after_s: float
-    """How long after the acknowledgement the hub died; infinite if it did not."""
+    unsaved: float
+    """In how many tenths of a second senders were answered before the hub died; infinite if it did not."""
     id: str
     acknowledged_in: int
     """Life of the hub."""
@@ -38,10 +38,10 @@ class Acknowledgements:
         known = self._acked.pop(id, None)
         if known:
             acked_in, at = known
-            self.forgotten.append(Forgotten(self._hub.unsaved_s(at, acked_in, life), id, acked_in, life))
+            self.forgotten.append(Forgotten(self._hub.unsaved(at, acked_in, life), id, acked_in, life))
         return known is not None
 
     def check(self, name: str) -> None:
         """Check that the hub forgets only what was acknowledged just before it died."""
         for forgotten in self.forgotten:
-            assert forgotten.after_s < FORGETS_S, f"{name} was given what it had acknowledged: {forgotten}"
+            assert forgotten.unsaved < FORGETS, f"{name} was given what it had acknowledged: {forgotten}"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from end_to_end.crashing.hub import LAUNCHER, ROUTERS, Hub
+from end_to_end.crashing.hub import LAUNCHER, ROUTERS, Answers, Hub
 from end_to_end.crashing.tables import Stored, check_bodies, load_head, load_stored
 from hookbot.log.duties import OF_ROUTER
 from hookbot.log.postgres_failovers import UNDECIDED
@@ -42,6 +42,7 @@ class Cluster:
         first_launcher: Sequence[str] = LAUNCHER,
     ) -> None:
         self.server = server
+        self.answers = Answers()
         self._database = database
         self._schema = new_schema()
         one, two = (f"{url}?schema={self._schema}" for url in stores or [server.url_of(database)] * 2)
@@ -63,7 +64,7 @@ class Cluster:
         for hub in self.hubs:
             hub.check_alive()
 
-    def unsaved_s(self, at: float, life: int, later: int) -> float:
+    def unsaved(self, at: float, life: int, later: int) -> float:
         """Either hub may have been told, or have passed it on to the other; and so much after its end is too late.
 
         A hub that was frozen still gives to its clients what it was about to give, and forgets what they answer.
@@ -71,7 +72,7 @@ class Cluster:
         if any(time.monotonic() - hub.thawed_at < NOTICES_S for hub in self.hubs):
             return 0
         ends = [end for hub in self.hubs for end in (*hub.ended_at.values(), hub.thawed_at)]
-        return min(abs(end - at) for end in ends)
+        return min(self.answers.tenths(*sorted([at, end])) for end in ends)
 
     def check_log(self) -> None:
         for hub in self.hubs:
@@ -138,6 +139,7 @@ class Place:
     """One hub of a cluster, for whom the other one may serve just as well."""
 
     def __init__(self, cluster: Cluster, hub: Hub) -> None:
+        self.answers = cluster.answers
         self._cluster = cluster
         self._hub = hub
 
@@ -155,8 +157,8 @@ class Place:
     def check_alive(self) -> None:
         self._hub.check_alive()
 
-    def unsaved_s(self, at: float, life: int, later: int) -> float:
-        return self._cluster.unsaved_s(at, life, later)
+    def unsaved(self, at: float, life: int, later: int) -> float:
+        return self._cluster.unsaved(at, life, later)
 
 
 def make_hub(directory: Path, store: str, launcher: Sequence[str]) -> Hub:

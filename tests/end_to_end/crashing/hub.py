@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -38,6 +39,21 @@ body = "{of: id}"
 http_client = partial(httpx.AsyncClient, verify=False)  # or else it would read all certificates that there are first
 
 
+class Answers:
+    """When senders were answered, on the monotonic clock: how far a hub got, however slow its machine is."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+
+    def note(self) -> None:
+        """Note that a sender was answered now."""
+        self._times.append(time.monotonic())
+
+    def tenths(self, start: float, end: float) -> int:
+        """In how many tenths of a second senders were answered between two times."""
+        return len({int(10 * at) for at in self._times[bisect(self._times, start) : bisect(self._times, end)]})
+
+
 class Reachable(Protocol):
     """What senders and listeners know of: one hub, or several that have one log."""
 
@@ -51,10 +67,12 @@ class Reachable(Protocol):
 
     def check_alive(self) -> None: ...
 
-    def unsaved_s(self, at: float, life: int, later: int) -> float:
-        """How long before its end it was told something at some time in a life, which it no longer knew in a later one.
+    answers: Answers
 
-        Infinite if it did not end.
+    def unsaved(self, at: float, life: int, later: int) -> float:
+        """How busy it was before its end, since it was told something in a life that it no longer knew in a later one.
+
+        In tenths of a second, as `Answers.tenths` counts them; infinite if it did not end.
         """
 
 
@@ -72,6 +90,7 @@ class Hub:
         self.ended_at: dict[int, float] = {}
         """When each life ended, on the monotonic clock."""
         self.thawed_at = -inf
+        self.answers = Answers()
         self._process: subprocess.Popen[bytes] | None = None
         self._options = options or {}
         self._launcher = launcher
@@ -120,8 +139,8 @@ class Hub:
         self._end()
         self.kills += 1
 
-    def unsaved_s(self, at: float, life: int, later: int) -> float:
-        return self.ended_at[life] - at if life < later else inf
+    def unsaved(self, at: float, life: int, later: int) -> float:
+        return self.answers.tenths(at, self.ended_at[life]) if life < later else inf
 
     @property
     def is_up(self) -> bool:

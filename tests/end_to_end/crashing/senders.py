@@ -130,6 +130,7 @@ class Sender:
             raise trio.BrokenResourceError
         assert status == 200, f"{self.name} was answered {status}"
         assert id, f"{self.name} got no id"
+        self.hub.answers.note()
         self.acknowledged.append(Acknowledged(id, digest(waiting.popleft()), time.monotonic()))
 
 
