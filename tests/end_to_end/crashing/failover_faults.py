@@ -115,7 +115,8 @@ async def lose_tail(cluster: Cluster, load: Load, chance: random.Random, *, stan
 async def until_acknowledged_by_any(load: Load) -> None:
     """Wait until some sender has had an answer to what it has sent from now on."""
     now = time.monotonic()
-    while not any(sender.first_sent[sender.acknowledged[-1].body] > now for sender in load.senders):
+    # None may have been answered yet.
+    while not any(sender.first_sent[one.body] > now for sender in load.senders for one in sender.acknowledged[-1:]):
         await trio.sleep(0.001)
 
 
