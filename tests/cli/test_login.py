@@ -104,6 +104,7 @@ def test_a_token_is_asked_for_on_a_terminal_and_never_shown(thread: ThreadHub, t
         ("0" * 40, 3, "A plain token does not tell what it is for: if that is a topic, add its path, as in --of"),
         ("nonsense", 2, "not a token: a plain one has 40 or 64 hexadecimal digits"),
         ("", 2, "standard input has no token"),
+        ("0" * 100_000, 2, "standard input is longer than any token"),
         (str(NarrowedToken.of("0" * 40, "/sub/a/")), 3, "was not made by this hub"),
         (str(NarrowedToken.of(ROOT, "/").narrow("expires", "1")), 3, "the token expired at"),
     ],

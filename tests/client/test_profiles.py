@@ -174,3 +174,11 @@ def test_who_has_no_home_has_no_profiles(monkeypatch: pytest.MonkeyPatch, found:
     monkeypatch.setattr(platformdirs, "user_config_dir", found)
     with pytest.raises(ConfigError, match="this user has no home directory, and so no profiles: give the whole URL"):
         profiles_file()
+
+
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(link)
+
+    with pytest.raises(ConfigError, match=r"cannot read .*link: Too many levels of symbolic links"):
+        file_with(link, WORK)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Paths that a plain token may be for: it does not say so, and at the hub each attempt counts as a failure.
 _PATHS = ("/", "/hookbot/v1/", "/sub/")
 _SHOWN = 5
+# A token fits into the head of a request.
+_MAX_LINE = 64 << 10
 _COLUMNS = ("default", "profile", "hub", "opens", "expires")
 
 
@@ -138,7 +140,10 @@ def _asked(hub: str) -> str:
     """Token that somebody types, or the first line of standard input."""
     if sys.stdin.isatty():
         return str(click.prompt(f"Token for {hub}", hide_input=True, err=True))
-    return clean_token(sys.stdin.readline(), "standard input")
+    line = sys.stdin.readline(_MAX_LINE)
+    if len(line) == _MAX_LINE:
+        raise ConfigError("standard input is longer than any token")
+    return clean_token(line, "standard input")
 
 
 def _that_tell(token: str, root: str) -> Sequence[NarrowedToken]:

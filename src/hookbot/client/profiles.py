@@ -137,7 +137,7 @@ def change_profiles(path: Path, change: Callable[[Profiles], Profiles]) -> Profi
     Raises `ConfigError` as `Profiles.read`, or if the file cannot be written.
     """
     # A link, as some keep for their configuration, stays one.
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _turn(path.parent):
