@@ -12,6 +12,7 @@ import yaml
 
 from hookbot.cli.serve import serve
 from hookbot.cli.variables import unread_variables
+from support import GUARD_S
 from support.commands import run, starting
 from support.images import last, variables
 from support.pages import ROOT, blocks, page, section
@@ -127,7 +128,7 @@ async def test_a_hub_starts_with_what_the_file_says_and_answers_its_probes(
     variables = {key: value.replace("$(POD_IP)", "127.0.0.1") for key, value in env(name).items()} | here
     assert list(unread_variables(variables, [str(one.envvar) for one in serve.named_options().values()], "")) == []
 
-    async with starting() as start, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with starting() as start, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=GUARD_S) as client:
         hub = await start(*container(name)["args"], env=os.environ | variables)
         await hub.until("listens on", "out")
         probes = [container(name)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]

@@ -18,7 +18,7 @@ from hookbot import client
 from hookbot.access.tokens import make_token
 from hookbot.protocol.message import Headers, Message
 from hookbot.testing import signed_delivery
-from support import KEY
+from support import GUARD_S, KEY
 
 pytestmark = pytest.mark.slow
 
@@ -143,8 +143,8 @@ def deliveries() -> list[tuple[str, tuple[bytes, Headers], str]]:
 
 
 async def test_all_of_them_run_in_one_hub_that_knows_nothing_of_them(python: Path, tmp_path: Path) -> None:
-    with trio.fail_after(60), hub(python, tmp_path) as url:
-        async with httpx.AsyncClient() as http:
+    with trio.fail_after(3 * GUARD_S), hub(python, tmp_path) as url:
+        async with httpx.AsyncClient(timeout=GUARD_S) as http:
             for path, (body, headers), topic in deliveries():
                 answer = await http.post(url_for(url, path), content=body, headers=headers)
                 assert answer.status_code == 200, answer.text
