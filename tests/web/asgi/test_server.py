@@ -9,7 +9,7 @@ from quart import request
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.web.asgi import Server, note_authentication, plain_request
-from hookbot.web.asgi.connection import CONNECTION_BYTES, REQUEST_BYTES
+from hookbot.web.asgi.connection import BODY_COPIES, CONNECTION_BYTES, REQUEST_BYTES
 from hookbot.web.limits import ConnectionLimits
 from hookbot.web.unauthenticated import UnauthenticatedConnection, UnauthenticatedConnections
 from support import GUARD_S
@@ -157,6 +157,25 @@ async def test_each_unauthenticated_request_counts_with_its_memory(app: Observed
         while unauthenticated._bytes != CONNECTION_BYTES:
             await trio.lowlevel.checkpoint()
     assert unauthenticated.count == 0
+
+
+async def test_a_response_counts_until_the_client_takes_it(app: ObservedApp, certificate: str) -> None:
+    # More than the kernel takes.
+    body = bytes(16 << 20)
+    unauthenticated = UnauthenticatedConnections()
+
+    @app.get("/large")
+    async def large() -> bytes:
+        return body
+
+    async with open_app(app, certificate=certificate, unauthenticated=unauthenticated) as hub:
+        client = await hub.connect()
+        await client.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        while unauthenticated._bytes != CONNECTION_BYTES + REQUEST_BYTES + BODY_COPIES * len(body):
+            await trio.lowlevel.checkpoint()
+        await client.until(body)
+        while unauthenticated._bytes != CONNECTION_BYTES:
+            await trio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize("authenticated", [False, True])

@@ -33,6 +33,8 @@ from .transport import Transport, close_at_once, drop_when_unreachable, peer_of
 # Memory of a connection with TLS, and what each request under way adds; both were measured.
 CONNECTION_BYTES = 40 << 10
 REQUEST_BYTES = 20 << 10
+# A body that the client does not take is there once more, in part, as what is to be sent.
+BODY_COPIES = 2
 
 # Part of `grace_s` for a connection that has shown no token or signature, if there are few: ending thousands of their
 # requests takes seconds, which must not be missing when the hub saves what others did. The more there are, the less.
@@ -78,8 +80,8 @@ class AsgiConnection:
         self._send_lock = trio.Lock()
         self._write_closed = False
         """True once nothing more may be written: the client accepts no more bytes, or the last one was sent."""
-        self._requests = 0
-        """Number of requests that the app is answering."""
+        self._held = CONNECTION_BYTES
+        """Bytes of memory that it takes, with its requests and the bodies that it is sending."""
         self._websocket_over: trio.Event | None = None
         """Set when the app has left its websocket; None without one."""
         self._progress = UploadProgress(config.limits.min_body_bytes)
@@ -107,7 +109,7 @@ class AsgiConnection:
         """Serve the connection until it is over. A bug in the protocols is logged and ends this connection only."""
         try:
             async with trio.open_nursery() as self._nursery:
-                self._unauthenticated.add(self, peer_of(self._stream), CONNECTION_BYTES)
+                self._unauthenticated.add(self, peer_of(self._stream), self._held)
                 self._nursery.start_soon(self._watch)
                 protocol = await self._open()
                 if protocol:
@@ -159,8 +161,13 @@ class AsgiConnection:
             await trio.lowlevel.checkpoint()
             if message["type"] == CONTINUE and self._protocol:
                 await self._protocol.invite_body()
-            else:
+                return
+            size = len(message.get("body", b"")) * BODY_COPIES
+            self._hold(size)
+            try:
                 await send(message)
+            finally:
+                self._hold(-size)
 
         with inbox:
             try:
@@ -175,8 +182,11 @@ class AsgiConnection:
 
     def _count_requests(self, change: int) -> None:
         self._progress.make()
-        self._requests += change
-        self._unauthenticated.resize(self, CONNECTION_BYTES + self._requests * REQUEST_BYTES)
+        self._hold(change * REQUEST_BYTES)
+
+    def _hold(self, change: int) -> None:
+        self._held += change
+        self._unauthenticated.resize(self, self._held)
 
     async def _watch(self) -> None:
         """Begin the shutdown of the connection when the server's begins; close the socket at the end in any case."""
