@@ -1,6 +1,8 @@
+import signal
 from collections.abc import Mapping
 from typing import Any
 
+import click
 import pytest
 
 from hookbot.cli.progress import RequestProgress, Selected, messages
@@ -54,6 +56,24 @@ def test_whatever_ends_before_it_is_done_is_an_error(lines: list[Any], why: str)
 
     with pytest.raises(Unavailable, match=rf"^1 message, and then it ended: {why} \(again\)$"):
         progress.check_done(messages(progress.last["done"]), "again")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_tells_how_far_it_came(capfd: pytest.CaptureFixture[str], number: signal.Signals) -> None:
+    class Ended(ScriptedAsk):
+        def lines(self, take: Any, *words: str, **query: str) -> None:
+            super().lines(take)
+            signal.raise_signal(number)
+
+    progress, before = RequestProgress("Doing"), signal.getsignal(signal.SIGTERM)
+    try:
+        progress.of(Ended({"done": 7}), "POST", "/path")  # type: ignore[arg-type]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    with pytest.raises(click.Abort):
+        progress.check_done(messages(progress.last["done"]), "again")
+    assert capfd.readouterr().err == "7 messages, and then it ended: interrupted (again)\n"
 
 
 @pytest.mark.parametrize("answer", [None, [], 5, {}, {"number": "many", "complete": True, "until": "x"}])

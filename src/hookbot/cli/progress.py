@@ -1,5 +1,6 @@
 """Progress of what a hub does with many messages, and how their number is told."""
 
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -49,7 +50,9 @@ class RequestProgress:
         self._interrupted = False
 
     def of(self, ask: Ask, method: str, path: str, key: str = "", /, **query: str) -> None:
-        """Show the progress of a request. Raises as `Ask.lines`, but not if the response breaks off, or at Ctrl-C."""
+        """Show the progress of a request. Raises as `Ask.lines`, but not if the response breaks off, or at a signal."""
+        # As Ctrl-C, at which Trio ends wherever it is.
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         with click.progressbar(length=0, label=self._label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
             def take(line: dict[str, Any]) -> None:
@@ -71,7 +74,7 @@ class RequestProgress:
     def check_done(self, done: str, again: str) -> None:
         """Raise `Unavailable` if it ended before the last line, with what was done, and what to do about it.
 
-        After Ctrl-C, that is printed, and `Abort` raised.
+        After Ctrl-C or SIGTERM, that is printed, and `Abort` raised.
         """
         if self.last.get("type") == "done":
             return
