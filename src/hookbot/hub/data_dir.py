@@ -8,7 +8,7 @@ from ..errors import ConfigError, system_reason
 
 NO_HOME = Path(os.devnull, "no-home")
 """Data directory of a user without a home: there is nothing in it, and nothing can be kept in it."""
-_NAME_ONE = "name a directory with --data-dir or HOOKBOT_DATA_DIR"
+_NAME_ONE = "name a directory in the variable HOOKBOT_DATA_DIR"
 
 
 def default_data_dir() -> Path:
