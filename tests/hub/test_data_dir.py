@@ -30,7 +30,9 @@ def test_who_has_no_home_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         monkeypatch.setenv("HOME", home)
     monkeypatch.chdir(tmp_path)
     assert default_data_dir() == NO_HOME
-    with pytest.raises(ConfigError, match=r"^this user has no home directory: name a directory in the variable HOOKBOT_DATA_DIR"):
+    with pytest.raises(
+        ConfigError, match=r"^this user has no home directory: name a directory in the variable HOOKBOT_DATA_DIR"
+    ):
         make_data_dir(default_data_dir())
     assert list(tmp_path.iterdir()) == []
 
