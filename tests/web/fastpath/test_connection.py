@@ -503,12 +503,13 @@ async def test_a_refused_publish_is_not_logged_with_the_trace_of_one_before_that
     caplog.set_level(logging.INFO, "hookbot.access")
     async with open_fast_path(access={"publishes": Rate(1, 60)}) as hub:
         client = await hub.connect()
-        for number in (1, 2):
+        for number, status in ((1, 200), (2, 429)):
             await client.send(post(PATH, b"hello", f"traceparent: 00-{number:032x}-{number:016x}-01"))
+            assert (await client.answer()).status == status
 
-        assert [(await client.answer()).status for _ in range(2)] == [200, 429]
-
-    assert [record.__dict__["trace_id"] for record in caplog.records] == [""]
+    [record] = caplog.records
+    # Its own one if the first is still under way here when it comes, so that it is not compared with that.
+    assert record.__dict__["trace_id"] in ("", f"{2:032x}")
 
 
 # --- handshakes
