@@ -333,3 +333,16 @@ def test_a_refusal_is_a_whole_response() -> None:
     assert refusal().startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
     assert b"\r\nRetry-After: 10\r\n" in refusal()
     assert b"\r\nConnection: close\r\n" in refusal()
+
+
+# --- at the shutdown
+
+
+async def test_the_more_there_are_the_sooner_they_are_ended_at_the_shutdown() -> None:
+    unauthenticated = UnauthenticatedConnections(max_files=4)
+    first = connect(unauthenticated)
+    few = unauthenticated.grace_s(first, 8)
+    for _ in range(4):
+        connect(unauthenticated)
+
+    assert (few, unauthenticated.grace_s(first, 8), unauthenticated.grace_s(Connection(), 8)) == (3, 0, 8)

@@ -43,6 +43,10 @@ CROWDED_PART = 4
 EVICTED_PART = 16
 SEARCH_PAUSE_S = 0.05
 
+# Part of the grace at the shutdown for one of them, if there are few: ending thousands of their requests takes seconds,
+# which must not be missing when the hub saves what others did. The more there are, the less.
+GRACE = 1 / 2
+
 # While there is no room, connections wait in the kernel's queue; the listening socket stays readable, and without a
 # pause the loop would spin.
 ACCEPT_PAUSE_S = 0.05
@@ -146,6 +150,10 @@ class UnauthenticatedConnections:
     def fullness(self) -> float:
         """Part of their room that they take: 0 is none of it, 1 all."""
         return max(len(self._held) / self._max_files, self._bytes / self._max_bytes)
+
+    def grace_s(self, connection: UnauthenticatedConnection, whole_s: float) -> float:
+        """Time that a connection has at the shutdown: all of it only if it has shown a token or signature."""
+        return whole_s * GRACE * max(0, 1 - self.fullness) if connection in self else whole_s
 
     def has_room(self) -> bool:
         """True if one more connection, which is waiting, may be accepted; idle ones are ended for it."""

@@ -36,10 +36,6 @@ REQUEST_BYTES = 20 << 10
 # A body that the client does not take is there once more, in part, as what is to be sent.
 BODY_COPIES = 2
 
-# Part of `grace_s` for a connection that has shown no token or signature, if there are few: ending thousands of their
-# requests takes seconds, which must not be missing when the hub saves what others did. The more there are, the less.
-UNAUTHENTICATED_GRACE = 1 / 2
-
 # A client has `stall_s` for each piece, so that a slow one that goes on reading is not cut off.
 _SEND = 64 << 10
 
@@ -192,7 +188,8 @@ class AsgiConnection:
         """Begin the shutdown of the connection when the server's begins; close the socket at the end in any case."""
         try:
             await self._context.terminated.wait()
-            self._nursery.cancel_scope.deadline = trio.current_time() + self._grace_s()
+            grace_s = self._unauthenticated.grace_s(self, self._config.limits.grace_s)
+            self._nursery.cancel_scope.deadline = trio.current_time() + grace_s
             if isinstance(self._protocol, HTTP1) and self._protocol.stream is None:
                 await trio.sleep_until(self.progressed_at + self._config.limits.settle_s)
             if self._protocol:
@@ -202,11 +199,6 @@ class AsgiConnection:
             await trio.sleep_forever()
         finally:
             close_at_once(self._stream)
-
-    def _grace_s(self) -> float:
-        if self not in self._unauthenticated:
-            return self._config.limits.grace_s
-        return self._config.limits.grace_s * UNAUTHENTICATED_GRACE * max(0, 1 - self._unauthenticated.fullness)
 
     async def _open(self) -> HTTP1 | HTTP2 | None:
         """Do the TLS handshake and choose the protocol; None if the client is gone, too slow, or does not speak TLS."""
