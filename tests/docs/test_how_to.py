@@ -120,14 +120,26 @@ def test_a_laptop_gets_a_url(hub: Terminal) -> None:
     assert [request.body for request in received] == [b"hello, world"]
 
 
+def configure(terminal: Terminal, title: str, provider: str, secret: str) -> None:
+    """Write the configuration of a recipe to a file, with the secret of its source in another one."""
+    [source] = blocks(section(PAGE, title), "toml")
+    (terminal.checkout / "secret").write_text(secret)
+    (terminal.checkout / "hub.toml").write_text(
+        source.replace(f"/run/credentials/hookbot.service/{provider}", "secret")
+    )
+
+
+def serve_source(terminal: Terminal, title: str, provider: str, secret: str, options: str = "") -> None:
+    """Start a hub with the configuration of a recipe."""
+    configure(terminal, title, provider, secret)
+    terminal.serve(f"--config hub.toml {options}")
+    terminal.paste(SETTINGS)
+
+
 def test_events_of_stripe_reach_the_application_on_a_laptop(terminal: Terminal) -> None:
     title = "Develop against Stripe on a laptop"
-    [source] = blocks(section(PAGE, title), "toml")
     forward, replay = recipe(title)
-    (terminal.checkout / "secret").write_text("whsec_secret")
-    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/stripe", "secret"))
-    terminal.serve("--config hub.toml")
-    terminal.paste(SETTINGS)
+    serve_source(terminal, title, "stripe", "whsec_secret")
     event = "echo '{}' > event.json\nhookbot sign stripe --secret file:secret event.json --curl --url "
     event += "$HOOKBOT_URL_BASE/unsafe/pub/stripe/test | sh\n"
 
@@ -147,11 +159,7 @@ def test_events_of_stripe_reach_the_application_on_a_laptop(terminal: Terminal) 
 
 def test_a_handler_is_tried_without_its_sender(terminal: Terminal) -> None:
     title = "Try a handler without its sender"
-    [source] = blocks(section(PAGE, "Develop against Stripe on a laptop"), "toml")
-    (terminal.checkout / "secret").write_text("whsec_secret")
-    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/stripe", "secret"))
-    terminal.serve("--config hub.toml")
-    terminal.paste(SETTINGS)
+    serve_source(terminal, "Develop against Stripe on a laptop", "stripe", "whsec_secret")
     direct, by_hub = recipe(title)
 
     with application(terminal.ports[4242]) as received:
@@ -187,12 +195,8 @@ def test_deliveries_are_watched_and_repeated(hub: Terminal) -> None:
 
 def test_a_sender_gets_the_answer_of_its_source(terminal: Terminal) -> None:
     title = "Answer a sender with more than OK"
-    [source] = blocks(section(PAGE, title), "toml")
     [ask] = recipe(title)
-    (terminal.checkout / "secret").write_text("the auth token of the tests")
-    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/twilio", "secret"))
-    terminal.serve("--config hub.toml --reply /unsafe/twilio/")
-    terminal.paste(SETTINGS)
+    serve_source(terminal, title, "twilio", "the auth token of the tests", "--reply /unsafe/twilio/")
 
     for output in (terminal.paste(ask), terminal.paste(ask.replace("/twilio/sms", "/twilio/sms?reply"))):
         assert all(line.strip() in output for line in shown(title)), output
@@ -209,12 +213,8 @@ def answering(terminal: Terminal, listener: str, request: str) -> str:
 
 def test_slash_commands_are_answered(terminal: Terminal) -> None:
     title = "Answer slash commands"
-    [source] = blocks(section(PAGE, title), "toml")
     forward, run = recipe(title)
-    (terminal.checkout / "secret").write_text("the signing secret")
-    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/slack", "secret"))
-    terminal.serve("--config hub.toml")
-    terminal.paste(SETTINGS)
+    serve_source(terminal, title, "slack", "the signing secret")
 
     def command(text: str) -> str:
         # Of their own: two that are signed within one second would else be one that is repeated.
@@ -235,12 +235,8 @@ def test_slash_commands_are_answered(terminal: Terminal) -> None:
 
 def test_pages_of_a_shop_are_answered(terminal: Terminal) -> None:
     title = "Answer a page of a shop"
-    [source] = blocks(section(PAGE, title), "toml")
     [forward] = recipe(title)
-    (terminal.checkout / "secret").write_text("the client secret")
-    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/shopify", "secret"))
-    terminal.serve("--config hub.toml")
-    terminal.paste(SETTINGS)
+    serve_source(terminal, title, "shopify", "the client secret")
 
     def view(page: str) -> str:
         asked = SignedRequest(b"", (), "GET", f"/unsafe/pub/shop?reply&page={page}")
@@ -276,11 +272,9 @@ def test_a_failed_build_is_notified(hub: Terminal) -> None:
 @needs_jq
 def test_a_silent_sender_is_mailed_and_posted(terminal: Terminal) -> None:
     title = "Be told when a sender falls silent"
-    [source] = blocks(section(PAGE, title), "toml")
     mail, slack = recipe(title)
-    (terminal.checkout / "secret").write_text("whsec_secret")
     (terminal.checkout / "slack-url").write_text(f"http://localhost:{terminal.ports[3000]}/services/x")
-    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/stripe", "secret"))
+    configure(terminal, title, "stripe", "whsec_secret")
     data_dir = terminal.home / ".local" / "state" / "hookbot"
     data_dir.mkdir(parents=True)
     trio.run(fall_silent, open_sqlite_log(data_dir), "/unsafe/stripe/")
