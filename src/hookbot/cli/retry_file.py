@@ -5,24 +5,18 @@ from __future__ import annotations
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
 
 from ..errors import HookbotError
-from .destinations import Destination, DestinationOptions, deliver, destination_options
+from .destinations import DestinationOptions, deliver, destination_options
 from .log_lines import log_to_stderr
 from .parameters import EXISTING_FILE
 from .progress import messages as number_of
 from .retry_options import CONCURRENCY, timeout_option
 from .subscribe_options import MessageOptions, message_options, run
 from .topics import profile
-
-if TYPE_CHECKING:
-    from ..delivery.retried_file import RetriedFile
-    from ..delivery.shutdown import Stop
-    from ..delivery.worker import Policy
 
 
 @click.command("retry-file")
@@ -66,20 +60,7 @@ def retry_file(
             # A name for each run: that somebody tries again is no loop.
             hop = hop_name("retry-file", uuid4().hex)
             policy = Policy(hop, concurrency=concurrency, max_attempts=1, dead_letters=retried)
-            run(partial(_retry, retried, destination, messages, policy, timeout))
+            delivered = partial(deliver, done="delivered", share=retried.share, observer=retried)
+            run(partial(delivered, nullcontext(retried), destination, messages, policy, timeout))
     if retried.damaged:
         raise HookbotError("some lines of the file are damaged")
-
-
-async def _retry(
-    retried: RetriedFile,
-    destination: Destination,
-    options: MessageOptions,
-    policy: Policy,
-    timeout_s: float,
-    stop: Stop,
-) -> None:
-    source = nullcontext(retried)
-    await deliver(
-        source, destination, options, policy, timeout_s, stop, done="delivered", share=retried.share, observer=retried
-    )
