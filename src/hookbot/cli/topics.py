@@ -118,14 +118,14 @@ async def session_of(profile: Profile, ca_file: Path | None) -> Mapping[str, Any
     """Session of a profile: what its token opens, as the hub tells. Raises as `ask`."""
     from ..client.http import ask
 
-    session = await ask(profile.at(SESSION), ca_file=ca_file)
+    session: Mapping[str, Any] = await ask(profile.at(SESSION), ca_file=ca_file)
     try:
         for name in ("sees", "publishes", "unsafe"):
             for pattern in session.get(name, []):
                 TopicFilter.parse(pattern)
     except (AttributeError, TypeError, InvalidTopic):
         raise Lost("the response is not that of a hub: it is no session") from None
-    return session  # type: ignore[no-any-return]
+    return session
 
 
 def complete_topic(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
